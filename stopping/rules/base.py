@@ -1,0 +1,87 @@
+"""The one interface of every rule: observed entropies in, a layer for each token out.
+
+A rule is a frozen dataclass of its parameters. A class is either abstract or final. Layers are
+column indices of the batch, `layers - 1` being the final layer `L`.
+"""
+
+import abc
+from dataclasses import fields
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from stopping.errors import UserError
+from stopping.types import FloatArray, IntArray
+from stopping.windows import as_batch
+
+
+class AbstractRule(abc.ABC):
+    """A map from a token's observed entropies to the layer that is decoded.
+
+    Rules are deterministic functions of the row, but for those with a randomisation `p` or a
+    hedge, which need the generator. A row's choice never depends on the other rows.
+    """
+
+    kind: ClassVar[str]
+    """Key of the rule in `parse_rule`."""
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """Short unique name for tables."""
+
+    @abc.abstractmethod
+    def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
+        """Choose for a validated batch."""
+
+    @abc.abstractmethod
+    def _probes(self, x: FloatArray) -> IntArray:
+        """Extra projections for a validated batch."""
+
+    def choose(self, entropy: ArrayLike, rng: np.random.Generator | None = None) -> IntArray:
+        """Choose a layer for every token.
+
+        Parameters
+        ----------
+        entropy : array_like, shape (n, layers)
+            Observed entropies `x` in nats, final layer last.
+        rng : numpy.random.Generator, optional
+            Needed by randomised rules only.
+
+        Returns
+        -------
+        ndarray of int, shape (n,)
+            Column index of the chosen layer.
+
+        Raises
+        ------
+        UserError
+            If the batch is malformed or not finite, or a randomised rule gets no generator.
+        """
+        return self._choose(as_batch(entropy), rng)
+
+    def probes(self, entropy: ArrayLike) -> IntArray:
+        """Projections beyond the final layer's that a lazy implementation makes, shape (n,).
+
+        A scan has to read `x[L-1]` before it may stop at `L`, so a scan never averages below one.
+        """
+        return self._probes(as_batch(entropy))
+
+    def spec(self) -> str:
+        """Return the text that `parse_rule` turns back into this rule."""
+        settings = ",".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self))  # type: ignore[arg-type]  # every rule is a dataclass
+        return f"{self.kind}:{settings}" if settings else self.kind
+
+
+def require_generator(rng: np.random.Generator | None, rule: str) -> np.random.Generator:
+    """Return `rng`, or say that `rule` draws random numbers and needs one."""
+    if rng is None:
+        raise UserError(f"{rule}: randomises, pass rng=np.random.default_rng(seed)")
+    return rng
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `UserError` with `message` unless `condition` holds."""
+    if not condition:
+        raise UserError(message)

@@ -1,0 +1,67 @@
+"""The zoo of rules that reports compare, and the text form that command lines use."""
+
+from dataclasses import fields
+
+from stopping.errors import UserError
+from stopping.rules.base import AbstractRule
+from stopping.rules.fixed import Final, FixedOffset, ForwardExit, WindowMinimum
+from stopping.rules.scan import Patience, Search, Shifted, Tolerance
+
+KINDS: dict[str, type[AbstractRule]] = {
+    rule.kind: rule
+    for rule in (
+        Final,
+        FixedOffset,
+        Search,
+        Shifted,
+        Tolerance,
+        Patience,
+        WindowMinimum,
+        ForwardExit,
+    )
+}
+
+
+def zoo(K: int = 10) -> tuple[AbstractRule, ...]:
+    """Every rule that needs no solver, at the settings that reports compare, window `K`."""
+    return (
+        Final(),
+        Search(K),
+        *(Shifted(shift, K) for shift in (-2, -1, 1, 2)),
+        *(Tolerance(tau, K) for tau in (0.1, 0.5, 1.0)),
+        *(Patience(m, K) for m in (1, 2)),
+        WindowMinimum(K),
+        ForwardExit(0.1, K),
+        *(FixedOffset(k) for k in (1, 2, 4, 8)),
+    )
+
+
+def parse_rule(text: str) -> AbstractRule:
+    """Turn `"search"` or `"tolerance:tau=0.5,K=8"` into a rule.
+
+    Raises
+    ------
+    UserError
+        If the kind or a setting is unknown, missing or of the wrong type.
+    """
+    kind, _, settings = text.strip().partition(":")
+    rule = KINDS.get(kind.strip())
+    if rule is None:
+        raise UserError(f"rule {text!r}: unknown kind {kind!r}; choose from {', '.join(KINDS)}")
+    types = {f.name: f.type for f in fields(rule)}  # type: ignore[arg-type]  # every rule is a dataclass
+    values: dict[str, int | float] = {}
+    for setting in filter(None, (part.strip() for part in settings.split(","))):
+        key, equals, value = (part.strip() for part in setting.partition("="))
+        if key not in types or not equals:
+            raise UserError(
+                f"rule {text!r}: cannot read {setting!r}; "
+                f"{kind} takes {', '.join(f'{name}=...' for name in types) or 'no settings'}"
+            )
+        try:
+            values[key] = int(value) if types[key] is int else float(value)
+        except ValueError:
+            raise UserError(f"rule {text!r}: {key} needs a number, got {value!r}") from None
+    try:
+        return rule(**values)
+    except TypeError as error:
+        raise UserError(f"rule {text!r}: {error}") from None
