@@ -68,7 +68,8 @@ class WindowMinimum(AbstractRule):
 
     def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
         l_min = window_start(x.shape[1], self.K)
-        return last_layer(x) - x[:, l_min:][:, ::-1].argmin(axis=1)
+        depth: IntArray = x[:, l_min:][:, ::-1].argmin(axis=1)
+        return last_layer(x) - depth
 
     def _probes(self, x: FloatArray) -> IntArray:
         return np.full(x.shape[0], last_layer(x) - window_start(x.shape[1], self.K))
@@ -102,7 +103,8 @@ class ForwardExit(AbstractRule):
         l_min = window_start(x.shape[1], self.K)
         confident = x[:, l_min:] <= self.threshold
         confident[:, -1] = True
-        return l_min + confident.argmax(axis=1)
+        first: IntArray = confident.argmax(axis=1)
+        return l_min + first
 
     def _probes(self, x: FloatArray) -> IntArray:
         # It reads from `l_min` up to the chosen layer, whose projection replaces the final one's.

@@ -1,0 +1,5 @@
+"""`python -m stopping` is the command `stopping`."""
+
+from stopping.cli import main
+
+main()
