@@ -1,0 +1,135 @@
+"""`stopping verify`: every claim by Monte Carlo, with the broken twin that must be rejected."""
+
+import os
+import time
+from fnmatch import fnmatchcase
+
+import click
+from rich.text import Text
+
+from stopping.claims import CLAIMS, Claim, Finding, check, count_blocks
+from stopping.cli.ui import as_json as to_json
+from stopping.cli.ui import jobs_option, json_option, output, progress, seed_option, table
+from stopping.errors import UserError
+from stopping.montecarlo import Relation, Verdict
+
+THOROUGH = 100.0
+COLOURS = {Verdict.HOLDS: "green", Verdict.VIOLATED: "red", Verdict.UNDECIDED: "yellow"}
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--thorough", is_flag=True, help="A hundred times as many draws.")
+@click.option(
+    "--effort",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Multiply the number of draws.",
+)
+@click.option(
+    "--error",
+    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
+    default=1e-3,
+    show_default=True,
+    help="Chance that any verdict of the run is wrong.",
+)
+@seed_option
+@jobs_option
+@json_option
+def verify(
+    names: tuple[str, ...],
+    thorough: bool,
+    effort: float,
+    error: float,
+    seed: int,
+    jobs: int | None,
+    as_json: bool,
+) -> int:
+    """Check the theory's claims; NAMES are labels or patterns, such as T2 or 'T1*'.
+
+    Each claim is checked beside a broken twin: the same check with one deliberate error, which
+    it must reject. Exit code 1 unless every claim holds and every twin is rejected.
+
+    \b
+    Examples:
+      stopping verify                     all claims, within a minute
+      stopping verify T2 T11 --thorough   two theorems, a hundred times as many draws
+      stopping verify --seed 7 --json     machine-readable
+    """
+    chosen = select(names)
+    effort *= THOROUGH if thorough else 1.0
+    start = time.perf_counter()
+    with progress() as bar:
+        task = bar.add_task("verify", total=count_blocks(chosen, effort))
+        findings = check(
+            chosen,
+            seed=seed,
+            effort=effort,
+            jobs=jobs or os.cpu_count() or 1,
+            error=error,
+            advance=lambda done: bar.advance(task, done),
+        )
+    seconds = time.perf_counter() - start
+    if as_json:
+        click.echo(to_json({"seed": seed, "effort": effort, "error": error, "claims": findings}))
+    else:
+        show(findings, seconds, seed, error)
+    return 0 if all(finding.sound for finding in findings) else 1
+
+
+def select(names: tuple[str, ...]) -> tuple[Claim, ...]:
+    """Return the claims whose label or name matches any of `names`; all of them for none."""
+    if not names:
+        return CLAIMS
+    for name in names:
+        if not any(matches(claim, name) for claim in CLAIMS):
+            labels = ", ".join(dict.fromkeys(claim.label for claim in CLAIMS))
+            raise UserError(f"no claim matches {name!r}; labels are {labels}")
+    return tuple(c for c in CLAIMS if any(matches(c, name) for name in names))
+
+
+def matches(claim: Claim, pattern: str) -> bool:
+    """Whether a label or name fits the pattern."""
+    return claim.label == pattern or fnmatchcase(claim.name, pattern)
+
+
+def show(findings: tuple[Finding, ...], seconds: float, seed: int, error: float) -> None:
+    """Print the table and the summary."""
+    rows = table("Claims", "claim", "statement", "bound", "found", "verdict", "twin")
+    rows.columns[1].justify = "left"
+    for finding in findings:
+        rows.add_row(
+            finding.name,
+            Text(finding.statement),
+            f"{finding.bound:.4g}",
+            found_text(finding),
+            coloured(finding.verdict),
+            Text("rejected" if finding.twin_verdict is Verdict.VIOLATED else "NOT rejected"),
+        )
+    out = output()
+    out.print(rows)
+    sound = sum(finding.sound for finding in findings)
+    draws = sum(f.estimate.n + f.twin_estimate.n for f in findings)
+    out.print(
+        f"{sound} of {len(findings)} claims hold, with their twins rejected "
+        f"({draws:,} draws, seed {seed}, error level {error:g}, {seconds:.1f} s)."
+    )
+    for finding in findings:
+        if not finding.sound:
+            out.print(
+                f"  {finding.name}: {finding.verdict}; twin ({finding.twin}): "
+                f"{finding.twin_verdict}"
+            )
+
+
+def found_text(finding: Finding) -> str:
+    """Largest draw for a claim about every draw, mean and standard error for one about means."""
+    if finding.relation in (Relation.ALWAYS_AT_MOST, Relation.ALWAYS_BELOW):
+        return f"max {finding.estimate.greatest:.4g}"
+    return f"{finding.estimate.mean:.4f} ± {finding.estimate.stderr:.4f}"
+
+
+def coloured(verdict: Verdict) -> Text:
+    """Render a verdict in its colour."""
+    return Text(str(verdict), style=COLOURS[verdict])
