@@ -1,0 +1,123 @@
+"""The command `stopping`: exit codes, JSON, errors without tracebacks, light imports."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stopping.cli.main import exit_code, group
+from stopping.cli.ui import as_json
+from stopping.errors import UserError
+from stopping.files import write_atomic, written_aside
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "stopping", *arguments], capture_output=True, text=True, timeout=120
+    )
+
+
+def test_verify_prints_a_table_and_a_summary() -> None:
+    done = run("verify", "T2", "--jobs", "1", "--effort", "0.2")
+    assert done.returncode == 0, done.stderr
+    assert "T2.regret" in done.stdout
+    assert "2 of 2 claims hold" in done.stdout
+
+
+def test_verify_json_is_json() -> None:
+    done = run("verify", "T1*", "T3", "--jobs", "1", "--effort", "0.1", "--json", "--seed", "4")
+    result = json.loads(done.stdout)
+    assert result["seed"] == 4
+    assert {claim["label"] for claim in result["claims"]} >= {"T1", "T3"}
+    assert all(claim["verdict"] in ("holds", "violated", "undecided") for claim in result["claims"])
+
+
+def test_too_few_draws_leave_claims_undecided_and_exit_1() -> None:
+    assert run("verify", "T11.mean", "--jobs", "1", "--effort", "0.001").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("verify", "T99"), "no claim matches"),
+        (("verify", "--effort", "0"), "effort"),
+        (("verify", "--seed", "-1"), "seed"),
+        (("nonsense",), "nonsense"),
+    ],
+)
+def test_bad_input_exits_2_without_a_traceback(arguments: tuple[str, ...], message: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_command_has_help_with_examples() -> None:
+    import click
+
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        assert command.help is not None
+        assert "Examples:" in command.help, name
+
+
+def test_importing_the_packages_stays_light() -> None:
+    heavy = "{'torch', 'transformers', 'matplotlib', 'pandas'}"
+    code = (
+        "import sys, stopping, stopping.claims, stopping.rules, stopping.process, empirical;"
+        f"print(sorted({heavy} & set(sys.modules)))"
+        "; print('empirical' in sys.modules)"
+    )
+    light = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert light.stdout.split("\n")[0] == "[]", light.stderr
+
+
+def test_the_theory_never_imports_the_shell() -> None:
+    code = "import pkgutil, importlib, sys, stopping\n" + (
+        "for m in pkgutil.walk_packages(stopping.__path__, 'stopping.'):\n"
+        "    if not m.name.endswith('__main__'): importlib.import_module(m.name)\n"
+        "print('empirical' in sys.modules, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "False False", done.stderr
+
+
+def test_exit_codes() -> None:
+    def user_error() -> None:
+        raise UserError("mend [it] so")
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    assert exit_code(user_error) == 2
+    assert exit_code(interrupt) == 130
+    assert exit_code(lambda: 1) == 1
+    assert exit_code(lambda: None) == 0
+
+
+def test_json_has_no_nan() -> None:
+    assert json.loads(as_json({"a": float("nan"), "b": (1, float("inf"))})) == {
+        "a": None,
+        "b": [1, None],
+    }
+
+
+def test_files_appear_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "file.json"
+    write_atomic(target, "old")
+
+    def fail() -> None:
+        with written_aside(target) as aside:
+            aside.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert target.read_text() == "old"
+    assert list(target.parent.iterdir()) == [target]
+    with pytest.raises(UserError, match="cannot write"):
+        write_atomic(target / "below", "x")
