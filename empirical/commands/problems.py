@@ -1,0 +1,72 @@
+"""`stopping problems`: draw reasoning problems, to look at or to keep."""
+
+from pathlib import Path
+
+import click
+
+from empirical.problems import (
+    DIFFICULTIES,
+    Problem,
+    generate,
+    prompts_hash,
+    to_jsonl,
+    to_row,
+)
+from stopping.cli.ui import as_json as json_text
+from stopping.cli.ui import json_option, output, seed_option, table
+from stopping.files import write_atomic
+
+
+@click.command()
+@click.option(
+    "--n", type=click.IntRange(min=1), default=20, show_default=True, help="How many problems."
+)
+@seed_option
+@click.option(
+    "--difficulty",
+    "difficulties",
+    type=click.IntRange(min(DIFFICULTIES), max(DIFFICULTIES)),
+    multiple=True,
+    help="1 (one or two steps) to 4 (five or more); may be given several times. Default: all.",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write JSON Lines to this file instead of showing the problems.",
+)
+@json_option
+def problems(
+    n: int, seed: int, difficulties: tuple[int, ...], out: Path | None, as_json: bool
+) -> None:
+    """Draw multi-step reasoning problems with worked solutions and exact answers.
+
+    The same seed gives the same problems, and a larger --n only adds to them. The file
+    has one object a line, with prompt, reference, answer, difficulty, family, template and id.
+
+    \b
+    Examples:
+      stopping problems --n 5 --difficulty 3
+      stopping problems --n 400 --seed 1 --out problems.jsonl
+      stopping problems --n 100 --difficulty 1 --difficulty 4 --json > problems.json
+    """
+    drawn = generate(n, seed, difficulties or DIFFICULTIES)
+    if out is not None:
+        write_atomic(out, to_jsonl(drawn))
+    if as_json:
+        written = {"out": str(out)} if out is not None else {}
+        rows = {} if written else {"problems": [to_row(problem) for problem in drawn]}
+        click.echo(json_text({"n": n, "seed": seed, "hash": prompts_hash(drawn)} | written | rows))
+    elif out is not None:
+        click.echo(f"{out}: {n} problem{'' if n == 1 else 's'}, hash {prompts_hash(drawn)}")
+    else:
+        _show(drawn)
+
+
+def _show(drawn: tuple[Problem, ...]) -> None:
+    shown = table(f"{len(drawn)} problems", "problem", "question and solution", "answer")
+    shown.show_lines = True
+    shown.columns[0].overflow = "fold"
+    shown.columns[1].justify = "left"
+    for problem in drawn:
+        shown.add_row(problem.id, f"{problem.prompt}\n\n{problem.solution}", problem.answer)
+    output().print(shown)
