@@ -1,5 +1,6 @@
 """Every rule behind one interface: entropies `(n, layers)` in, layer indices `(n,)` out."""
 
+from stopping.rules.admissible import Guarded, Hedged, Minimax
 from stopping.rules.base import AbstractRule
 from stopping.rules.catalogue import parse_rule, zoo
 from stopping.rules.fixed import Final, FixedOffset, ForwardExit, WindowMinimum
@@ -10,6 +11,9 @@ __all__ = [
     "Final",
     "FixedOffset",
     "ForwardExit",
+    "Guarded",
+    "Hedged",
+    "Minimax",
     "Patience",
     "Search",
     "Shifted",

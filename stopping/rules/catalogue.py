@@ -3,6 +3,7 @@
 from dataclasses import fields
 
 from stopping.errors import UserError
+from stopping.rules.admissible import Guarded, Hedged, Minimax
 from stopping.rules.base import AbstractRule
 from stopping.rules.fixed import Final, FixedOffset, ForwardExit, WindowMinimum
 from stopping.rules.scan import Patience, Search, Shifted, Tolerance
@@ -18,18 +19,26 @@ KINDS: dict[str, type[AbstractRule]] = {
         Patience,
         WindowMinimum,
         ForwardExit,
+        Guarded,
+        Hedged,
+        Minimax,
     )
 }
 
 
 def zoo(K: int = 10) -> tuple[AbstractRule, ...]:
-    """Every rule that needs no solver, at the settings that reports compare, window `K`."""
+    """Every deterministic rule that needs no solver, at the settings that reports compare.
+
+    The hedged search randomises and the minimax rule equals a guarded search wherever the
+    assumptions explain the token, so both stay out; `parse_rule` knows them.
+    """
     return (
         Final(),
         Search(K),
         *(Shifted(shift, K) for shift in (-2, -1, 1, 2)),
         *(Tolerance(tau, K) for tau in (0.1, 0.5, 1.0)),
         *(Patience(m, K) for m in (1, 2)),
+        *(Guarded(guard, K) for guard in (0.1, 0.5)),
         WindowMinimum(K),
         ForwardExit(0.1, K),
         *(FixedOffset(k) for k in (1, 2, 4, 8)),

@@ -11,6 +11,9 @@ from stopping.rules import (
     Final,
     FixedOffset,
     ForwardExit,
+    Guarded,
+    Hedged,
+    Minimax,
     Patience,
     Search,
     Shifted,
@@ -148,6 +151,39 @@ def test_printed_formula_is_its_definition(x: np.ndarray, K: int) -> None:
         assert layer == max(stops)
 
 
+def guarded_loop(x: np.ndarray, K: int, guard: float) -> int:
+    last = len(x) - 1
+    layer, reference = last, x[last]
+    while layer > max(0, last - K) and x[layer - 1] < reference:
+        layer -= 1
+        reference = min(x[layer], reference - 2 * guard)
+    return layer
+
+
+@given(entropies(), st.integers(0, 13), st.sampled_from((0.0, 0.25, 1.0)))
+def test_guarded_search_is_its_loop(x: np.ndarray, K: int, guard: float) -> None:
+    expected = [guarded_loop(row, K, guard) for row in x]
+    assert Guarded(guard, K).choose(x).tolist() == expected
+    assert Guarded(0.0, K).choose(x).tolist() == Search(K).choose(x).tolist()
+
+
+@given(entropies(min_layers=2), st.integers(1, 13))
+def test_minimax_is_guarded_or_final(x: np.ndarray, K: int) -> None:
+    chosen, guarded = Minimax(0.4, K).choose(x), Guarded(0.4, K).choose(x)
+    assert ((chosen == guarded) | (chosen == x.shape[1] - 1)).all()
+
+
+def test_the_hedge_mixes_two_neighbours_at_its_probability() -> None:
+    eps_max, rise, n = 0.5, 0.4, 20_000
+    x = np.tile([2.0, 1.0, 1.0 + rise], (n, 1))
+    chosen = Hedged(eps_max).choose(x, np.random.default_rng(2))
+    goes_on = 0.5 + rise / (4 * eps_max)
+    assert abs((chosen == 1).mean() - goes_on) < 4 * np.sqrt(goes_on * (1 - goes_on) / n)
+    assert set(chosen) == {1, 2}
+    with pytest.raises(UserError, match="rng"):
+        Hedged(eps_max).choose(x)
+
+
 def test_ties_stop_the_search() -> None:
     assert Search().choose(np.array([[1.0, 1.0, 2.0]])).tolist() == [1]
     assert Search().choose(np.array([[1.0, 1.0]])).tolist() == [1]
@@ -165,7 +201,7 @@ def test_p_is_the_probability_of_the_search() -> None:
 
 
 def test_every_rule_survives_its_text_form() -> None:
-    for rule in zoo(7):
+    for rule in (*zoo(7), Hedged(0.25, 3), Minimax(0.5, 4), Search(5, 0.25)):
         assert parse_rule(rule.spec()) == rule
     assert len({rule.name for rule in zoo()}) == len(zoo())
 
@@ -186,6 +222,9 @@ def test_every_rule_survives_its_text_form() -> None:
         ("forward:threshold=-1", "threshold must be"),
         ("patience:m=-1", "m must be"),
         ("offset:k=-2", "k must be"),
+        ("guarded:guard=-1", "guard must be"),
+        ("hedged:eps_max=inf", "eps_max must be"),
+        ("minimax:eps_max=0.1,K=-1", "minimax: K must be"),
         ("minimum:K=-2", "K must be"),
         ("shifted:K=-2,shift=1", "K must be"),
     ],
@@ -222,7 +261,12 @@ def test_one_layer_is_always_chosen_and_nothing_is_probed() -> None:
 @given(entropies(min_layers=2))
 def test_probes_suffice_to_decide(x: np.ndarray) -> None:
     """A backward rule never reads deeper than it says: what lies below cannot change its choice."""
-    rules: tuple[AbstractRule, ...] = (Search(6), Tolerance(0.3, 6), Patience(1, 6))
+    rules: tuple[AbstractRule, ...] = (
+        Search(6),
+        Tolerance(0.3, 6),
+        Patience(1, 6),
+        Guarded(0.2, 6),
+    )
     for rule in rules:
         choice, probes = rule.choose(x), rule.probes(x)
         for row in range(len(x)):

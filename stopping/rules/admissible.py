@@ -1,0 +1,112 @@
+"""Rules that reckon with the noise: guarded search, hedged search, minimax (T6-T8).
+
+They need a noise level in nats, `stopping audit` estimates one. Theory and proofs stand in
+`stopping.guarded` and `stopping.certificates`; here they meet the common interface.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+
+from stopping.certificates import minimax_layer
+from stopping.guarded import guarded_search, hedged_search
+from stopping.rules.base import AbstractRule, require, require_generator
+from stopping.rules.scan import scan_probes
+from stopping.types import FloatArray, IntArray
+from stopping.windows import last_layer, window_start
+
+
+def _require_level(value: float, K: int, what: str) -> None:
+    require(np.isfinite(value) and value >= 0, f"{what} must be a number of nats >= 0, got {value}")
+    require(K >= 0, f"{what.partition(':')[0]}: K must be >= 0, got {K}")
+
+
+@final
+@dataclass(frozen=True)
+class Guarded(AbstractRule):
+    """The search whose reference sinks by `2 guard` per step, so that it outlives no noise.
+
+    With `guard <= eps_max` it never loses more than the search in a world with A1-A4, and with
+    `guard = eps_max` it stops at `V*` or one layer before it.
+    """
+
+    guard: float
+    K: int = 10
+    kind: ClassVar[str] = "guarded"
+
+    def __post_init__(self) -> None:
+        _require_level(self.guard, self.K, "guarded: guard")
+
+    @property
+    def name(self) -> str:
+        return f"guarded {self.guard:g}"
+
+    def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
+        l_min = window_start(x.shape[1], self.K)
+        if l_min == last_layer(x):
+            return np.full(len(x), l_min)
+        return l_min + guarded_search(x[:, l_min:], self.guard)
+
+    def _probes(self, x: FloatArray) -> IntArray:
+        return scan_probes(last_layer(x) - self._choose(x, None), x.shape[1], self.K)
+
+
+@final
+@dataclass(frozen=True)
+class Hedged(AbstractRule):
+    """The randomised search that attains the game's value `eps_max` (T7)."""
+
+    eps_max: float
+    K: int = 10
+    kind: ClassVar[str] = "hedged"
+
+    def __post_init__(self) -> None:
+        _require_level(self.eps_max, self.K, "hedged: eps_max")
+
+    @property
+    def name(self) -> str:
+        return f"hedged {self.eps_max:g}"
+
+    def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
+        l_min = window_start(x.shape[1], self.K)
+        if l_min == last_layer(x):
+            return np.full(len(x), l_min)
+        weights = hedged_search(x[:, l_min:], self.eps_max)
+        coins = require_generator(rng, "hedged").random(len(x))
+        # The weights lie on two neighbours; the deeper one is taken when the coin falls high.
+        lower: IntArray = (weights > 0).argmax(axis=1)
+        return l_min + lower + (coins >= weights[np.arange(len(x)), lower])
+
+    def _probes(self, x: FloatArray) -> IntArray:
+        return Guarded(self.eps_max, self.K).probes(x)
+
+
+@final
+@dataclass(frozen=True)
+class Minimax(AbstractRule):
+    """The layer of least certificate (T6, T8); the final layer for a token that nothing explains.
+
+    On explained tokens it is the guarded search with `guard = eps_max`.
+    """
+
+    eps_max: float
+    K: int = 10
+    kind: ClassVar[str] = "minimax"
+
+    def __post_init__(self) -> None:
+        _require_level(self.eps_max, self.K, "minimax: eps_max")
+
+    @property
+    def name(self) -> str:
+        return f"minimax {self.eps_max:g}"
+
+    def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
+        l_min = window_start(x.shape[1], self.K)
+        if l_min == last_layer(x):
+            return np.full(len(x), l_min)
+        return l_min + minimax_layer(x[:, l_min:], self.eps_max)
+
+    def _probes(self, x: FloatArray) -> IntArray:
+        # The certificate reads the whole window.
+        return np.full(len(x), last_layer(x) - window_start(x.shape[1], self.K))
