@@ -1,0 +1,1 @@
+"""Commands that join the command `stopping` through the entry-point group of that name."""
