@@ -55,6 +55,14 @@ def attacked_worlds(
     return Paths.from_latent(G, noise, turning, l_min)
 
 
+def shaken_worlds(rng: np.random.Generator, n: int) -> Paths:
+    """Worlds with A1-A4 under independent noise, one half of the tokens at its extremes."""
+    G, turning = latent_worlds(rng, n, 2.0)
+    noise = rng.uniform(-1.0, 1.0, G.shape)
+    noise = np.where(rng.random((n, 1)) < 0.5, np.sign(noise), noise)
+    return Paths.from_latent(G, noise, turning)
+
+
 def wild_worlds(rng: np.random.Generator, n: int) -> Paths:
     """Tokens of no shape at all with worst noise for the final layer: A2 alone (T4).
 
