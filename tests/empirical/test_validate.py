@@ -9,10 +9,12 @@ import pytest
 
 from empirical.traces import Traces, write_traces
 from empirical.validate import Comparison, Measures, Row, Validation, default_rules, validate
+from empirical.validate.core import compare
 from stopping.cli import main
 from stopping.cli.ui import as_json
 from stopping.errors import UserError
 from stopping.rules import FixedOffset, Search, WindowMinimum, parse_rule
+from stopping.statistics import Interval
 from tests.empirical.synthetic import calibrated, traces_from, with_mode
 from tests.empirical.tiny import CLOSE, tiny
 
@@ -106,6 +108,13 @@ def test_better_worse_undecided() -> None:
     assert better.comparison is Comparison.BETTER
     assert better.decisive is not None
     assert better.decisive.level == pytest.approx(1 - 0.05 / 2)
+
+
+def test_an_interval_across_zero_decides_nothing() -> None:
+    assert compare(Interval(-0.1, -0.3, 0.1)) is Comparison.UNDECIDED
+    assert compare(Interval(0.1, -0.1, 0.3)) is Comparison.UNDECIDED
+    assert compare(Interval(-0.2, -0.3, -0.1)) is Comparison.BETTER
+    assert compare(Interval(0.2, 0.1, 0.3)) is Comparison.WORSE
 
 
 def test_decisions_are_adjusted_for_the_number_of_rules() -> None:
