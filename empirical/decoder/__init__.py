@@ -1,0 +1,28 @@
+"""Confident Decoding inside `model.generate` of transformers (needs the extra `models`).
+
+At every position the decoder reads the last `K + 1` layers through a lens, hands their entropies
+`x` to a rule of `stopping.rules`, and puts the logits of the layer that the rule chooses in the
+place of the final layer's. All layers still run and the key-value cache is untouched; what changes
+is which of the model's own distributions the next token is drawn from.
+
+    with ConfidentDecoding(model, rule=Search(K=10)) as decoding:
+        output = model.generate(**inputs, max_new_tokens=200)
+    steps = decoding.statistics
+
+`generate` stays with transformers. A hook on the model rewrites the logits that a forward pass
+returns, and whoever reads them (greedy search, sampling, beams, streamers, speculation, a plain
+forward pass) sees the chosen layer's. What holds, each tested:
+
+- with `Final()`, `p = 0` or `K = 0` the tokens are those of plain `generate`;
+- a row's choice depends on that row alone, not on its batch nor on padding, up to the rounding
+  with which the model's own matrix products depend on the shape of a batch;
+- a randomised rule draws from a counter-based generator of (seed, position, token): the same
+  prefix and seed fall the same way in any batch, with or without a cache or an assistant;
+- beyond the model's own memory a forward pass needs the logits of one more layer at a time;
+- logits that hold NaN are an error, not a choice.
+"""
+
+from empirical.decoder.decoding import ConfidentDecoding
+from empirical.decoder.steps import Steps, Summary
+
+__all__ = ["ConfidentDecoding", "Steps", "Summary"]

@@ -1,0 +1,288 @@
+"""From the residual states of a window to chosen logits, reading no layer without need.
+
+The layers are read backwards, `L` first, each for those rows only that still want it. Whether a
+row wants another layer is what its rule says itself: `rule.probes` counts the layers that a lazy
+reader needs, and for a rule that goes backwards the count exceeds `j` or not by the first `j`
+layers read alone, whatever stands below them. So the unread columns are filled with an entropy
+that is never reached, and the rule is asked. A rule that does not go backwards (a forward exit, a
+certificate) gets the whole window.
+
+A layer's logits replace the row's when the rule, knowing no more, would choose that layer; a rule
+that returns to a layer it has passed (`Shifted`) reads its choice a second time. So one block of
+logits besides the model's own is alive at any time.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from empirical.lenses import AbstractLens
+from empirical.readout import Readout, read_logits
+from stopping.errors import UserError
+from stopping.rules import (
+    AbstractRule,
+    Final,
+    FixedOffset,
+    ForwardExit,
+    Guarded,
+    Patience,
+    Search,
+    Shifted,
+    Tolerance,
+    WindowMinimum,
+)
+from stopping.types import BoolArray, FloatArray, IntArray
+
+BACKWARD = (Search, Tolerance, Patience, Shifted, Guarded, WindowMinimum)
+"""Rules that read the window from `L` down and stop as soon as they know."""
+SINKING = (*BACKWARD, FixedOffset, ForwardExit)
+"""Rules whose choice, the more of the window is read from `L` down, never rises."""
+
+# Above any entropy, and safe to reckon with: a scan never steps onto an unread layer.
+_UNREAD = 1e6
+# The unembedding is read once per block of rows, so blocks want to be long; logits must fit.
+_BLOCK_BYTES = 128 << 20
+
+
+def window_of(rule: AbstractRule, depth: int) -> tuple[int, ...]:
+    """Numbers of the layers that `rule` may choose or read in a model of `depth` layers."""
+    if isinstance(rule, Final):
+        return (depth,)
+    if isinstance(rule, FixedOffset):
+        return tuple(sorted({max(1, depth - rule.k), depth}))
+    # A rule without a window of its own may read every layer.
+    back = getattr(rule, "K", depth - 1)
+    return tuple(range(max(1, depth - back), depth + 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What was chosen for `n` rows in a window of `w` layers, final layer in the last column.
+
+    Attributes
+    ----------
+    column : (n,) int
+        Chosen column.
+    entropy : (n, w) float64
+        Observed entropies `x`, nats; NaN where a layer was not read.
+    top1 : (n, w) int64
+        Most probable token, -1 where a layer was not read.
+    probes : (n,) int
+        Projections beyond the one that the model makes.
+    """
+
+    column: IntArray
+    entropy: FloatArray
+    top1: NDArray[np.int64]
+    probes: IntArray
+
+
+class Chooser:
+    """Applies one rule to rows of logits and states.
+
+    Parameters
+    ----------
+    rule, lens, layers, seed
+        `layers` are the numbers of the window's layers, ascending, ending in `L`.
+    whole : bool
+        Read every layer of the window for every row, needed or not.
+    """
+
+    def __init__(
+        self,
+        rule: AbstractRule,
+        lens: AbstractLens,
+        layers: tuple[int, ...],
+        seed: int,
+        whole: bool = False,
+    ) -> None:
+        self.rule, self.lens, self.layers, self.seed, self.whole = rule, lens, layers, seed, whole
+        self._last = len(layers) - 1
+        self._lazy, self._sinks = isinstance(rule, BACKWARD), isinstance(rule, SINKING)
+        # The paper's `p` is one coin for each token, tossed before the scan rather than after it.
+        self._p = rule.p if isinstance(rule, Search) else 1.0
+        self._sure = replace(rule, p=1.0) if isinstance(rule, Search) else rule
+        self._draws = self._last > 0 and _draws(self._sure, len(layers))
+
+    def choose(
+        self,
+        logits: Tensor,
+        states: Mapping[int, Tensor],
+        position: NDArray[np.int64],
+        token: NDArray[np.int64],
+    ) -> Choice:
+        """Choose a layer for each row and put its logits into `logits`, in place.
+
+        Parameters
+        ----------
+        logits : (n, vocabulary)
+            The model's own logits.
+        states : (n, hidden) by layer number
+            Residual states of the window's layers; of `L` only if the lens does not keep it.
+        position, token : (n,) int
+            What the generator of each row is keyed by.
+
+        Raises
+        ------
+        UserError
+            If logits hold NaN or +inf.
+        """
+        rows = _block_rows(logits)
+        parts = [
+            self._choose_block(
+                logits[start : start + rows],
+                {layer: h[start : start + rows] for layer, h in states.items()},
+                position[start : start + rows],
+                token[start : start + rows],
+            )
+            for start in range(0, len(logits), rows)
+        ]
+        return Choice(
+            column=np.concatenate([part.column for part in parts]),
+            entropy=np.concatenate([part.entropy for part in parts]),
+            top1=np.concatenate([part.top1 for part in parts]),
+            probes=np.concatenate([part.probes for part in parts]),
+        )
+
+    def _choose_block(
+        self,
+        logits: Tensor,
+        states: Mapping[int, Tensor],
+        position: NDArray[np.int64],
+        token: NDArray[np.int64],
+    ) -> Choice:
+        board = _Board(logits, states, self.layers, self.lens)
+        scans = self._tossed(position, token)
+        board.read_final(np.flatnonzero(scans | self.whole))
+        wanted = np.full(len(logits), self.whole) | scans
+        for column in range(self._last - 1, -1, -1):
+            rows = np.flatnonzero(wanted)
+            if not rows.size:
+                break
+            block, known = board.read(column, rows), board.known(rows)
+            if self._sinks:
+                taken = (self._sure.choose(known) == column) & scans[rows]
+                board.take(column, rows[taken], block[_index(taken, block)])
+            if self._lazy and not self.whole:
+                wanted[rows] = self._sure.probes(known) > self._last - column
+        chosen = np.full(len(logits), self._last)
+        chosen[scans] = self._decide(board.known(np.flatnonzero(scans)), position, token, scans)
+        board.settle(chosen)
+        return Choice(chosen, board.entropy, board.top1, board.probes)
+
+    def _tossed(self, position: NDArray[np.int64], token: NDArray[np.int64]) -> BoolArray:
+        """Whether each row's coin lets its scan begin, just as `Search.choose` tosses it."""
+        n = len(position)
+        if self._last == 0 or self._p == 0.0:
+            return np.zeros(n, dtype=np.bool_)
+        if self._p == 1.0:
+            return np.ones(n, dtype=np.bool_)
+        draws = [self._generator(p, t).random() for p, t in zip(position, token, strict=True)]
+        return np.array(draws) < self._p
+
+    def _decide(
+        self,
+        x: FloatArray,
+        position: NDArray[np.int64],
+        token: NDArray[np.int64],
+        scans: BoolArray,
+    ) -> IntArray:
+        if not len(x):
+            return np.zeros(0, dtype=np.intp)
+        if not self._draws:
+            return self._sure.choose(x)
+        generators = map(self._generator, position[scans], token[scans])
+        return np.concatenate(
+            [self._sure.choose(row[None], rng) for row, rng in zip(x, generators, strict=True)]
+        )
+
+    def _generator(self, position: np.int64, token: np.int64) -> np.random.Generator:
+        """Return the row's own generator: a block of the counter for each (position, token)."""
+        counter = [0, int(position) + 1, int(token) + 1, 0]
+        return np.random.Generator(np.random.Philox(key=self.seed, counter=counter))
+
+
+class _Board:
+    """The rows of one block: what has been read of each, and whose logits it holds."""
+
+    def __init__(
+        self,
+        logits: Tensor,
+        states: Mapping[int, Tensor],
+        layers: tuple[int, ...],
+        lens: AbstractLens,
+    ) -> None:
+        n, width = len(logits), len(layers)
+        self._logits, self._states, self._layers, self._lens = logits, states, layers, lens
+        self.entropy = np.full((n, width), np.nan)
+        self.top1 = np.full((n, width), -1, dtype=np.int64)
+        self.probes = np.zeros(n, dtype=np.intp)
+        self._held = np.full(n, width - 1)
+
+    def read_final(self, through_lens: IntArray) -> None:
+        """Read the model's own logits, and `through_lens` where the lens sees `L` otherwise."""
+        last = len(self._layers) - 1
+        rows = np.arange(len(self._logits))
+        self._note(last, rows, self._logits)
+        if not self._lens.keeps_final and through_lens.size:
+            said = self.top1[:, last].copy()
+            self.read(last, through_lens)
+            # What the final layer would have said is the model's own word in any case.
+            self.top1[:, last] = said
+
+    def read(self, column: int, rows: IntArray) -> Tensor:
+        """Project one layer for some rows; return their logits (rows, vocabulary)."""
+        layer = self._layers[column]
+        h = self._states[layer]
+        # A lens reads (batch, positions, hidden).
+        z = self._lens.read(layer, h[_index(rows, h)][None])[0]
+        self.probes[rows] += 1
+        self._note(column, rows, z)
+        return z
+
+    def known(self, rows: IntArray) -> FloatArray:
+        """Entropies of some rows, unread ones out of reach."""
+        known: FloatArray = np.nan_to_num(self.entropy[rows], nan=_UNREAD)
+        return known
+
+    def take(self, column: int, rows: IntArray, block: Tensor) -> None:
+        """Let these rows hold the logits of `column`."""
+        if rows.size:
+            self._logits[_index(rows, self._logits)] = block.to(self._logits)
+            self._held[rows] = column
+
+    def settle(self, chosen: IntArray) -> None:
+        """Read the chosen layer once more for rows that hold another one's logits."""
+        stale = chosen != self._held
+        for column in np.unique(chosen[stale]):
+            rows = np.flatnonzero(stale & (chosen == column))
+            self.take(int(column), rows, self.read(int(column), rows))
+
+    def _note(self, column: int, rows: IntArray, z: Tensor) -> None:
+        try:
+            seen: Readout = read_logits(z, torch.zeros(len(z), dtype=torch.long, device=z.device))
+        except UserError as error:
+            raise UserError(f"layer {self._layers[column]}: {error}") from error
+        self.entropy[rows, column] = seen.entropy.cpu().numpy()
+        self.top1[rows, column] = seen.top1.cpu().numpy()
+
+
+def _draws(rule: AbstractRule, width: int) -> bool:
+    """Whether a rule needs a generator."""
+    try:
+        rule.choose(np.zeros((1, width)))
+    except UserError:
+        return True
+    return False
+
+
+def _index(rows: NDArray[np.generic], like: Tensor) -> Tensor:
+    return torch.from_numpy(rows).to(like.device)
+
+
+def _block_rows(logits: Tensor) -> int:
+    return max(1, _BLOCK_BYTES // (logits.element_size() * max(1, logits.shape[1])))
