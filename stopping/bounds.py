@@ -136,7 +136,7 @@ def tolerance_bound(eps_max: ArrayLike, tau: ArrayLike, steps: ArrayLike) -> Flo
 
 
 def stop_above_bound(delta: ArrayLike, sigma: float) -> float:
-    """T10: `P(V^ > V*) <= sum over l > V* of exp(-delta[l]^2 / (4 sigma^2))`, at most 1.
+    """T10: `P(V^ > V*) <= sum over l > V* of exp(-delta[l]^2 / (4 sigma^2))`, at most 1; needs A4.
 
     *Proof.* Stopping at `l > V*` needs `eps[l-1] - eps[l] >= delta[l]`, a difference of
     independent `sigma`-sub-Gaussians; Chernoff and a union bound.
@@ -157,7 +157,11 @@ def excess_tail_bound(t: ArrayLike, sigma: float) -> FloatArray:
 
 
 def expected_excess_bound(sigma: ArrayLike) -> FloatArray:
-    """T10: `E[excess(V^); V^ <= V*] <= sigma sqrt(pi)`, the integral of the tail bound."""
+    """T10: `E[excess(V^); V^ <= V*] <= sigma sqrt(pi)`, the integral of the tail bound.
+
+    For i.i.d. noise `stopping.averages` proves a bound that is `pi` times smaller for normal
+    noise, `E (eps - eps')+`, and finds the largest value itself.
+    """
     return math.sqrt(math.pi) * _non_negative(sigma, "sigma")
 
 

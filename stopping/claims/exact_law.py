@@ -1,0 +1,165 @@
+"""Claims T12 and T13: the exact law against simulation, and the constants of the average case."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stopping.averages import drift_excess
+from stopping.claims.claim import Claim, Twin
+from stopping.claims.stochastic import Excess
+from stopping.densities import Density, laplace, mean_positive_difference, normal, uniform
+from stopping.exact import flat_law, stopping_law
+from stopping.montecarlo import Relation
+from stopping.noise import AbstractNoise, GaussianNoise, UniformNoise
+from stopping.noise_departures import LaplaceNoise
+from stopping.rules import Tolerance
+from stopping.types import FloatArray
+
+G = (1.1, 0.9, 0.6, 0.4, 0.1, 0.0, 0.5, 0.9)
+"""One world: falls of all sizes down to `V* = 5`, two rises."""
+TURNING = 5
+TAU = 0.2
+NOISE = UniformNoise(0.8)
+K = len(G) - 1
+LAW = stopping_law(G, NOISE, K, TAU)
+
+UNIFORM_WORST, UNIFORM_DRIFTS = 0.1558283247, (0.6201, 0.3305, 0.2040, 0.1381, 0.0997)
+NORMAL_WORST, NORMAL_DRIFTS = 0.2575951538, (0.9787, 0.6759, 0.5635, 0.4984, 0.4610)
+"""Largest expected excess over drifts, `stopping averages`; worst drifts from `V*` downwards."""
+CONSTANT_ERROR = 4e-6
+"""By how much the limit of deep windows may lie above the constants."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The tolerant search in the world `G`: its layer, its excess or its projections."""
+
+    quantity: str
+    noise: AbstractNoise = NOISE
+    tau: float = TAU
+
+    def __call__(self, rng: np.random.Generator, n: int) -> FloatArray:
+        latent = np.array(G)
+        paths = np.broadcast_to(latent, (n, len(G)))
+        x = paths + self.noise.sample(rng, paths, np.full(n, TURNING), 0)
+        rule = Tolerance(self.tau, K)
+        if self.quantity == "probes":
+            return rule.probes(x).astype(np.float64)
+        stop = rule.choose(x)
+        if self.quantity == "excess":
+            excess: FloatArray = latent[stop] - latent[TURNING]
+            return excess
+        return np.where(stop == int(self.quantity), 1.0, 0.0)
+
+
+@dataclass(frozen=True)
+class FlatGap:
+    """Largest gap between quadrature and T11's closed form, for a random window and law.
+
+    `shift` breaks the closed form: it is that of a window `shift` layers deeper.
+    """
+
+    shift: int = 0
+
+    def __call__(self, rng: np.random.Generator, n: int) -> FloatArray:
+        gaps = np.empty(n)
+        for i in range(n):
+            steps = int(rng.integers(2, 8))
+            laws: list[Density] = [uniform(1.0), normal(0.7), laplace(0.4)]
+            law = stopping_law(np.zeros(steps + 1), [laws[rng.integers(3)]] * (steps + 1), steps)
+            closed = flat_law(steps + self.shift)[: steps + 1]
+            gaps[i] = np.abs(law.probability[::-1] - closed).max()
+        return gaps
+
+
+@dataclass(frozen=True)
+class DriftExcess:
+    """Exact expected excess for random drifts, half of them near the worst ones."""
+
+    law: str
+    worst: tuple[float, ...]
+
+    def __call__(self, rng: np.random.Generator, n: int) -> FloatArray:
+        density = uniform(1.0) if self.law == "uniform" else normal(1.0)
+        drifts = rng.exponential(0.6, (n, len(self.worst)))
+        near = np.array(self.worst) * rng.uniform(0.9, 1.1, drifts.shape)
+        drifts[: n // 2] = near[: n // 2]
+        return np.array([drift_excess(row, density) for row in drifts])
+
+
+CLAIMS = (
+    Claim(
+        "T12",
+        "T12.law",
+        "P(V^ = V*) by quadrature is what the simulator finds, tolerant search",
+        Relation.MEAN_EQUALS,
+        float(LAW.probability[TURNING]),
+        Scan(str(TURNING)),
+        Twin("tolerance left out", Scan(str(TURNING), tau=0.0)),
+        tolerance=0.005,
+    ),
+    Claim(
+        "T12",
+        "T12.excess",
+        "expected excess by quadrature is what the simulator finds",
+        Relation.MEAN_EQUALS,
+        LAW.expected_excess(TURNING),
+        Scan("excess"),
+        Twin("normal noise of twice the variance", Scan("excess", GaussianNoise(0.8 * 0.667**0.5))),
+        tolerance=0.006,
+    ),
+    Claim(
+        "T12",
+        "T12.probes",
+        "projections per token by quadrature are what the rule counts",
+        Relation.MEAN_EQUALS,
+        LAW.extra_probes,
+        Scan("probes"),
+        Twin("tolerance left out", Scan("probes", tau=0.0)),
+        tolerance=0.02,
+    ),
+    Claim(
+        "T12",
+        "T12.flat",
+        "quadrature gives T11's law of a flat G to 1e-9, whatever the noise",
+        Relation.ALWAYS_AT_MOST,
+        1e-9,
+        FlatGap(),
+        Twin("closed form of a window one layer deeper", FlatGap(shift=1)),
+        draws=60,
+        block=20,
+    ),
+    Claim(
+        "T13",
+        "T13.uniform",
+        "uniform noise: no drifts lose more than 0.15583 eps_max on average",
+        Relation.ALWAYS_AT_MOST,
+        UNIFORM_WORST + CONSTANT_ERROR,
+        DriftExcess("uniform", UNIFORM_DRIFTS),
+        Twin("bound 5 % too small: one step's 4/27", bound_factor=4 / 27 / UNIFORM_WORST),
+        attained=0.99 * UNIFORM_WORST,
+        draws=400,
+        block=100,
+    ),
+    Claim(
+        "T13",
+        "T13.normal",
+        "normal noise: no drifts lose more than 0.25760 sigma on average",
+        Relation.ALWAYS_AT_MOST,
+        NORMAL_WORST + CONSTANT_ERROR,
+        DriftExcess("normal", NORMAL_DRIFTS),
+        Twin("bound 5 % too small", bound_factor=0.95),
+        attained=0.99 * NORMAL_WORST,
+        draws=400,
+        block=100,
+    ),
+    Claim(
+        "T13",
+        "T13.difference",
+        "i.i.d. noise of any law: E[excess; V^ <= V*] <= E (eps - eps')+",
+        Relation.MEAN_AT_MOST,
+        mean_positive_difference(laplace(1.0)),
+        Excess((0.9, 0.7, 0.7), LaplaceNoise(1.0)),
+        Twin("noise of four times the scale", Excess((3.6, 2.8, 2.8), LaplaceNoise(4.0))),
+    ),
+)
