@@ -1,0 +1,127 @@
+"""The page: typed results through templates into one HTML file that needs nothing else.
+
+Style and figures are inside the file, there is no script, and no address is loaded. Whatever comes
+from trace files (model names, commands, token texts) is escaped.
+"""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from empirical.audit import Status
+from empirical.paper_figures import SETTING, SOURCE
+from empirical.report import numbers
+from empirical.report.illustrations import (
+    Illustration,
+    audit_illustrations,
+    rule_illustrations,
+)
+from empirical.report.results import ModelResult, Report
+from empirical.report.theme import style_variables
+from empirical.report.verdict import COVERED, MATERIAL, SEARCH, Answer, Guarantee
+from empirical.validate import Comparison, Row
+from stopping.claims import Finding
+from stopping.montecarlo import Relation, Verdict
+
+TONES: dict[str, str] = {
+    Answer.YES: "good",
+    Answer.HARMS: "bad",
+    Answer.NO_EVIDENCE: "open",
+    Answer.CANNOT_SAY: "mute",
+    Guarantee.APPLIES: "good",
+    Guarantee.REFUTED: "bad",
+    Guarantee.TOO_WEAK: "open",
+    Guarantee.UNDECIDED: "open",
+    Status.HOLDS: "good",
+    Status.FAILS: "bad",
+    Status.UNDECIDED: "open",
+    Verdict.VIOLATED: "bad",
+    Comparison.BETTER: "good",
+    Comparison.WORSE: "bad",
+}
+"""Colour and symbol of a status; the word always stands beside them."""
+
+
+def render_page(report: Report) -> str:
+    """Return the whole page as HTML."""
+    css = files("empirical.report").joinpath("templates/report.css").read_text(encoding="utf-8")
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            style=Markup(f"{style_variables()}\n{css}"),
+            sections=[_section(model, f"m{i}") for i, model in enumerate(report.models, 1)],
+            material=MATERIAL,
+            covered=COVERED,
+            search=SEARCH,
+            paper=SOURCE,
+            paper_setting=SETTING,
+            sound=sum(finding.sound for finding in report.claims),
+        )
+    )
+
+
+def _section(model: ModelResult, name: str) -> dict[str, Any]:
+    """Return a model with its figures; `name` is its anchor on the page."""
+    return {
+        "name": name,
+        "model": model,
+        "audit_figures": _plates(audit_illustrations(model, name)),
+        "rule_figures": _plates(rule_illustrations(model, name)),
+        "by_difficulty": [] if model.reference is None else rows_by_difficulty(model),
+    }
+
+
+def _plates(shown: Sequence[Illustration]) -> list[tuple[Markup, Illustration]]:
+    """Figures whose SVG text goes onto the page as it is."""
+    return [(Markup(figure.svg), figure) for figure in shown]
+
+
+def rows_by_difficulty(model: ModelResult) -> list[Row]:
+    """Return the rows worth a breakdown: the search, the best other rule, the oracle."""
+    validation = model.main.validation
+    if not validation.final.by_difficulty:
+        return []
+    others = [row for row in validation.rows if row.decisive is not None and row.name != SEARCH]
+    best = min(others, key=lambda row: row.overall.log_loss_vs_final.estimate)
+    return [validation[SEARCH], best, validation.oracle]
+
+
+def claim_found(finding: Finding) -> str:
+    """Write what a check found: the largest draw, or the mean with its standard error."""
+    if finding.relation in (Relation.ALWAYS_AT_MOST, Relation.ALWAYS_BELOW):
+        return f"largest {numbers.general(finding.estimate.greatest)}"
+    mean, stderr = finding.estimate.mean, finding.estimate.stderr
+    return f"mean {numbers.number(mean, 4)} ± {numbers.number(stderr, 4)}"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("empirical.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": numbers.number,
+        "percent": numbers.percent,
+        "interval": numbers.interval,
+        "percent_interval": numbers.percent_interval,
+        "points": numbers.points,
+        "quantity": numbers.quantity,
+        "plain_quantity": numbers.plain_quantity,
+        "count": numbers.count,
+        "level": numbers.level,
+        "general": numbers.general,
+        "found": claim_found,
+        "sentence": numbers.sentence,
+        "spaced": numbers.spaced,
+        "maths": numbers.maths,
+        "tone": lambda status: TONES.get(status, "open"),
+    }
+    return environment
