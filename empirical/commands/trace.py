@@ -1,0 +1,195 @@
+"""`stopping trace`: a model and prompts in, a trace file out."""
+
+import sys
+import time
+from pathlib import Path
+from typing import cast
+
+import click
+from rich.console import Console
+
+from empirical.models import DTYPES, load_model, require_models_extra
+from empirical.problems import Problem, generate, read_prompts
+from empirical.provenance import command_line
+from empirical.texts import Chat, uses_chat
+from empirical.tracing import Settings, Summary, trace_problems
+from stopping.cli.ui import as_json as to_json
+from stopping.cli.ui import json_option, output, progress, seed_option
+from stopping.errors import UserError
+
+# Enough for any `--tokens` that one sits through; generating them takes a moment.
+_SUPPLY = 2000
+_DEFAULT_PROBLEMS = 100
+
+
+def _layers(context: click.Context, option: click.Parameter, value: str) -> int | None:
+    """Read a number of layers; "all" is None."""
+    if value == "all":
+        return None
+    if value.isdecimal() and int(value) > 0:
+        return int(value)
+    raise click.BadParameter(f"{value!r} is neither a number of layers nor 'all'")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  stopping trace --model HuggingFaceTB/SmolLM2-135M-Instruct --tokens 2000 --out smol.parquet
+  stopping trace --model ./model.gguf --prompts mine.jsonl --mode generated --out mine.parquet
+"""
+)
+@click.option("--model", required=True, help="A .gguf file, a local folder, or a hub id.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Trace file."
+)
+@click.option("--prompts", type=click.Path(path_type=Path), help="JSONL file with your prompts.")
+@click.option(
+    "--problems",
+    type=click.IntRange(min=1),
+    help=f"Number of built-in problems.  [default: {_DEFAULT_PROBLEMS}, or as --tokens needs]",
+)
+@seed_option
+@click.option(
+    "--mode",
+    type=click.Choice(["reference", "generated"]),
+    default="reference",
+    show_default=True,
+    help="Trace the prompts' own solutions, or what the model writes (greedily).",
+)
+@click.option(
+    "--tokens", type=click.IntRange(min=1), help="Stop once at least so many tokens are traced."
+)
+@click.option(
+    "--layers",
+    callback=_layers,
+    metavar="N|all",
+    default="12",
+    show_default=True,
+    help="How many layers to probe, counted from the last.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Texts per forward pass; a part is twice as many.",
+)
+@click.option(
+    "--max-new-tokens",
+    type=click.IntRange(min=1),
+    default=160,
+    show_default=True,
+    help="Longest text to generate.",
+)
+@click.option(
+    "--chat",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    show_default=True,
+    help="Put prompts into the tokenizer's chat template.",
+)
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
+@click.option("--dtype", type=click.Choice(DTYPES), default="auto", show_default=True)
+@click.option(
+    "--storage",
+    type=click.Choice(["float16", "float32"]),
+    default="float16",
+    show_default=True,
+    help="Precision of the stored numbers.",
+)
+@click.option("--fresh", is_flag=True, help="Throw away what an earlier run left, and start anew.")
+@json_option
+def trace(
+    model: str,
+    out: Path,
+    prompts: Path | None,
+    problems: int | None,
+    seed: int,
+    mode: str,
+    tokens: int | None,
+    layers: int | None,
+    batch: int,
+    max_new_tokens: int,
+    chat: str,
+    device: str,
+    dtype: str,
+    storage: str,
+    fresh: bool,
+    as_json: bool,
+) -> None:
+    """Record what every probed layer of a model says about every token.
+
+    Each token's entropy, log-probability and best guess at each of the last layers go into a
+    Parquet file, with all that is needed to make it again. The work is done in parts: an
+    interrupted run, however it ended, goes on where it was when the same command is given again.
+    """
+    if prompts is not None and problems is not None:
+        raise UserError("give either --prompts or --problems, not both")
+    require_models_extra()
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    chosen = _problems(prompts, problems, seed, tokens)
+    with errors.status(f"loading {Path(model).name}"):
+        loaded = load_model(model, dtype, device)
+    settings = Settings(
+        mode="generated" if mode == "generated" else "reference",
+        chat=uses_chat(loaded, cast(Chat, chat)),
+        layers=layers,
+        tokens=tokens,
+        batch=batch,
+        max_new_tokens=max_new_tokens,
+        storage="float32" if storage == "float32" else "float16",
+    )
+    began = time.monotonic()
+    try:
+        with progress("{task.fields[rate]}") as bar:
+            task = bar.add_task(
+                "tokens" if tokens else "prompts", total=tokens or len(chosen), rate=""
+            )
+
+            def report(traced: int, done: int) -> None:
+                rate = f"{traced / (time.monotonic() - began):.0f} tokens/s"
+                bar.update(task, completed=traced if tokens else done, rate=rate)
+
+            summary = trace_problems(
+                loaded,
+                chosen,
+                settings,
+                out,
+                fresh=fresh,
+                seed=None if prompts else seed,
+                command=command_line(["stopping", *sys.argv[1:]]),
+                report=report,
+            )
+    except KeyboardInterrupt:
+        errors.print("interrupted: finished parts are kept; give the same command again to go on")
+        raise click.exceptions.Exit(130) from None
+    if as_json:
+        click.echo(to_json(summary))
+    else:
+        _print(summary)
+
+
+def _problems(
+    prompts: Path | None, count: int | None, seed: int, tokens: int | None
+) -> tuple[Problem, ...]:
+    if prompts is not None:
+        return read_prompts(prompts)
+    return generate(count or (_SUPPLY if tokens else _DEFAULT_PROBLEMS), seed)
+
+
+def _print(summary: Summary) -> None:
+    console = output()
+    loss = summary.provenance.storage
+    console.print(
+        f"{summary.file}: {summary.tokens} tokens of {summary.prompts} prompts at "
+        f"{summary.layers} layers, {summary.bytes / 1e6:.2f} MB; {summary.seconds:.0f} s, "
+        f"{summary.tokens_per_second:.1f} tokens/s",
+        markup=False,
+    )
+    if loss is not None and loss.dtype != "float32":
+        console.print(
+            f"stored as {loss.dtype}: entropies off by at most {loss.entropy_max:.2g} nats "
+            f"(mean {loss.entropy_mean:.2g}), log-probabilities by {loss.log_prob_max:.2g} "
+            f"(mean {loss.log_prob_mean:.2g}); the search moves on {loss.moved_share:.2%}",
+            markup=False,
+        )

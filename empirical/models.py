@@ -1,0 +1,204 @@
+"""Loading a causal language model and its tokenizer from a file, a folder or the hub.
+
+This module imports torch and transformers only when a model is loaded, so that `import empirical`
+and the command line's help need neither.
+"""
+
+import hashlib
+import importlib.util
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stopping.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+EXTRA = 'pip install "layer-stopping[models]"'
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+_WEIGHT_FILES = ("*.safetensors", "*.bin")
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A model ready for inference, with what its traces must say about it.
+
+    Attributes
+    ----------
+    model, tokenizer : the transformers objects.
+    name : file or folder name, or hub id; never a machine's path.
+    weights : SHA-256 of each weights file, by file name.
+    """
+
+    model: Any
+    tokenizer: Any
+    name: str
+    weights: dict[str, str]
+
+    @property
+    def device(self) -> "torch.device":
+        """Where the model's parameters are."""
+        device: torch.device = next(self.model.parameters()).device
+        return device
+
+    @property
+    def device_name(self) -> str:
+        """What the device calls itself, such as "cpu" or the name of a GPU."""
+        if self.device.type != "cuda":
+            return self.device.type
+        import torch
+
+        return torch.cuda.get_device_name(self.device)
+
+    @property
+    def dtype(self) -> str:
+        """Precision of the model's parameters, such as "float32"."""
+        return str(self.model.dtype).removeprefix("torch.")
+
+    @property
+    def context(self) -> int | None:
+        """Most tokens that the model can read, None if it sets no limit."""
+        limit = getattr(self.text_config, "max_position_embeddings", None)
+        return int(limit) if limit else None
+
+    @property
+    def text_config(self) -> Any:
+        """Configuration of the text decoder, also of a multimodal model."""
+        return self.model.config.get_text_config(decoder=True)
+
+
+def load_model(spec: str | Path, dtype: str = "auto", device: str = "auto") -> LoadedModel:
+    """Load a model for inference.
+
+    Parameters
+    ----------
+    spec
+        A `.gguf` file, a folder in transformers' layout, or a hub id such as
+        "HuggingFaceTB/SmolLM2-135M-Instruct".
+    dtype
+        Precision; "auto" is float32 on a CPU and bfloat16 on a GPU.
+    device
+        A torch device; "auto" is the first GPU, or the CPU without one.
+
+    Raises
+    ------
+    UserError
+        If the extra `models` is not installed, or the model cannot be found or loaded.
+    """
+    require_models_extra()
+    import torch
+    import transformers
+
+    place = _device(device)
+    if dtype not in DTYPES:
+        raise UserError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
+    if dtype == "auto":
+        dtype = "float32" if place.type == "cpu" else "bfloat16"
+    source, options, name = _locate(str(spec))
+    with _quiet():
+        try:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
+            model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+                source, dtype=getattr(torch, dtype), **options
+            )
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+            raise UserError(_explain(name, source, error)) from error
+    model = model.to(place).eval()
+    return LoadedModel(model, tokenizer, name, _hashes(source, options))
+
+
+def require_models_extra() -> None:
+    """Raise a UserError that names the extra if torch or transformers is missing."""
+    for library in ("torch", "transformers"):
+        if importlib.util.find_spec(library) is None:
+            raise UserError(f"reading a model needs {library}, which is not installed: {EXTRA}")
+
+
+def _device(device: str) -> "torch.device":
+    import torch
+
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device {device!r} cannot be used here: {reason}") from error
+    return place
+
+
+def _locate(spec: str) -> tuple[str, dict[str, str], str]:
+    """Return what transformers loads from, with which options, and the model's name."""
+    path = Path(spec).expanduser()
+    if path.is_file():
+        if path.suffix != ".gguf":
+            raise UserError(f"{spec}: a model file must be .gguf; name a folder for other formats")
+        return str(path.parent), {"gguf_file": path.name}, path.stem
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(f"{spec}: no config.json in this folder, so it holds no model")
+        return str(path), {}, path.resolve().name
+    if path.suffix == ".gguf" or not _HUB_ID.fullmatch(spec):
+        raise UserError(f"{spec}: no such file or folder, and no hub id (owner/name) either")
+    return spec, {}, spec
+
+
+def _explain(name: str, source: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:300]
+    if Path(source).is_dir():
+        return f"{name}: transformers cannot load this model ({reason})"
+    return (
+        f"{name}: no such file or folder here, and the hub did not give it ({reason}); "
+        "check the spelling and the connection, or name a local folder or .gguf file"
+    )
+
+
+def _hashes(source: str, options: dict[str, str]) -> dict[str, str]:
+    folder = Path(source)
+    if "gguf_file" in options:
+        files = [folder / options["gguf_file"]]
+    else:
+        if not folder.is_dir():
+            from huggingface_hub import snapshot_download
+
+            # The model has just been loaded, so its files are in the hub's cache.
+            folder = Path(snapshot_download(source, local_files_only=True))
+        files = sorted(file for pattern in _WEIGHT_FILES for file in folder.glob(pattern))
+    return {file.name: _sha256(file) for file in files}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence progress bars and warnings about loading; what fails still raises."""
+    from transformers.utils import logging as transformers_logging
+
+    logging: Any = transformers_logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            redirect_stderr(io.StringIO()),
+            redirect_stdout(io.StringIO()),
+        ):
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

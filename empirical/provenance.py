@@ -1,0 +1,153 @@
+"""Where a trace file comes from: everything needed to judge it, or to make it again.
+
+A trace outlives the process that wrote it, so the file itself says which weights were read (by
+SHA-256), through which lens, on which device and in which precision, on which prompts, with which
+library versions. Paths of the machine that made it are left out; names of files stay.
+"""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from stopping.errors import UserError
+
+FORMAT = "layer-stopping traces"
+VERSION = 1
+
+Mode = Literal["reference", "generated"]
+Storage = Literal["float16", "float32"]
+
+_LIBRARIES = ("layer-stopping", "torch", "transformers", "numpy", "pyarrow")
+
+
+@dataclass(frozen=True)
+class StorageLoss:
+    """What rounding at write time cost, measured on the very tokens of the file.
+
+    `entropy_max`, `entropy_mean`, `log_prob_max`, `log_prob_mean` are absolute errors in nats over
+    all probed layers; `moved_share` is the share of tokens whose backward search (K = 10, strict)
+    chooses another layer on the stored entropies than on those in memory.
+    """
+
+    dtype: Storage
+    entropy_max: float = 0.0
+    entropy_mean: float = 0.0
+    log_prob_max: float = 0.0
+    log_prob_mean: float = 0.0
+    moved_share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made a set of traces.
+
+    `weights` maps file names to SHA-256; `prompts` counts the prompts on offer, of which the file
+    may hold fewer; `shard` is the number of the part, None for a whole file; `storage` is known
+    once the traces have been written.
+    """
+
+    model: str
+    architecture: str
+    layers: int
+    hidden_size: int
+    vocabulary_size: int
+    mode: Mode
+    weights: Mapping[str, str] = field(default_factory=dict)
+    dtype: str = "float32"
+    device: str = "cpu"
+    versions: Mapping[str, str] = field(default_factory=dict)
+    date: str = ""
+    prompts_hash: str = ""
+    prompts: int = 0
+    seed: int | None = None
+    chat: bool = False
+    max_new_tokens: int | None = None
+    command: str = ""
+    lens: str = "raw"
+    shard: int | None = None
+    storage: StorageLoss | None = None
+
+    def same_source(self, other: "Provenance") -> bool:
+        """Whether both describe one run, apart from when and in which part."""
+        return self._source() == other._source()
+
+    def _source(self) -> "Provenance":
+        # A resumed run may be called with another `--tokens`, hence with another command line.
+        return replace(self, shard=None, date="", command="", storage=None)
+
+    def to_json(self) -> str:
+        """Serialise with the format's name and version."""
+        return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)})
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> "Provenance":
+        """Read what `to_json` wrote; `where` names the file in errors.
+
+        Raises
+        ------
+        UserError
+            If the text is not of this format, or of a newer version than this package reads.
+        """
+        try:
+            content: dict[str, Any] = json.loads(text)
+            if content.pop("format") != FORMAT:
+                raise KeyError("format")
+            found = int(content.pop("version"))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{where}: no trace file (its metadata is not that of {FORMAT!r}); "
+                "make one with `stopping trace`"
+            ) from error
+        if found > VERSION:
+            raise UserError(
+                f"{where}: trace format version {found}, this package reads up to {VERSION}; "
+                "upgrade layer-stopping"
+            )
+        known = {f.name for f in fields(cls)}
+        try:
+            storage = content.pop("storage", None)
+            return cls(
+                **{name: value for name, value in content.items() if name in known},
+                storage=None if storage is None else StorageLoss(**storage),
+            )
+        except TypeError as error:
+            raise UserError(
+                f"{where}: the trace file's provenance is incomplete ({error})"
+            ) from error
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of python and of the libraries that take part in a capture."""
+    versions = {"python": platform.python_version()}
+    for library in _LIBRARIES:
+        try:
+            versions[library] = version(library)
+        except PackageNotFoundError:
+            versions[library] = "not installed"
+    return versions
+
+
+def now() -> str:
+    """Date and time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """Join a command line, every path in it shortened to its last part."""
+    return " ".join(_without_folder(argument) for argument in arguments)
+
+
+def _without_folder(argument: str) -> str:
+    name, equals, value = argument.partition("=")
+    if name.startswith("-") and equals:
+        return f"{name}={_without_folder(value)}"
+    # A hub id ("owner/model") is not a path, and its owner matters.
+    is_path = (
+        Path(argument).is_absolute() or argument.startswith((".", "~")) or Path(argument).exists()
+    )
+    return Path(argument).name if is_path or argument.count("/") > 1 else argument

@@ -1,0 +1,76 @@
+"""What is read off a row of logits: entropy, log-probability, the most probable token.
+
+With `m = max z`, `s = sum e^(z-m)` and `t = sum e^(z-m) (z-m)`, the entropy of the softmax is
+
+    H = log s - t / s,
+
+a sum of two terms that are never negative, so nothing cancels: in float32 it is right to about
+1e-6 nats where the usual `logsumexp(z) - sum p z` is off by 1e-3 (verified in the tests). The
+probabilities are `log p[i] = z[i] - m - log s` and `max p = 1 / s`. All sums are in float32,
+whatever the precision of the logits.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stopping.errors import UserError
+
+# Rows are reduced in blocks whose copies stay in the processor's cache: half the time of doing
+# all rows at once (on a GPU it makes no difference worth a second code path).
+_BLOCK_BYTES = 1 << 20
+# A word this far below the best weighs e^-80: a vocabulary of them changes no digit of a float32.
+# Flooring there makes a masked word contribute 0 (not 0 * inf), and keeps the arithmetic out of
+# denormal numbers, which are several times slower.
+_FLOOR = -80.0
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """Statistics of `n` rows of logits, each of shape (n,): float32, and int64 for `top1`."""
+
+    entropy: Tensor
+    log_prob: Tensor
+    top1: Tensor
+    top1_prob: Tensor
+
+
+def read_logits(logits: Tensor, tokens: Tensor) -> Readout:
+    """Read the statistics of each row.
+
+    Parameters
+    ----------
+    logits : (n, vocabulary)
+        Any floating dtype. Masked words are -inf; at least one word per row is finite.
+    tokens : (n,)
+        The token of each row whose log-probability is asked for.
+
+    Raises
+    ------
+    UserError
+        If a row holds NaN or +inf, or nothing but -inf.
+    """
+    block = max(1, _BLOCK_BYTES // (4 * logits.shape[1])) if logits.device.type == "cpu" else 256
+    rows = [_read_block(z.float()) for z in torch.split(logits, block)]
+    largest, top1, log_s, entropy = (torch.cat(column) for column in zip(*rows, strict=True))
+    if not torch.isfinite(largest).all():
+        row = int((~torch.isfinite(largest)).nonzero()[0])
+        raise UserError(
+            f"logits: row {row} of {len(largest)} holds NaN, +inf or no finite value at all; "
+            "the model's numbers overflow: load it with --dtype float32"
+        )
+    chosen = logits.gather(1, tokens[:, None])[:, 0].float()
+    return Readout(
+        entropy=entropy, log_prob=chosen - largest - log_s, top1=top1, top1_prob=torch.exp(-log_s)
+    )
+
+
+def _read_block(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    largest, top1 = z.max(dim=1)
+    shifted = (z - largest[:, None]).clamp_(min=_FLOOR)
+    weights = shifted.exp()
+    s = weights.sum(dim=1)
+    t = torch.linalg.vecdot(weights, shifted)
+    log_s = s.log()
+    return largest, top1, log_s, log_s - t / s

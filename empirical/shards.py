@@ -1,0 +1,89 @@
+"""Long captures in parts, so that a killed process loses nothing that was finished.
+
+The parts of a run stand in a folder beside its trace file, `FILE.parts/`. Each is itself a trace
+file (in full precision) that appears whole or not at all, under a name that says which prompts it
+holds; so a part is never lost, never half there, and never there twice. The folder also keeps the
+run's settings: parts made with other settings are not mixed with new ones.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from empirical.traces import Traces, read_traces, write_traces
+from stopping.errors import UserError
+from stopping.files import write_atomic
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The parts of one run; make it with `Shards.open`."""
+
+    folder: Path
+
+    @classmethod
+    def open(cls, out: Path, settings: Mapping[str, Any], fresh: bool = False) -> "Shards":
+        """Open the parts of the trace file `out`, which may be none yet.
+
+        Parameters
+        ----------
+        settings
+            All that decides what a part contains, as JSON values.
+        fresh
+            Throw away what an earlier run left.
+
+        Raises
+        ------
+        UserError
+            If `out` is finished already, or an earlier run with other settings left parts.
+        """
+        folder = out.with_name(f"{out.name}.parts")
+        record = folder / "settings.json"
+        if fresh:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif record.is_file():
+            _require_equal(record, json.loads(json.dumps(settings)))
+        elif out.exists():
+            raise UserError(f"{out}: exists already; name another file, or replace it with --fresh")
+        if not record.is_file():
+            write_atomic(record, json.dumps(settings, indent=2))
+        return cls(folder)
+
+    def finished(self, number: int) -> Traces | None:
+        """Return part `number` if an earlier run finished it."""
+        path = self._path(number)
+        return read_traces(path) if path.is_file() else None
+
+    def write(self, number: int, traces: Traces) -> None:
+        """Keep part `number`."""
+        write_traces(self._path(number), traces, storage="float32")
+
+    def remove(self) -> None:
+        """Remove the folder, once the whole stands in its file."""
+        # The settings go first: should the process die half-way, what is left is recognised as
+        # no run at all, next to a finished file.
+        (self.folder / "settings.json").unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"part-{number:05d}.parquet"
+
+
+def _require_equal(record: Path, settings: Mapping[str, Any]) -> None:
+    try:
+        before = json.loads(record.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{record}: damaged; start anew with --fresh") from error
+    different = [
+        f"{name} was {before.get(name)!r}, is {settings.get(name)!r}"
+        for name in sorted({*before, *settings})
+        if before.get(name) != settings.get(name)
+    ]
+    if different:
+        raise UserError(
+            f"{record.parent}: an unfinished run with other settings is here "
+            f"({'; '.join(different)}); repeat its settings to go on, or start anew with --fresh"
+        )
