@@ -174,12 +174,13 @@ class ConfidentDecoding:
     ) -> Any:
         under_way: _Pass = self._local.under_way
         del self._local.under_way
+        if _drafts(model, len(self.anatomy.layers)):
+            return output
         missing = sorted(self._heard - under_way.states.keys())
         if missing:
             raise UserError(
-                f"the forward pass did not run the hooks of layer(s) {missing}: it left layers "
-                "out (an early exit for self-speculation), or runs as a graph that was compiled "
-                "before; decode without that"
+                f"the forward pass did not run the hooks of layer(s) {missing}: it leaves layers "
+                "out, or it was compiled before the decoding was attached; decode without that"
             )
         recorder = self._recorders.setdefault(threading.get_ident(), Recorder(self.layers))
         recorder.begin(under_way.inputs)
@@ -216,6 +217,13 @@ class ConfidentDecoding:
             flat[rows.to(flat.device)] = decoded
         recorder.add(places, choice)
         return flat.view_as(logits)
+
+
+def _drafts(model: nn.Module, depth: int) -> bool:
+    """Whether a model that speculates with its own first layers runs those alone just now."""
+    config: Any = getattr(model, "config", None)
+    running = getattr(config.get_text_config(decoder=True), "num_hidden_layers", depth)
+    return bool(running < depth)
 
 
 def _of_rows(values: Tensor, rows: Tensor | None) -> Tensor:
