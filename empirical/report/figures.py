@@ -60,21 +60,11 @@ def draw_entropy_bands(ax: "Axes", curves: Curves) -> None:
             label=f"{label} ({band.tokens:,} tokens)",
         )
     ax.axvspan(curves.window[0] - 0.5, curves.window[-1] + 0.5, color=MUTED, alpha=0.1, linewidth=0)
-    ax.text(
-        curves.window[-1] + 0.3,
-        0.02,
-        "window of the search",
-        transform=ax.get_xaxis_transform(),
-        ha="right",
-        va="bottom",
-        color=MUTED,
-        fontsize=8,
-    )
     ax.set_ylim(bottom=0)
     ax.set_xlabel("layer")
     ax.set_ylabel("entropy, nats")
     _whole_layers(ax, curves.layers)
-    ax.legend(loc="upper right" if curves.layers[0] < curves.window[0] else "best")
+    ax.legend(loc="best")
 
 
 def draw_token_paths(axes: Sequence["Axes"], curves: Curves) -> None:
@@ -95,6 +85,7 @@ def draw_token_paths(axes: Sequence["Axes"], curves: Curves) -> None:
             markerfacecolor="none",
             markeredgecolor=VERMILION,
             markeredgewidth=1.8,
+            clip_on=False,
         )
         back = len(token.entropy) - 1 - token.stop
         ax.set_title(f"“{token.text}”")
@@ -140,7 +131,7 @@ def draw_guarantee(ax: "Axes", noise: Noise, material: float, log_loss: float) -
     ax.fill_between(nats, 100 * shares, step="post", color=BLUE, alpha=BAND, linewidth=0)
     right = max(1.6 * log_loss, 2 * noise.overall.quantile(0.99), 4 * material)
     for value, label, colour, style, height in (
-        (material, f"material: {material:g}", GREEN, "-", 0.04),
+        (material, f"matters: {material:g}", GREEN, "-", 0.04),
         (log_loss, f"whole log-loss of\nthe final layer: {log_loss:.2f}", VERMILION, "--", 0.04),
     ):
         ax.axvline(value, color=colour, linestyle=style, linewidth=1.6)

@@ -115,7 +115,7 @@ def _entropy_bands(curves: Curves, audit: Audit, name: str, model: str) -> Illus
         svg,
         f"{percent(perturbed)} of the tokens rise at the last layer"
         + (f", by {number(rise)} nats on average." if perturbed > 0 else "."),
-        "Lines: medians; bands: middle half of the tokens.",
+        "Lines: medians; bands: middle half of the tokens. Grey ground: what the search reads.",
     )
 
 
@@ -164,7 +164,7 @@ def _guarantee(audit: Audit, log_loss: float, name: str, model: str) -> Illustra
         f"To cover {COVERED}, the guarantee must allow a loss of {number(level.bound)} nats: "
         f"{percent(level.bound_to_log_loss, 0)} of the final layer's whole log-loss.",
         "T9 gives the least noise level eps_max that explains each token; T2 then promises a loss "
-        "of at most 2 eps_max.",
+        "of at most 2 eps_max. Green line: a loss that matters.",
     )
 
 

@@ -10,6 +10,8 @@ import re
 from stopping.statistics import Interval
 
 NONE = "–"
+GAP = "\u00a0"
+"""No line is broken within a number, its unit and its interval."""
 
 
 def number(value: float | None, digits: int = 2, signed: bool = False) -> str:
@@ -32,7 +34,7 @@ def percent(value: float | None, digits: int = 1, signed: bool = False) -> str:
     """Write a share, as a number of per cent with the sign of per cent."""
     if value is None or not math.isfinite(value):
         return NONE
-    return number(100.0 * value, digits, signed) + " %"
+    return number(100.0 * value, digits, signed) + f"{GAP}%"
 
 
 def interval(of: Interval, digits: int = 2, signed: bool = False) -> str:
@@ -42,21 +44,21 @@ def interval(of: Interval, digits: int = 2, signed: bool = False) -> str:
 
 def percent_interval(of: Interval, digits: int = 1, signed: bool = False) -> str:
     """Write `estimate [low, high] %`."""
-    return _bracketed(of, 100.0, digits, signed, " %")
+    return _bracketed(of, 100.0, digits, signed, f"{GAP}%")
 
 
-def quantity(of: Interval, unit: str) -> str:
+def quantity(of: Interval, unit: str, signed: bool = False) -> str:
     """Write an interval in its unit: shares in per cent, differences of shares in points."""
     if unit == "share":
-        return percent_interval(of)
+        return percent_interval(of, signed=signed)
     if unit == "points":
         return points(of)
-    return interval(of)
+    return interval(of, signed=signed)
 
 
 def points(of: Interval, unit: bool = True) -> str:
     """Write the difference of two shares, `estimate [low, high] points` of per cent."""
-    return _bracketed(of, 100.0, 1, True, " points" if unit else "")
+    return _bracketed(of, 100.0, 1, True, f"{GAP}points" if unit else "")
 
 
 def plain_quantity(value: float | None, unit: str) -> str:
@@ -76,7 +78,7 @@ def level(value: float) -> str:
         text = f"{percentage:.{digits}f}"
         if abs(float(text) - percentage) <= 0.05 * (100.0 - percentage):
             break
-    return f"{text} %"
+    return f"{text}{GAP}%"
 
 
 def sentence(text: str) -> str:
@@ -85,8 +87,8 @@ def sentence(text: str) -> str:
 
 
 def spaced(text: str) -> str:
-    """True minus signs, and a space before per cent, in a text of other hands."""
-    return re.sub(r"(?<=\d)%", " %", re.sub(r"(?<![\w.)])-(?=\d)", "−", text))
+    """True minus signs, and an unbroken space before per cent, in a text of other hands."""
+    return re.sub(r"(?<=\d) ?%", f"{GAP}%", re.sub(r"(?<![\w.)])-(?=\d)", "−", text))
 
 
 def maths(text: str) -> str:
@@ -103,4 +105,4 @@ def _bracketed(of: Interval, scale: float, digits: int, signed: bool, unit: str)
     if not (math.isfinite(of.low) and math.isfinite(of.high)):
         return centre + unit
     low, high = (number(scale * end, digits, signed) for end in (of.low, of.high))
-    return f"{centre} [{low}, {high}]{unit}"
+    return f"{centre}{GAP}[{low},{GAP}{high}]{unit}"

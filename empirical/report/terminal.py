@@ -5,7 +5,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from empirical.report.numbers import quantity, sentence
+from empirical.report.numbers import sentence
 from empirical.report.page import TONES
 from empirical.report.results import ModelResult, Report
 
@@ -49,8 +49,7 @@ def show_model(model: ModelResult, out: Console) -> None:
         out.print(Padding(Text(sentence(why)), (0, 0, 0, 4)))
     rows = Table.grid(padding=(0, 2))
     for found in verdict.deciding:
-        unit = " nats" if found.unit == "nats" else ""
-        rows.add_row(Text(found.label), Text(quantity(found.value, found.unit) + unit))
+        rows.add_row(Text(found.label), Text(found.text))
     out.print(Padding(rows, (0, 0, 0, 4)))
     for line in verdict.explanation:
         out.print(Padding(Text(f"- {line}"), (0, 0, 0, 4)))

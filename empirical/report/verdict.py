@@ -26,7 +26,7 @@ from enum import StrEnum
 from typing import Literal
 
 from empirical.audit import Audit, NoiseLevel, Status
-from empirical.report.numbers import interval, number, percent
+from empirical.report.numbers import GAP, interval, number, percent, quantity
 from empirical.validate import Comparison, Row, Validation
 from stopping.statistics import Interval
 
@@ -68,6 +68,12 @@ class KeyNumber:
     label: str
     value: Interval
     unit: Literal["nats", "share", "points"]
+
+    @property
+    def text(self) -> str:
+        """The number with its unit; differences, which all but shares are, carry a sign."""
+        unit = f"{GAP}nats" if self.unit == "nats" else ""
+        return quantity(self.value, self.unit, signed=self.unit != "share") + unit
 
 
 @dataclass(frozen=True)
@@ -246,25 +252,36 @@ def _confidence(audit: Audit) -> str:
 
 
 def _winners_curse(audit: Audit, validation: Validation) -> str:
+    """What the chosen layers promise and pay, beside the same layers chosen blindly.
+
+    A rule that took each layer as often as the search does, whatever the token, would over-promise
+    the mean of the layers' gaps with these weights. What the search over-promises beyond that is
+    due to its choosing low entropies: a winner's curse.
+    """
     search = validation[SEARCH].overall
-    worst = max(
-        (layer for layer in audit.calibration.layers if layer.in_window),
-        key=lambda layer: layer.gap.estimate,
-    )
     final = audit.calibration.layers[-1].gap
     if not search.optimism.low > max(final.high, audit.calibration.materiality):
         return ""
     promise = (
         f"Where the search stops, entropy promises {number(search.entropy.estimate)} nats and "
-        f"{number(search.log_loss.estimate)} are paid: {number(search.optimism.estimate)} too few"
+        f"{number(search.log_loss.estimate)} are paid: {number(search.optimism.estimate)} too "
+        f"little, against {number(final.estimate)} at the final layer."
     )
-    if search.optimism.low > worst.gap.high:
+    # Ends of intervals are averaged as if they were reached together, which only widens them.
+    gaps = [layer.gap for layer in audit.calibration.layers[::-1]]
+    shares = [count / audit.tokens for count in audit.statistics.depth_counts]
+    blind = sum(share * gap.estimate for share, gap in zip(shares, gaps, strict=False))
+    highest = sum(share * gap.high for share, gap in zip(shares, gaps, strict=False))
+    if search.optimism.low > highest:
         return (
-            f"{promise}, more than at any single layer of the window (at most "
-            f"{number(worst.gap.estimate)}, layer {worst.layer}). Choosing low entropies chooses "
-            "the layers that happen to be over-confident on that token: a winner's curse."
+            f"{promise} The same layers, chosen as often but whatever the token, would promise "
+            f"only {number(blind)} too little: low entropies choose the layers that happen to be "
+            "over-confident on that token, a winner's curse."
         )
-    return f"{promise}, against {number(final.estimate)} at the final layer."
+    return (
+        f"{promise} The same layers, chosen as often but whatever the token, would promise "
+        f"{number(blind)} too little: no winner's curse shows, the layers themselves are off."
+    )
 
 
 def _swaps(validation: Validation) -> str:

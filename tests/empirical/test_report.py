@@ -149,7 +149,12 @@ class TestExplanation:
         x = np.where(falls, 0.2 + 0.3 * (np.arange(layers) - bad[:, None]), x)
         loss = np.where(np.arange(layers) == bad[:, None], 6.0, np.maximum(loss, x))
         traces = traces_from(x, -loss, np.zeros_like(x), np.zeros(n), np.arange(n) // 40)
-        assert any("winner's curse" in line for line in verdict_of(traces).explanation)
+        assert any("a winner's curse" in line for line in verdict_of(traces).explanation)
+
+    def test_layers_that_are_off_are_no_curse(self) -> None:
+        # Each layer is off by a constant, whatever its entropy.
+        lines = verdict_of(overconfident()).explanation
+        assert any("no winner's curse" in line for line in lines)
 
     def test_and_not_where_it_is_not(self) -> None:
         lines = verdict_of(calibrated(seed=1, prompts=40, tokens=40)).explanation
@@ -450,21 +455,22 @@ class TestNumbers:
         assert number(0.0, signed=True) == "0.00"
         assert number(1.0, signed=True) == "+1.00"
         assert number(float("nan")) == number(None) == number(float("inf")) == NONE
-        assert percent(0.1234) == "12.3 %"
+        assert percent(0.1234) == "12.3\u00a0%"
 
     def test_intervals(self) -> None:
-        assert interval(Interval(-0.5, -1.0, 0.25), signed=True) == "−0.50 [−1.00, +0.25]"
+        assert interval(Interval(-0.5, -1.0, 0.25), signed=True) == "−0.50\u00a0[−1.00,\u00a0+0.25]"
         assert interval(Interval(0.5, float("nan"), float("nan"))) == "0.50"
-        assert points(Interval(-0.061, -0.07, -0.05)) == "−6.1 [−7.0, −5.0] points"
+        assert points(Interval(-0.061, -0.07, -0.05)) == "−6.1\u00a0[−7.0,\u00a0−5.0]\u00a0points"
 
     @pytest.mark.parametrize(
-        ("value", "text"), [(0.95, "95 %"), (0.999, "99.9 %"), (1 - 0.05 / 18, "99.72 %")]
+        ("value", "text"),
+        [(0.95, "95\u00a0%"), (0.999, "99.9\u00a0%"), (1 - 0.05 / 18, "99.72\u00a0%")],
     )
     def test_levels_are_told_from_certainty(self, value: float, text: str) -> None:
         assert level(value) == text
 
     def test_sentences(self) -> None:
-        assert sentence("at -0.5 nats, 5% of V-1") == "At −0.5 nats, 5 % of V-1."
+        assert sentence("at -0.5 nats, 5% of V-1") == "At −0.5 nats, 5\u00a0% of V-1."
 
     def test_token_texts_are_printable_ascii_and_short(self) -> None:
         assert visible(" the\n") == "␣the\\n"
