@@ -201,6 +201,7 @@ def write_traces(path: Path, traces: Traces, storage: Storage = "float16") -> Pr
             aside,
             compression="zstd",
             compression_level=9,
+            write_page_checksum=True,
             use_dictionary=["family", "prompt", "position", "difficulty"],
             # Sign and exponent repeat, the mantissa does not: apart, the former compress well.
             use_byte_stream_split=[f"{name}.list.element" for name in kept],
@@ -220,7 +221,7 @@ def read_traces(path: Path) -> Traces:
     if not path.is_file():
         raise UserError(f"{path}: no such file; make one with `stopping trace`")
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise UserError(
             f"{path}: not a readable Parquet file (damaged, truncated or of another kind); "
