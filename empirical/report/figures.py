@@ -131,7 +131,7 @@ def draw_guarantee(ax: "Axes", noise: Noise, material: float, log_loss: float) -
     ax.fill_between(nats, 100 * shares, step="post", color=BLUE, alpha=BAND, linewidth=0)
     right = max(1.6 * log_loss, 2 * noise.overall.quantile(0.99), 4 * material)
     for value, label, colour, style, height in (
-        (material, f"matters: {material:g}", GREEN, "-", 0.04),
+        (material, f"matters: {material:g}", GREEN, "-", 0.9),
         (log_loss, f"whole log-loss of\nthe final layer: {log_loss:.2f}", VERMILION, "--", 0.04),
     ):
         ax.axvline(value, color=colour, linestyle=style, linewidth=1.6)

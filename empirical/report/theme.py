@@ -66,7 +66,9 @@ _SETTINGS: Any = {
     "grid.linewidth": 0.7,
     "lines.linewidth": 1.7,
     "lines.markersize": 4.5,
-    "legend.frameon": False,
+    "legend.facecolor": PAPER,
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.8,
     "axes.unicode_minus": True,
     "text.parse_math": False,  # texts come from models: a dollar sign is a dollar sign
     "svg.fonttype": "none",
