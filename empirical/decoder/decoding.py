@@ -2,7 +2,8 @@
 
 Hooks are set on the model's own call and on its layers, and all go when the context is left,
 whatever happened inside. Graphs that `generate` compiles know nothing of hooks set after them, so
-while a decoding is attached `generate` steps without compiled graphs.
+while a decoding is attached `generate` steps without compiled graphs; in a model that its user
+compiles, the hooks run between graphs.
 """
 
 import threading
@@ -161,14 +162,17 @@ class ConfidentDecoding:
             else "statistics: nothing has been decoded yet"
         )
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _begin(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._local.under_way = _Pass(Inputs.of(args, kwargs))
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _hear(self, layer: int, state: Tensor) -> None:
         under_way = getattr(self._local, "under_way", None)
         if under_way is not None and layer in self._heard:
             under_way.states[layer] = under_way.inputs.kept(state)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _rewrite(
         self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> Any:

@@ -1,0 +1,286 @@
+"""`stopping generate`: watch a model write, token by token and layer by layer."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+
+from empirical.models import DTYPES, load_model, require_models_extra
+from empirical.texts import Chat, uses_chat
+from stopping.cli.ui import as_json as to_json
+from stopping.cli.ui import json_option, output, seed_option
+from stopping.errors import UserError
+from stopping.files import written_aside
+from stopping.rules import AbstractRule, Search, parse_rule
+
+if TYPE_CHECKING:
+    from empirical.decoder.writing import Token, Writing
+
+# From one layer back on; the final layer keeps the terminal's own colour.
+COLOURS = (
+    *("cyan", "green", "chartreuse3", "yellow3", "orange3"),
+    *("dark_orange", "red", "deep_pink2", "magenta", "purple"),
+)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  stopping generate --model HuggingFaceTB/SmolLM2-135M-Instruct --prompt "Why is the sky blue?"
+  stopping generate --model ./model.gguf --prompt-file question.txt --show layers
+  stopping generate --model ./model --prompt "1, 2, 3," --chat off --rule tolerance:tau=0.5
+  stopping generate --model ./model --prompt "Hello" --temperature 0.8 --top-p 0.95 --p 0.5
+  stopping generate --model ./model --prompt "Hello" --rule final --json > plain.json
+"""
+)
+@click.option("--model", required=True, help="A .gguf file, a local folder, or a hub id.")
+@click.option("--prompt", help="What the model shall answer or continue.")
+@click.option(
+    "--prompt-file",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="Read the prompt from a file (- for standard input), less its last line break.",
+)
+@click.option(
+    "--rule", "spec", default="search:K=10", show_default=True, help="As in `stopping validate`."
+)
+@click.option(
+    "--p",
+    type=click.FloatRange(0.0, 1.0),
+    help="Share of tokens on which the search may leave the final layer.  [default: the rule's]",
+)
+@click.option(
+    "--lens", type=click.Path(path_type=Path, dir_okay=False), help="Lens file; default raw."
+)
+@click.option("--max-new-tokens", type=click.IntRange(min=1), default=200, show_default=True)
+@click.option(
+    "--temperature",
+    type=click.FloatRange(min=0.0),
+    help="Draw tokens at this temperature; 0 takes the most probable.  "
+    "[default: 0, or 1 with --top-p]",
+)
+@click.option(
+    "--top-p",
+    type=click.FloatRange(0.0, 1.0, min_open=True),
+    help="Draw from the most probable tokens of this total probability.  [default: all]",
+)
+@seed_option
+@click.option(
+    "--chat",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    show_default=True,
+    help="Put the prompt into the tokenizer's chat template.",
+)
+@click.option(
+    "--show",
+    type=click.Choice(["text", "layers"]),
+    default="text",
+    show_default=True,
+    help="layers: colour each token by its layer, and show what the final layer would have said.",
+)
+@click.option(
+    "--steps",
+    "steps_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a Parquet file with a row for each token: layer, entropies, substitution.",
+)
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
+@click.option("--dtype", type=click.Choice(DTYPES), default="auto", show_default=True)
+@json_option
+def generate(
+    model: str,
+    prompt: str | None,
+    prompt_file: Path | None,
+    spec: str,
+    p: float | None,
+    lens: Path | None,
+    max_new_tokens: int,
+    temperature: float | None,
+    top_p: float | None,
+    seed: int,
+    chat: str,
+    show: str,
+    steps_file: Path | None,
+    device: str,
+    dtype: str,
+    as_json: bool,
+) -> None:
+    """Let a model write with Confident Decoding, and show which layer each token is from.
+
+    The text goes to standard output as it comes, the summary to standard error. Prompts go
+    through the model's chat template if it has one. `--rule final` is plain decoding.
+    """
+    rule = read_rule(spec, p)
+    question = read_prompt(prompt, prompt_file)
+    draws = read_sampling(temperature, top_p)
+    require_models_extra()
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    with errors.status(f"loading {Path(model).name}"):
+        loaded = load_model(model, dtype, device)
+        from empirical.anatomy import Anatomy
+        from empirical.decoder import ConfidentDecoding
+        from empirical.decoder.writing import Sampling, encode, write
+        from empirical.lenses import load_lens
+
+        anatomy = Anatomy.of(loaded.model)
+        reader = load_lens(lens, anatomy) if lens else None
+    prompt_ids = encode(loaded, question, uses_chat(loaded, cast(Chat, chat)))
+    decoding = ConfidentDecoding(loaded.model, rule, reader, seed, anatomy=anatomy)
+    sampling = Sampling(max_new_tokens, *draws, seed)
+    painter = Painter(output(), decoding.layers)
+    if as_json:
+        on_token = _silent
+    elif show == "layers":
+        painter.legend()
+        on_token = painter.paint
+    else:
+        on_token = _plain
+    writing = write(loaded, decoding, prompt_ids, sampling, on_token)
+    if steps_file is not None:
+        import pyarrow.parquet as pq
+
+        with written_aside(steps_file) as aside:
+            pq.write_table(writing.steps.table([[token.id for token in writing.tokens]]), aside)
+    if as_json:
+        click.echo(to_json(report(writing, loaded.name, rule, decoding.lens.name)))
+    else:
+        click.echo()
+        errors.print(summary(writing), style="dim", markup=False)
+
+
+def read_rule(spec: str, p: float | None) -> AbstractRule:
+    """Parse a rule and give the search its `p`."""
+    rule = parse_rule(spec)
+    if p is None:
+        return rule
+    if not isinstance(rule, Search):
+        raise UserError(f"--p belongs to the rule search; {spec!r} has no p")
+    return replace(rule, p=p)
+
+
+def read_sampling(temperature: float | None, top_p: float | None) -> tuple[float, float]:
+    """Return temperature and top-p with their defaults."""
+    if temperature is None:
+        temperature = 0.0 if top_p is None else 1.0
+    if temperature == 0.0 and top_p is not None:
+        raise UserError(
+            "--top-p draws tokens, a temperature of 0 draws none: leave one of them out"
+        )
+    return temperature, 1.0 if top_p is None else top_p
+
+
+def read_prompt(prompt: str | None, file: Path | None) -> str:
+    """Return the prompt, from whichever of the two was given."""
+    if (prompt is None) == (file is None):
+        raise UserError("give one of --prompt and --prompt-file")
+    if file is None:
+        return prompt or ""
+    try:
+        with click.open_file(str(file), encoding="utf-8") as stream:
+            text: str = stream.read().removesuffix("\n")
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: cannot be read as UTF-8 text ({error})") from error
+    if not text.strip():
+        raise UserError(f"{file}: the file is empty; write the prompt into it")
+    return text
+
+
+def _silent(token: "Token") -> None:
+    pass
+
+
+def _plain(token: "Token") -> None:
+    click.echo(token.text, nl=False)
+
+
+@dataclass(frozen=True)
+class Painter:
+    """Shows each token in the colour of its layer, or with the layer's number without colours."""
+
+    console: Console
+    layers: tuple[int, ...]
+
+    @property
+    def coloured(self) -> bool:
+        """Whether colours can be seen."""
+        return self.console.color_system is not None and not self.console.no_color
+
+    def legend(self) -> None:
+        """One line that says what the marks mean."""
+        last = self.layers[-1]
+        if self.coloured:
+            names = [Text(f" {layer} ", self._style(last - layer)) for layer in self.layers]
+            line = Text("layers:").append_text(Text("").join(names)).append(" (final)  ")
+            line.append("word", Style(underline=True)).append("‹other›", Style(dim=True))
+            line.append(": the final layer would have said other")
+        else:
+            line = Text(
+                f"word{{{max(1, last - 1)}}}: from layer {max(1, last - 1)}, no number: from the "
+                f"final layer {last}; word{{{max(1, last - 1)} ‹other›}}: the final layer would "
+                "have said other"
+            )
+        self.console.print(line, "", sep="\n", soft_wrap=True)
+
+    def paint(self, token: "Token") -> None:
+        """Show one token."""
+        style = self._style(token.depth)
+        other = None if token.final_text is None else f"‹{visible(token.final_text)}›"
+        if self.coloured:
+            word = (token.text, style + Style(underline=other is not None))
+            piece = Text.assemble(word, (other or "", Style(dim=True)))
+        else:
+            mark = f"{{{token.layer}{f' {other}' if other else ''}}}" if token.depth else ""
+            piece = Text(token.text + mark)
+        self.console.print(piece, end="", soft_wrap=True)
+
+    def _style(self, depth: int) -> Style:
+        if depth == 0:
+            return Style()
+        return Style(color=COLOURS[min(depth, len(COLOURS)) - 1])
+
+
+def visible(text: str) -> str:
+    """Show a token alone: line breaks and tabs as signs, without the space before a word."""
+    return text.replace("\n", "⏎").replace("\t", "⇥").strip() or "␣"
+
+
+def summary(writing: "Writing") -> str:
+    """One line of averages."""
+    s = writing.steps.summary()
+    return (
+        f"{s.tokens} tokens: {s.moved:.0%} from an earlier layer ({s.depth:.2f} layers back on "
+        f"average), {s.substituted:.0%} another word than the final layer's; {s.probes:.2f} extra "
+        f"projections per token; {s.tokens / writing.seconds:.1f} tokens/s"
+    )
+
+
+def report(writing: "Writing", model: str, rule: AbstractRule, lens: str) -> dict[str, object]:
+    """Everything that was written and how, for `--json`."""
+    averages = writing.steps.summary()
+    return {
+        "model": model,
+        "rule": rule.spec(),
+        "lens": lens,
+        "layers": writing.steps.layers,
+        "prompt_tokens": writing.prompt_tokens,
+        "text": writing.text,
+        "summary": averages,
+        "seconds": writing.seconds,
+        "tokens_per_second": averages.tokens / writing.seconds,
+        "tokens": [
+            {
+                "id": token.id,
+                "text": token.text,
+                "layer": token.layer,
+                "final_text": token.final_text,
+                "entropy": entropy,
+            }
+            for token, entropy in zip(writing.tokens, writing.steps.entropy[0], strict=True)
+        ],
+    }

@@ -1,0 +1,210 @@
+"""Text as it comes: a prompt in, decoded tokens out one by one, each with its layer."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig
+
+from empirical.decoder.decoding import ConfidentDecoding
+from empirical.decoder.steps import Steps
+from empirical.models import LoadedModel
+from stopping.errors import UserError
+
+# A character of several tokens shows as this until its last token has come.
+_INCOMPLETE = "\ufffd"
+
+
+@dataclass(frozen=True)
+class Token:
+    """One written token.
+
+    `text` is what it adds to the text: nothing for a special token or before a character is
+    complete. `final_text` is what the final layer would have said, None where that is the same.
+    `entropy` is the observed entropy of the chosen layer, in nats.
+    """
+
+    id: int
+    text: str
+    layer: int
+    depth: int
+    entropy: float
+    final_text: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Writing:
+    """A finished continuation."""
+
+    tokens: tuple[Token, ...]
+    steps: Steps
+    prompt_tokens: int
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """The continuation without special tokens."""
+        return "".join(token.text for token in self.tokens)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn; a temperature of 0 takes the most probable one."""
+
+    max_new_tokens: int = 200
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+def encode(loaded: LoadedModel, prompt: str, chat: bool) -> list[int]:
+    """Tokenise a prompt, as the user's message of a chat or as text to go on with.
+
+    Raises
+    ------
+    UserError
+        If the prompt is empty or leaves the model's context no room to go on.
+    """
+    tokenizer = loaded.tokenizer
+    if not prompt.strip():
+        raise UserError("prompt: it is empty; say what the model shall continue or answer")
+    text = prompt
+    if chat:
+        message = [{"role": "user", "content": prompt}]
+        text = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+    # A chat template writes the special tokens itself.
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=not chat)
+    if loaded.context is not None and len(ids) >= loaded.context:
+        raise UserError(
+            f"prompt: {len(ids):,} tokens, but {loaded.name} reads at most {loaded.context:,} with "
+            "its answer; shorten the prompt"
+        )
+    return ids
+
+
+def write(
+    loaded: LoadedModel,
+    decoding: ConfidentDecoding,
+    prompt_ids: Sequence[int],
+    sampling: Sampling,
+    on_token: Callable[[Token], None],
+) -> Writing:
+    """Continue a prompt up to the end of the text, the token limit or the end of the context.
+
+    `decoding` must not be attached; `on_token` hears each token as soon as it is there.
+    """
+    config = loaded.model.generation_config
+    stops = _stop_tokens(loaded.tokenizer, config)
+    room = sampling.max_new_tokens
+    if loaded.context is not None:
+        room = min(room, loaded.context - len(prompt_ids))
+    draws = sampling.temperature > 0
+    settings = GenerationConfig(  # type: ignore[no-untyped-call]
+        max_new_tokens=room,
+        do_sample=draws,
+        # What the model's own settings may add otherwise.
+        repetition_penalty=1.0,
+        **(
+            {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+            if draws
+            else {}
+        ),
+        eos_token_id=sorted(stops) or None,
+        pad_token_id=_pad(loaded.tokenizer),
+    )
+    ids = torch.tensor([list(prompt_ids)], device=loaded.device)
+    listener = _Listener(loaded.tokenizer, decoding, stops, on_token)
+    torch.manual_seed(sampling.seed)
+    began = time.monotonic()
+    with torch.inference_mode(), decoding:
+        loaded.model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            generation_config=settings,
+            streamer=listener,
+        )
+    seconds = time.monotonic() - began
+    return Writing(tuple(listener.tokens), decoding.statistics, len(prompt_ids), seconds)
+
+
+class _Listener:
+    """A streamer of transformers: hears the prompt first, then token after token."""
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        decoding: ConfidentDecoding,
+        stops: set[int],
+        on_token: Callable[[Token], None],
+    ) -> None:
+        self.tokens: list[Token] = []
+        self._tokenizer, self._decoding, self._on_token = tokenizer, decoding, on_token
+        self._stops, self._pieces = stops, Pieces(tokenizer)
+        self._prompt_heard = False
+
+    def put(self, value: Tensor) -> None:
+        if not self._prompt_heard:
+            self._prompt_heard = True
+            return
+        number = int(value.reshape(-1)[0])
+        step = self._decoding.latest
+        layer = int(step.layer[0, -1])
+        column = step.layers.tolist().index(layer)
+        final = int(step.final_token[0, -1])
+        token = Token(
+            id=number,
+            text="" if number in self._stops else self._pieces.add(number),
+            layer=layer,
+            depth=int(step.depth[0, -1]),
+            entropy=float(step.entropy[0, -1, column]),
+            final_text=self._tokenizer.decode([final]) if step.substituted[0, -1] else None,
+        )
+        self.tokens.append(token)
+        self._on_token(token)
+
+    def end(self) -> None:
+        pass
+
+
+class Pieces:
+    """What each token adds to a text, in whole characters.
+
+    Decoding a token alone loses what joins it to its neighbours, so a short window before it is
+    decoded with and without it.
+    """
+
+    _WINDOW = 8
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._ids: list[int] = []
+        self._shown = 0
+
+    def add(self, token: int) -> str:
+        """Return the text that `token` completes, empty while a character is incomplete."""
+        self._ids.append(token)
+        start = max(0, self._shown - self._WINDOW)
+        before = self._decode(self._ids[start : self._shown])
+        after = self._decode(self._ids[start:])
+        if after.endswith(_INCOMPLETE):
+            return ""
+        self._shown = len(self._ids)
+        return after[len(before) :]
+
+    def _decode(self, ids: list[int]) -> str:
+        text: str = self._tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+        return text
+
+
+def _stop_tokens(tokenizer: Any, config: Any) -> set[int]:
+    """Return the special tokens, and whatever else the model's settings call an end of text."""
+    ends = getattr(config, "eos_token_id", None)
+    ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
+    return set(tokenizer.all_special_ids) | set(ends)
+
+
+def _pad(tokenizer: Any) -> int:
+    return int(tokenizer.pad_token_id or 0)
