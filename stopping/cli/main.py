@@ -7,11 +7,19 @@ from importlib.metadata import EntryPoint, entry_points
 import click
 from rich.console import Console
 
+from stopping.cli.averages import averages
+from stopping.cli.figures import figures
+from stopping.cli.robustness import robustness
 from stopping.cli.verify import verify
 from stopping.errors import UserError
 
 ENTRY_POINT_GROUP = "stopping.commands"
-OWN: dict[str, click.Command] = {"verify": verify}
+OWN: dict[str, click.Command] = {
+    "averages": averages,
+    "figures": figures,
+    "robustness": robustness,
+    "verify": verify,
+}
 
 
 class Commands(click.Group):
