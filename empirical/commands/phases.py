@@ -1,0 +1,174 @@
+"""`stopping phases`: what each layer writes, and where guessing, refining and perturbing lie."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from empirical.commands.targets import (
+    count,
+    for_each,
+    narrow,
+    number,
+    replicates_option,
+    sentences,
+    traces_argument,
+)
+from empirical.paper_figures import SOURCE
+from empirical.phases import (
+    DEVIATIONS,
+    FACTOR,
+    PUBLISHED,
+    PUBLISHED_DEPTH,
+    LayerProfile,
+    Phase,
+    Phases,
+    Spread,
+    find_phases,
+)
+from stopping.cli.ui import as_json as to_json
+from stopping.cli.ui import json_option, output, seed_option
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  stopping phases                               the bundled traces
+  stopping phases my.parquet --figure out.svg   own traces, with a figure
+  stopping phases --brief --json > phases.json  machine-readable
+"""
+)
+@traces_argument
+@click.option("--brief", is_flag=True, help="Phases and summary, without the table of layers.")
+@click.option(
+    "--figure",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the profiles into this file (.svg, .pdf or .png).",
+)
+@replicates_option
+@seed_option
+@json_option
+def phases(
+    traces: tuple[Path, ...],
+    brief: bool,
+    figure: Path | None,
+    replicates: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Mark the guess, refine and perturb phases of a model's layers.
+
+    TRACES are trace files (see `stopping trace`); without any, the bundled ones are shown. A
+    layer is large if its mean contribution norm lies above a band around the middle layers';
+    guess and perturb are the runs of large layers at the two ends of the stack.
+    """
+    results = for_each(traces, "phases", lambda t: find_phases(t, seed, replicates))
+    if figure is not None:
+        from empirical.phase_figure import save_phases
+
+        save_phases(figure, [result for _, result in results])
+    if as_json:
+        written = {} if figure is None else {"figure": figure.name}
+        rows = [{"traces": name, "phases": result} | written for name, result in results]
+        click.echo(to_json(rows))
+        return
+    out = output()
+    for name, result in results:
+        out.print(
+            Text.assemble(
+                (result.model, "bold"),
+                "" if name == result.model else f" ({name})",
+                f": {count(result.tokens, 'token')} of {count(result.prompts, 'prompt')}, "
+                f"{count(result.depth, 'layer')}",
+            )
+        )
+        if not brief:
+            show_layers(out, result)
+        show_phases(out, result)
+        out.print(sentences(verdict(result)), "\n")
+    if figure is not None:
+        out.print(f"figure: {figure}", markup=False)
+
+
+def show_layers(out: Console, result: Phases) -> None:
+    """One line per layer."""
+    rows = narrow(
+        "What each layer writes: mean, 95% interval over prompts, quartiles of the tokens",
+        *("layer", "phase", "norm", "95%", "quartiles", "cosine", "95%", "quartiles"),
+        caption="norm: |h(l) − h(l−1)| / |h(l−1)|; "
+        f"band of the middle layers {result.band[0]:.2f} to {result.band[1]:.2f} "
+        f"(at least a factor {FACTOR:g}, or {DEVIATIONS:g} deviations); * above it",
+    )
+    for layer in result.layers:
+        phase = f"{layer.phase}{'*' if layer.outlier else ''}"
+        rows.add_row(str(layer.layer), phase, *_cells(layer.norm), *_cells(layer.cosine))
+    out.print(rows)
+
+
+def show_phases(out: Console, result: Phases) -> None:
+    """The phases beside the paper's."""
+    rows = narrow(
+        "Phases",
+        *("phase", "layers", "share of depth", "norm", "cosine", "paper: norm", "paper: cosine"),
+        caption=f"ranges of the layers' means; paper: {PUBLISHED_DEPTH} layers, {SOURCE}: "
+        "layer 1, the middle, the last layer",
+    )
+    for published in PUBLISHED:
+        members = result.of(published.phase)
+        numbers = [layer.layer for layer in members]
+        rows.add_row(
+            str(published.phase),
+            _span(numbers) if numbers else "none",
+            number(len(members) / result.depth, ".0%"),
+            _range([layer.norm.mean for layer in members]),
+            _range([layer.cosine.mean for layer in members]),
+            _range(published.norm),
+            _range(published.cosine),
+        )
+    out.print(rows)
+
+
+def verdict(result: Phases) -> str:
+    """Say where the phases lie, and whether the last layer does what the paper's does."""
+    guess, perturb = result.of(Phase.GUESS), result.of(Phase.PERTURB)
+    outliers = [str(layer.layer) for layer in result.layers if layer.outlier]
+    last = result.layers[-1]
+    ratio = last.norm.mean / result.middle_norm
+    size = (
+        f"the last layer writes {ratio:.1f} times what a middle layer does, at cosine "
+        f"{last.cosine.mean:.2f} (paper: 2 to 3 times, 0.69)"
+    )
+    parts = [
+        f"Guess: {_named(guess)} ({len(guess) / result.depth:.0%} of the depth; paper about 15%).",
+        f"Perturb: {_named(perturb)}; {size}." if perturb else f"No perturb phase by size: {size}.",
+    ]
+    if outliers:
+        parts.append(f"Large, but inside the refine phase: {', '.join(outliers)}.")
+    parts.append(f"Both boundaries are the same in {result.stability:.0%} of the resamples.")
+    return " ".join(parts)
+
+
+def _named(members: Sequence[LayerProfile]) -> str:
+    numbers = [layer.layer for layer in members]
+    if not numbers:
+        return "none"
+    return f"layer {numbers[0]}" if len(numbers) == 1 else f"layers {_span(numbers)}"
+
+
+def _span(numbers: Sequence[int]) -> str:
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}–{numbers[-1]}"
+
+
+def _range(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
+    low, high = number(min(values), ".2f"), number(max(values), ".2f")
+    return low if low == high else f"{low} to {high}"
+
+
+def _cells(spread: Spread) -> tuple[str, str, str]:
+    ends = f"[{number(spread.low, '.2f')}, {number(spread.high, '.2f')}]"
+    quartiles = f"{number(spread.lower_quartile, '.2f')} to {number(spread.upper_quartile, '.2f')}"
+    return number(spread.mean, ".2f"), ends, quartiles
