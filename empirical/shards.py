@@ -45,7 +45,7 @@ class Shards:
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
         elif record.is_file():
-            _require_equal(record, json.loads(json.dumps(settings)))
+            require_equal_settings(record, json.loads(json.dumps(settings)))
         elif out.exists():
             raise UserError(f"{out}: exists already; name another file, or replace it with --fresh")
         if not record.is_file():
@@ -72,7 +72,8 @@ class Shards:
         return self.folder / f"part-{number:05d}.parquet"
 
 
-def _require_equal(record: Path, settings: Mapping[str, Any]) -> None:
+def require_equal_settings(record: Path, settings: Mapping[str, Any]) -> None:
+    """Raise a UserError that names the differences to the settings in the file `record`."""
     try:
         before = json.loads(record.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -1,0 +1,241 @@
+"""`stopping evaluate`: does a rule solve more problems than plain decoding does?"""
+
+import sys
+from pathlib import Path
+from typing import cast
+
+import click
+from rich.console import Console
+
+from empirical.commands.targets import (
+    count,
+    estimate,
+    narrow,
+    number,
+    percent,
+    sentences,
+    status_text,
+)
+from empirical.evaluate import RuleResult
+from empirical.evaluate.run import Evaluation, Settings
+from empirical.evaluate.run import evaluate as run_evaluate
+from empirical.models import DTYPES, load_model, require_models_extra
+from empirical.problems import Problem, generate, read_prompts
+from empirical.provenance import command_line
+from empirical.texts import Chat, uses_chat
+from stopping.cli.ui import as_json as to_json
+from stopping.cli.ui import json_option, output, plain, progress, seed_option
+from stopping.errors import UserError
+from stopping.files import write_atomic
+from stopping.rules import parse_rule
+
+_FORMAT = {"format": "layer-stopping evaluation", "version": 1}
+_DEFAULT_PROBLEMS = 100
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  stopping evaluate --model HuggingFaceTB/SmolLM2-135M-Instruct --rule search
+  stopping evaluate --model ./model.gguf --rule search --rule tolerance:tau=0.5 \\
+      --problems 200 --out results.json
+  stopping evaluate --model ./folder --rule guarded:guard=0.5 --prompts mine.jsonl --json
+"""
+)
+@click.option("--model", required=True, help="A .gguf file, a local folder, or a hub id.")
+@click.option(
+    "--rule",
+    "specs",
+    multiple=True,
+    required=True,
+    metavar="SPEC",
+    help="Rule to evaluate, such as search or tolerance:tau=0.5; may be repeated.",
+)
+@click.option(
+    "--lens",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Lens file (see `stopping lens`); default the raw lens.",
+)
+@click.option(
+    "--problems",
+    type=click.IntRange(min=2),
+    help=f"Number of built-in problems.  [default: {_DEFAULT_PROBLEMS}]",
+)
+@click.option(
+    "--prompts", type=click.Path(path_type=Path), help="JSONL file with your prompts and answers."
+)
+@seed_option
+@click.option(
+    "--max-new-tokens",
+    type=click.IntRange(min=1),
+    default=160,
+    show_default=True,
+    help="Longest text to generate.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Problems answered at once.",
+)
+@click.option(
+    "--chat",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    show_default=True,
+    help="Put prompts into the tokenizer's chat template.",
+)
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
+@click.option("--dtype", type=click.Choice(DTYPES), default="auto", show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Results as JSON. Finished batches are kept beside it, so that a killed run goes on.",
+)
+@click.option("--fresh", is_flag=True, help="Throw away what an earlier run left, and start anew.")
+@json_option
+def evaluate(
+    model: str,
+    specs: tuple[str, ...],
+    lens: Path | None,
+    problems: int | None,
+    prompts: Path | None,
+    seed: int,
+    max_new_tokens: int,
+    batch: int,
+    chat: str,
+    device: str,
+    dtype: str,
+    out: Path | None,
+    fresh: bool,
+    as_json: bool,
+) -> None:
+    """Compare rules with plain decoding by the problems that a model solves.
+
+    Every problem is answered greedily, once plainly and once under each rule. An answer is right
+    if it equals the problem's exactly; it is read from the first line that says "the answer is",
+    else from the end of the text. The same command goes on where it was interrupted, and with
+    further rules it runs only those.
+    """
+    if prompts is not None and problems is not None:
+        raise UserError("give either --prompts or --problems, not both")
+    require_models_extra()
+    rules = [parse_rule(spec) for spec in specs]
+    chosen = _problems(prompts, problems, seed)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    with errors.status(f"loading {Path(model).name}"):
+        loaded = load_model(model, dtype, device)
+    settings = Settings(uses_chat(loaded, cast(Chat, chat)), max_new_tokens, batch, seed)
+    try:
+        with progress() as bar:
+            task = bar.add_task("batches", total=None)
+            result = run_evaluate(
+                loaded,
+                chosen,
+                rules,
+                settings,
+                lens=lens,
+                out=out,
+                fresh=fresh,
+                problems_seed=None if prompts else seed,
+                command=command_line(["stopping", *sys.argv[1:]]),
+                report=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+    except KeyboardInterrupt:
+        kept = "; give the same command again to go on" if out else ", and nothing kept (no --out)"
+        errors.print(f"interrupted{kept}")
+        raise click.exceptions.Exit(130) from None
+    text = to_json({**_FORMAT, **plain(result)})
+    if out is not None:
+        write_atomic(out, text + "\n")
+    if as_json:
+        click.echo(text)
+    else:
+        show(result)
+
+
+def _problems(prompts: Path | None, n: int | None, seed: int) -> tuple[Problem, ...]:
+    return read_prompts(prompts) if prompts is not None else generate(n or _DEFAULT_PROBLEMS, seed)
+
+
+def show(result: Evaluation) -> None:
+    """Print the tables and a dry summary."""
+    console, rules = output(), result.rules
+    at = result.provenance
+    console.print(
+        sentences(
+            f"{at.model}: {count(len(result.problems), 'problem')}, greedy, up to "
+            f"{result.settings.max_new_tokens} tokens{', chat template' if at.chat else ''}, "
+            f"{at.lens} lens. Plain decoding solves "
+            f"{estimate(percent(result.plain_accuracy), '.1f')} %; {result.plain_ended:.0%} of "
+            f"its texts end by themselves; mean length {result.plain_length:.1f} tokens."
+        )
+    )
+    solved = narrow(
+        "Problems solved (exact match), against plain decoding",
+        *("rule", "solved %", "less plain (points)", "mended", "broken", "p", "verdict"),
+        caption=f"p: McNemar's exact test, adjusted for {count(len(rules), 'rule')}; intervals at "
+        f"{rules[0].overall.difference.level:.2%}",
+    )
+    for row in rules:
+        solved.add_row(
+            row.name,
+            number(100 * row.overall.accuracy.estimate, ".1f"),
+            estimate(percent(row.overall.difference), "+.1f"),
+            f"{row.overall.mended}",
+            f"{row.overall.broken}",
+            number(row.p_adjusted, ".3f"),
+            status_text(row.comparison),
+        )
+    console.print(solved)
+    texts = narrow(
+        "What the rules do to the texts",
+        *("rule", "moved", "substituted", "texts changed", "tokens", "more than plain"),
+        caption="moved: tokens taken from an earlier layer; substituted: another word than the "
+        "final layer's",
+    )
+    for row in rules:
+        texts.add_row(
+            row.name,
+            number(row.moved.estimate, ".1%"),
+            number(row.substituted.estimate, ".1%"),
+            f"{row.changed}",
+            number(row.length.estimate, ".1f"),
+            estimate(row.longer, "+.1f"),
+        )
+    console.print(texts)
+    groups = rules[0].by_difficulty
+    by = narrow(
+        "By difficulty: solved %, less plain (points)",
+        "rule",
+        *(f"{g.difficulty or 'unknown'} ({g.measures.problems})" for g in groups),
+        caption="* 95% interval of this difference excludes zero; not adjusted",
+    )
+    by.add_row(
+        "plain", *(number(100 * g.measures.plain.estimate, ".1f") for g in groups), end_section=True
+    )
+    for row in rules:
+        by.add_row(row.name, *_difficulties(row))
+    console.print(by)
+    console.print(sentences(summary(result)))
+
+
+def _difficulties(row: RuleResult) -> list[str]:
+    cells = []
+    for group in row.by_difficulty:
+        m = group.measures
+        mark = "*" if m.difference.excludes_zero else ""
+        change = number(100 * m.difference.estimate, "+.1f")
+        cells.append(f"{number(100 * m.accuracy.estimate, '.1f')}, {change}{mark}")
+    return cells
+
+
+def summary(result: Evaluation) -> str:
+    """One dry sentence or two."""
+    n = len(result.rules)
+    verdicts = [row.comparison.value for row in result.rules]
+    counts = ", ".join(
+        f"{kind} {verdicts.count(kind)}" for kind in ("better", "worse", "undecided")
+    )
+    return f"Against plain decoding, of {count(n, 'rule')}: {counts} (5% for all tests together)."
