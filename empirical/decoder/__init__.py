@@ -18,7 +18,8 @@ forward pass) sees the chosen layer's. What holds, each tested:
   with which the model's own matrix products depend on the shape of a batch;
 - a randomised rule draws from a counter-based generator of (seed, position, token): the same
   prefix and seed fall the same way in any batch, with or without a cache or an assistant;
-- beyond the model's own memory a forward pass needs the logits of one more layer at a time;
+- beyond the model's own memory a forward pass holds the logits of at most two more layers,
+  however large the window;
 - logits that hold NaN are an error, not a choice.
 """
 

@@ -8,8 +8,8 @@ that is never reached, and the rule is asked. A rule that does not go backwards 
 certificate) gets the whole window.
 
 A layer's logits replace the row's when the rule, knowing no more, would choose that layer; a rule
-that returns to a layer it has passed (`Shifted`) reads its choice a second time. So one block of
-logits besides the model's own is alive at any time.
+that returns to a layer it has passed (`Shifted`) reads its choice a second time. So besides the
+model's own logits those of one layer are held at any time, twice while they are copied.
 """
 
 from collections.abc import Mapping
@@ -167,6 +167,7 @@ class Chooser:
             if self._sinks:
                 taken = (self._sure.choose(known) == column) & scans[rows]
                 board.take(column, rows[taken], block[_index(taken, block)])
+            del block  # before the next layer's is made
             if self._lazy and not self.whole:
                 wanted[rows] = self._sure.probes(known) > self._last - column
         chosen = np.full(len(logits), self._last)
