@@ -1,0 +1,104 @@
+"""What every page needs and none should show: tables, figures and numbers in the prose.
+
+Figures are drawn into the page as SVG whose black is the colour of the text around it, so they
+suit the light and the dark theme alike and grow with the column.
+"""
+
+import html
+import io
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+from IPython.display import HTML, Markdown
+from matplotlib.figure import Figure
+from myst_nb import glue
+
+from stopping.claims import Finding
+from stopping.montecarlo import Relation
+
+BLUE, ORANGE, GREEN, RED, GREY = "#2f8fc4", "#e08a1e", "#2a9d6f", "#d1495b", "#8a8f98"
+
+mpl.rcParams.update(
+    {
+        "axes.prop_cycle": mpl.cycler(color=[BLUE, ORANGE, GREEN, RED, GREY]),
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "figure.constrained_layout.use": True,
+        "figure.figsize": (6.4, 3.4),
+        "font.size": 10,
+        "legend.frameon": False,
+        "lines.linewidth": 1.8,
+        "savefig.transparent": True,
+        "svg.hashsalt": "layer-stopping",
+    }
+)
+_count = itertools.count()
+
+
+def figure(name: str, fig: Figure, alt: str) -> None:
+    """Keep a figure under `name` for the page's `glue:figure`; `alt` is for who cannot see it."""
+    drawn = io.StringIO()
+    fig.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+    plt.close(fig)
+    svg = drawn.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    # Identifiers are unique in a drawing, not on a page with several.
+    prefix = f"f{next(_count)}-"
+    svg = re.sub(r'\bid="', f'id="{prefix}', svg)
+    svg = re.sub(r'((?:xlink:)?href="|url\()#', rf"\1#{prefix}", svg)
+    svg = svg.replace("#000000", "currentColor")
+    svg = svg.replace('<g id="', '<g style="fill: currentColor" id="', 1)
+    label = html.escape(alt, quote=True)
+    svg = re.sub(
+        r'<svg ([^>]*?)width="[^"]*"',
+        rf'<svg class="book-figure" role="img" aria-label="{label}" \1',
+        svg,
+        count=1,
+    )
+    svg = re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    glue(name, HTML(svg), display=False)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]], align: str = "") -> Markdown:
+    """Return a table; `align` has one of `l`, `r`, `c` per column, the left being the default."""
+    rules = {"l": ":--", "r": "--:", "c": ":-:"}
+    marks = [rules[side] for side in align.ljust(len(header), "l")]
+    lines = [header, marks, *rows]
+    return Markdown("\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines))
+
+
+def _cell(value: object) -> str:
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text.replace("|", r"\|")
+
+
+def numbers(**values: object) -> None:
+    """Keep values for the page's prose, each under its own name; floats to four digits."""
+    for name, value in values.items():
+        glue(name, Markdown(_cell(value)), display=False)
+
+
+def claims_table(findings: Iterable[Finding]) -> HTML:
+    """Return the table of claims: the finding beside the bound, and what the twin got.
+
+    As HTML, since its rows become blocks on a narrow screen.
+    """
+    rows = "".join(
+        f"<tr><td><code>{html.escape(f.name)}</code> {html.escape(f.statement)}</td>"
+        f"<td><b>{f.verdict}</b> {html.escape(_found(f))}</td>"
+        f"<td><b>{f.twin_verdict}</b> {html.escape(f.twin)}</td></tr>"
+        for f in findings
+    )
+    head = "<tr><th>claim</th><th>finding</th><th>broken twin</th></tr>"
+    return HTML(f'<table class="table claims"><thead>{head}</thead><tbody>{rows}</tbody></table>')
+
+
+def _found(finding: Finding) -> str:
+    e, bound = finding.estimate, f"{finding.relation} {finding.bound:.4g}"
+    if finding.relation in (Relation.ALWAYS_AT_MOST, Relation.ALWAYS_BELOW):
+        return f"greatest of {e.n:,}: {e.greatest:.4g} ({bound})"
+    return f"{e.mean:.4f} ± {e.stderr:.4f} ({bound})"
