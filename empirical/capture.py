@@ -82,7 +82,9 @@ def _capture_batch(
     anatomy: Anatomy, texts: Sequence[Text], probed: tuple[int, ...]
 ) -> dict[str, NDArray[np.generic]]:
     """Trace one batch; columns as in `Traces`, rows in the order of `texts`."""
-    device = next(anatomy.decoder.parameters()).device
+    # A model that is spread over devices takes its inputs where its first weights are.
+    parameters = anatomy.decoder.parameters()
+    device = next((p.device for p in parameters if not p.is_meta), torch.device("cpu"))
     width = max(map(len, texts))
     ids = torch.zeros((len(texts), width), dtype=torch.long)
     mask = torch.zeros_like(ids)
@@ -127,7 +129,7 @@ class _Reader:
 
     def hear(self, layer: int, state: Tensor) -> None:
         """Take the states of all rows that predict a traced token, (n, hidden)."""
-        states = state[self._predicts]
+        states = state[self._predicts.to(state.device)].to(self._predicts.device)
         if self._before is not None:
             self._residuals.append(_residual(self._before, states))
         self._before = states
@@ -142,7 +144,8 @@ class _Reader:
             for some, tokens in zip(
                 torch.split(states, chunk), torch.split(self._tokens, chunk), strict=True
             ):
-                parts.append(read_logits(self._anatomy.lens(some[None])[0], tokens))
+                z = self._anatomy.lens(some[None])[0]
+                parts.append(read_logits(z, tokens.to(z.device)))
         except UserError as error:
             raise UserError(f"layer {layer}: {error}") from error
         return Readout(

@@ -45,9 +45,11 @@ class LoadedModel:
 
     @property
     def device(self) -> "torch.device":
-        """Where the model's parameters are."""
-        device: torch.device = next(self.model.parameters()).device
-        return device
+        """Where the model's parameters are; of a spread model, its first ones."""
+        parameters = self.model.parameters()
+        # Weights that are offloaded have no place of their own; their inputs start on the CPU.
+        device: torch.device | None = next((p.device for p in parameters if not p.is_meta), None)
+        return device or _device("cpu")
 
     @property
     def device_name(self) -> str:
@@ -75,7 +77,9 @@ class LoadedModel:
         return self.model.config.get_text_config(decoder=True)
 
 
-def load_model(spec: str | Path, dtype: str = "auto", device: str = "auto") -> LoadedModel:
+def load_model(
+    spec: str | Path, dtype: str = "auto", device: str = "auto", device_map: str | None = None
+) -> LoadedModel:
     """Load a model for inference.
 
     Parameters
@@ -87,6 +91,8 @@ def load_model(spec: str | Path, dtype: str = "auto", device: str = "auto") -> L
         Precision; "auto" is float32 on a CPU and bfloat16 on a GPU.
     device
         A torch device; "auto" is the first GPU, or the CPU without one.
+    device_map
+        "auto" spreads the model over all GPUs and the CPU instead.
 
     Raises
     ------
@@ -103,15 +109,18 @@ def load_model(spec: str | Path, dtype: str = "auto", device: str = "auto") -> L
     if dtype == "auto":
         dtype = "float32" if place.type == "cpu" else "bfloat16"
     source, options, name = _locate(str(spec))
+    spread: dict[str, Any] = {} if device_map is None else {"device_map": device_map}
+    if spread and device != "auto":
+        raise UserError("give either a device or a device map, not both")
     with _quiet():
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
             model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-                source, dtype=getattr(torch, dtype), **options
+                source, dtype=getattr(torch, dtype), **options, **spread
             )
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
             raise UserError(_explain(name, source, error)) from error
-    model = model.to(place).eval()
+    model = (model if spread else model.to(place)).eval()
     return LoadedModel(model, tokenizer, name, _hashes(source, options))
 
 

@@ -47,8 +47,8 @@ class Provenance:
     """What made a set of traces.
 
     `weights` maps file names to SHA-256; `prompts` counts the prompts on offer, of which the file
-    may hold fewer; `shard` is the number of the part, None for a whole file; `storage` is known
-    once the traces have been written.
+    may hold fewer; `shard` is the number of the part, None for a whole file, and `shards` into how
+    many shards the run was divided; `storage` is known once the traces have been written.
     """
 
     model: str
@@ -70,6 +70,7 @@ class Provenance:
     command: str = ""
     lens: str = "raw"
     shard: int | None = None
+    shards: int | None = None
     storage: StorageLoss | None = None
 
     def same_source(self, other: "Provenance") -> bool:

@@ -161,7 +161,7 @@ def merge_traces(parts: Sequence[Traces]) -> Traces:
     names = (*_PER_TOKEN, "family", *_ROUNDED, "top1")
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     order = np.lexsort((joined["position"], joined["prompt"]))
-    whole = replace(parts[-1].provenance, shard=None, storage=None)
+    whole = replace(parts[-1].provenance, shard=None, shards=None, storage=None)
     words = {token: text for part in parts for token, text in part.vocabulary.items()}
     return Traces(
         **{name: column[order] for name, column in joined.items()},

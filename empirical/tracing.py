@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from empirical.models import LoadedModel
+from empirical.processes import Shard
 from empirical.provenance import Mode, Provenance, Storage, library_versions, now
 from empirical.shards import Shards
 from empirical.texts import Text, generated_texts, reference_texts
@@ -60,6 +61,7 @@ def trace_problems(
     settings: Settings,
     out: Path,
     *,
+    shard: Shard | None = None,
     fresh: bool = False,
     seed: int | None = None,
     command: str = "",
@@ -67,11 +69,15 @@ def trace_problems(
 ) -> Summary:
     """Trace problems into the file `out`, going on where an interrupted run has ended.
 
+    With `shard`, only its parts are traced, into the shard's own file and in full precision: what
+    rounding costs is measured when the shards are merged. Each shard then stops at its share of
+    `settings.tokens`.
+
     Raises
     ------
     UserError
         If the model's anatomy is unknown, a prompt does not fit, `out` or its parts belong to
-        another run, or no token was traced.
+        another run, there are more shards than parts, or no token was traced.
     """
     from empirical.anatomy import Anatomy
     from empirical.capture import capture, last_layers
@@ -83,14 +89,21 @@ def trace_problems(
         loaded, problems, settings, len(anatomy.layers), anatomy.vocabulary_size
     )
     provenance = replace(provenance, seed=seed, command=command)
+    size, enough = 2 * settings.batch, settings.tokens
+    if shard is not None:
+        _require_parts(shard, len(problems), size)
+        provenance = replace(provenance, shards=shard.count)
+        out = shard.file(out)
+        enough = None if enough is None else -(-enough // shard.count)
     shards = Shards.open(out, _identity(provenance, probed, settings), fresh)
 
     parts: list[Traces] = []
-    tokens = fresh_tokens = 0
-    size = 2 * settings.batch
+    tokens = fresh_tokens = prompts = 0
     for number, start in enumerate(range(0, len(problems), size)):
-        if settings.tokens is not None and tokens >= settings.tokens:
+        if enough is not None and tokens >= enough:
             break
+        if shard is not None and not shard.does(number):
+            continue
         part = shards.finished(number)
         if part is None:
             texts = _texts(loaded, list(enumerate(problems))[start : start + size], settings)
@@ -101,12 +114,16 @@ def trace_problems(
             fresh_tokens += len(part)
         parts.append(part)
         tokens += len(part)
-        report(tokens, min(start + size, len(problems)))
+        prompts += len(problems[start : start + size])
+        report(tokens, prompts)
 
     whole = merge_traces(parts)
     if len(whole) == 0:
         raise UserError("trace: no completion has a token, so there is nothing to trace")
-    written = write_traces(out, whole, settings.storage)
+    if shard is not None:
+        numbered = replace(whole.provenance, shard=shard.number, shards=shard.count)
+        whole = replace(whole, provenance=numbered)
+    written = write_traces(out, whole, "float32" if shard else settings.storage)
     shards.remove()
     seconds = time.perf_counter() - began
     return Summary(
@@ -119,6 +136,15 @@ def trace_problems(
         tokens_per_second=fresh_tokens / seconds,
         provenance=written,
     )
+
+
+def _require_parts(shard: Shard, prompts: int, size: int) -> None:
+    parts = -(-prompts // size)
+    if shard.count > parts:
+        raise UserError(
+            f"{shard.count} shards, but {prompts} prompts are only {parts} part(s) of {size}; use "
+            "fewer processes, a smaller --batch or more prompts"
+        )
 
 
 def _texts(

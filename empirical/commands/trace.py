@@ -1,5 +1,6 @@
 """`stopping trace`: a model and prompts in, a trace file out."""
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from empirical.models import DTYPES, load_model, require_models_extra
 from empirical.problems import Problem, generate, read_prompts
+from empirical.processes import choose_shard, local_device
 from empirical.provenance import command_line
 from empirical.texts import Chat, uses_chat
 from empirical.tracing import Settings, Summary, trace_problems
@@ -36,6 +38,8 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> int 
 Examples:
   stopping trace --model HuggingFaceTB/SmolLM2-135M-Instruct --tokens 2000 --out smol.parquet
   stopping trace --model ./model.gguf --prompts mine.jsonl --mode generated --out mine.parquet
+  stopping trace --model ./folder --problems 400 --out big.parquet --shard 1/4
+  torchrun --nproc-per-node 4 --no-python stopping trace --model ./folder --out big.parquet
 """
 )
 @click.option("--model", required=True, help="A .gguf file, a local folder, or a hub id.")
@@ -89,6 +93,11 @@ Examples:
     help="Put prompts into the tokenizer's chat template.",
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
+@click.option(
+    "--device-map",
+    type=click.Choice(["auto"]),
+    help="Spread a large model over all GPUs and the CPU (by accelerate), instead of --device.",
+)
 @click.option("--dtype", type=click.Choice(DTYPES), default="auto", show_default=True)
 @click.option(
     "--storage",
@@ -96,6 +105,12 @@ Examples:
     default="float16",
     show_default=True,
     help="Precision of the stored numbers.",
+)
+@click.option(
+    "--shard",
+    metavar="i/n",
+    help="Trace only shard i of n, into a file of its own; join them with `stopping merge`. "
+    "Processes of torchrun and accelerate launch take one each by themselves.",
 )
 @click.option("--fresh", is_flag=True, help="Throw away what an earlier run left, and start anew.")
 @json_option
@@ -114,6 +129,8 @@ def trace(
     device: str,
     dtype: str,
     storage: str,
+    device_map: str | None,
+    shard: str | None,
     fresh: bool,
     as_json: bool,
 ) -> None:
@@ -128,8 +145,10 @@ def trace(
     require_models_extra()
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     chosen = _problems(prompts, problems, seed, tokens)
+    own = choose_shard(shard, os.environ)
+    place = device if device_map else local_device(device, os.environ)
     with errors.status(f"loading {Path(model).name}"):
-        loaded = load_model(model, dtype, device)
+        loaded = load_model(model, dtype, place, device_map)
     settings = Settings(
         mode="generated" if mode == "generated" else "reference",
         chat=uses_chat(loaded, cast(Chat, chat)),
@@ -141,9 +160,14 @@ def trace(
     )
     began = time.monotonic()
     try:
-        with progress("{task.fields[rate]}") as bar:
+        bar = progress("{task.fields[rate]}")
+        # Of several processes on one terminal, the first one shows how far it is.
+        bar.disable = own is not None and own.number > 1
+        with bar:
             task = bar.add_task(
-                "tokens" if tokens else "prompts", total=tokens or len(chosen), rate=""
+                "tokens" if tokens else "prompts",
+                total=(tokens or len(chosen)) // (own.count if own else 1),
+                rate="",
             )
 
             def report(traced: int, done: int) -> None:
@@ -155,6 +179,7 @@ def trace(
                 chosen,
                 settings,
                 out,
+                shard=own,
                 fresh=fresh,
                 seed=None if prompts else seed,
                 command=command_line(["stopping", *sys.argv[1:]]),

@@ -1,0 +1,81 @@
+"""`stopping merge`: the shards of one capture in, its trace file out."""
+
+from pathlib import Path
+
+import click
+
+from empirical.commands.targets import count
+from empirical.traces import Provenance, Traces, merge_traces, read_traces, write_traces
+from stopping.cli.ui import as_json as to_json
+from stopping.cli.ui import json_option, progress
+from stopping.errors import UserError
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  stopping merge whole.parquet whole.shard-*.parquet
+  stopping merge whole.parquet whole.shard-1-of-2.parquet whole.shard-2-of-2.parquet --json
+"""
+)
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--storage",
+    type=click.Choice(["float16", "float32"]),
+    default="float16",
+    show_default=True,
+    help="Precision of the stored numbers.",
+)
+@click.option("--fresh", is_flag=True, help="Replace OUT if it is there.")
+@json_option
+def merge(out: Path, shards: tuple[Path, ...], storage: str, fresh: bool, as_json: bool) -> None:
+    """Join the shards of one capture (`stopping trace --shard`) into the trace file OUT.
+
+    All shards of the run must be there, each once. The result is what a single process would
+    have written, bit for bit. The shards stay as they are.
+    """
+    if out.exists() and not fresh:
+        raise UserError(f"{out}: exists already; name another file, or replace it with --fresh")
+    with progress() as bar:
+        parts = [read_traces(path) for path in bar.track(shards, description="shards")]
+    require_all_shards(shards, parts)
+    whole = merge_traces(parts)
+    written = write_traces(out, whole, "float32" if storage == "float32" else "float16")
+    if as_json:
+        summary = {"file": out.name, "tokens": len(whole), "shards": len(parts)}
+        click.echo(to_json({**summary, "provenance": written}))
+    else:
+        tokens, prompts = count(len(whole), "token"), count(len(set(whole.prompt)), "prompt")
+        click.echo(f"{out.name}: {tokens} of {prompts}, {count(len(parts), 'shard')}")
+
+
+def require_all_shards(paths: tuple[Path, ...], parts: list[Traces]) -> None:
+    """Raise a UserError unless the files are the shards of one run, all of them, each once."""
+    first = parts[0].provenance
+    seen: dict[int, Path] = {}
+    for path, part in zip(paths, parts, strict=True):
+        made = part.provenance
+        if made.shard is None or made.shards is None:
+            raise UserError(f"{path}: no shard but a whole trace file, there is nothing to merge")
+        if not made.same_source(first):
+            raise UserError(
+                f"{path}: from another run than {paths[0]} ({_differences(made, first)})"
+            )
+        if made.shard in seen:
+            raise UserError(
+                f"{path}: shard {made.shard} of {made.shards} again, as {seen[made.shard]}"
+            )
+        seen[made.shard] = path
+    expected = first.shards or 0
+    if missing := [str(i) for i in range(1, expected + 1) if i not in seen]:
+        raise UserError(
+            f"merge: of {expected} shards, {', '.join(missing)} missing; name all files"
+        )
+
+
+def _differences(one: Provenance, other: Provenance) -> str:
+    ignored = ("shard", "date", "command", "storage")
+    names = [name for name in vars(one) if name not in ignored]
+    unequal = [name for name in names if getattr(one, name) != getattr(other, name)]
+    return ", ".join(unequal)
