@@ -1,8 +1,6 @@
-"""Decoding inside `generate`, on tiny random models in double precision (no ties by rounding)."""
+"""Decoding inside `generate`, on tiny random models against references and plain decoding."""
 
 import copy
-import pickle
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,94 +10,36 @@ import pytest
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import DynamicCache, GenerationConfig
+from transformers import DynamicCache
 
-from empirical.anatomy import LensError
-from empirical.decoder import ConfidentDecoding, Steps
+from empirical.anatomy import Anatomy
+from empirical.decoder import ConfidentDecoding
+from empirical.lenses import AbstractLens
 from empirical.readout import read_logits
-from stopping.errors import UserError
-from stopping.rules import AbstractRule, Final, Hedged, Patience, Search, Shifted, Tolerance
-
-WORDS, DEPTH, NEW = 97, 6, 14
-K = DEPTH - 1
-SIZES = {
-    "vocab_size": WORDS,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": DEPTH,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-    "max_position_embeddings": 128,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": None,
-    "tie_word_embeddings": False,
-}
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """How to build a model, and where its parts are: known here, found out by the package."""
-
-    config: Callable[[], Any]
-    layers: str
-    norm: str
-    after_head: Callable[[Tensor], Tensor] = lambda z: z
-    seed: int = 1
-    dtype: torch.dtype = torch.float64
-
-    def build(self, dtype: torch.dtype | None = None) -> Any:
-        torch.manual_seed(self.seed)
-        model = transformers.AutoModelForCausalLM.from_config(self.config(), dtype=torch.float32)
-        generator = torch.Generator().manual_seed(self.seed)
-        # At its small initial weights a random model says the same at every layer.
-        for parameter in model.parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            if parameter.ndim == 1:
-                parameter.data += noise / 5
-            else:
-                words = parameter.shape[0] == WORDS
-                parameter.data = noise / 2 if words else 6 * parameter.data
-        return model.to(dtype or self.dtype).eval()
-
-
-def gpt2() -> Any:
-    return transformers.GPT2Config(
-        vocab_size=WORDS, n_embd=32, n_layer=DEPTH, n_head=4, n_positions=128, pad_token_id=0,
-        bos_token_id=1, eos_token_id=None, tie_word_embeddings=False,
-    )  # fmt: skip
-
-
-def gemma2() -> Any:
-    return transformers.Gemma2Config(**SIZES, final_logit_softcapping=5.0, sliding_window=16)
-
-
-ARCHITECTURES = {
-    "llama": Architecture(lambda: transformers.LlamaConfig(**SIZES), "model.layers", "model.norm"),
-    "qwen3": Architecture(lambda: transformers.Qwen3Config(**SIZES), "model.layers", "model.norm"),
-    "gpt2": Architecture(gpt2, "transformer.h", "transformer.ln_f", seed=4),
-    "gemma2": Architecture(
-        gemma2,
-        "model.layers",
-        "model.norm",
-        after_head=lambda z: 5 * torch.tanh(z / 5),
-        # In double precision its own attention makes NaN of padding.
-        dtype=torch.float32,
-    ),
-    "cohere": Architecture(
-        lambda: transformers.CohereConfig(**SIZES, logit_scale=0.25),
-        "model.layers",
-        "model.norm",
-        after_head=lambda z: z / 4,
-        seed=5,
-    ),
-}
-LONG = torch.tensor([[5, 7, 11, 13, 17, 23]])
-SHORT = torch.tensor([[31, 37, 41]])
-PADDED = torch.cat([LONG, torch.cat([torch.zeros(1, 3, dtype=torch.long), SHORT], dim=1)])
-MASK = torch.tensor([[1] * 6, [0] * 3 + [1] * 3])
-GREEDY = {"max_new_tokens": NEW, "do_sample": False}
+from stopping.rules import (
+    AbstractRule,
+    Final,
+    FixedOffset,
+    Hedged,
+    Patience,
+    Search,
+    Shifted,
+    Tolerance,
+)
+from tests.empirical.decoder_models import (
+    ARCHITECTURES,
+    DEPTH,
+    GREEDY,
+    LONG,
+    MASK,
+    NEW,
+    PADDED,
+    SHORT,
+    SIZES,
+    Architecture,
+    K,
+    decode,
+)
 
 
 @pytest.fixture(scope="module", params=list(ARCHITECTURES))
@@ -153,14 +93,6 @@ def keep_last(states: list[Tensor]) -> Callable[..., None]:
 
 def entropy(z: Tensor) -> float:
     return float(torch.distributions.Categorical(logits=z.double()).entropy())
-
-
-def decode(
-    model: Any, ids: Tensor = LONG, rule: AbstractRule | None = None, **kwargs: Any
-) -> tuple[Tensor, Steps]:
-    with ConfidentDecoding(model, rule or Search(K), seed=3) as decoding:
-        output = model.generate(ids, **{**GREEDY, **kwargs})
-    return output, decoding.statistics
 
 
 @pytest.mark.parametrize("rule", [Search(K), Tolerance(0.02, K)], ids=lambda rule: rule.kind)
@@ -262,17 +194,6 @@ def test_speculating_with_its_own_first_layers_changes_nothing(llama: Any) -> No
     assert np.array_equal(other.layer[:, :NEW], steps.layer)
 
 
-def test_a_pass_that_leaves_layers_out_is_refused(llama: Any) -> None:
-    layers = llama.model.layers
-    with ConfidentDecoding(llama, Search(K)):
-        llama.model.layers = nn.ModuleList([*layers[:-2], layers[-1]])
-        try:
-            with pytest.raises(UserError, match=r"did not run the hooks of layer\(s\) \[5\]"):
-                llama.generate(LONG, **GREEDY)
-        finally:
-            llama.model.layers = layers
-
-
 def test_beam_scores_are_the_log_probabilities_of_their_sequences(model: Any) -> None:
     beams = {"num_beams": 3, "num_return_sequences": 3, "length_penalty": 0.0}
     with ConfidentDecoding(model, Search(K)) as decoding:
@@ -333,6 +254,38 @@ def test_the_cache_is_that_of_plain_decoding(model: Any) -> None:
         torch.testing.assert_close(mine.values, theirs.values)
 
 
+@dataclass(frozen=True)
+class Sharpened(AbstractLens):
+    """The raw lens, so sure of one layer that its entropy is nearly 0."""
+
+    anatomy: Anatomy
+    layer: int
+
+    @property
+    def name(self) -> str:
+        return "sharpened"
+
+    @property
+    def keeps_final(self) -> bool:
+        return self.layer != DEPTH
+
+    def read(self, layer: int, h: Tensor) -> Tensor:
+        return self.anatomy.lens(h) * (100.0 if layer == self.layer else 1.0)
+
+
+def test_layers_are_read_through_the_lens(model: Any) -> None:
+    anatomy = Anatomy.of(model)
+    expected = {
+        DEPTH - 1: decode(model, rule=FixedOffset(1))[0],
+        DEPTH: model.generate(LONG, **GREEDY),
+    }
+    assert not torch.equal(expected[DEPTH - 1], expected[DEPTH])
+    for layer, output in expected.items():
+        with ConfidentDecoding(model, Search(1), Sharpened(anatomy, layer)) as decoding:
+            assert torch.equal(model.generate(LONG, **GREEDY), output)
+        assert (decoding.statistics.layer == layer).all()
+
+
 def test_a_plain_forward_pass_is_decoded_too(llama: Any) -> None:
     sequence, _ = decode(llama)
     with ConfidentDecoding(llama, Search(K)) as decoding, torch.no_grad():
@@ -378,117 +331,3 @@ def test_every_precision_decodes_the_layer_it_says(dtype: torch.dtype) -> None:
         assert abs(entropy(z) - steps.entropy[row, step, column]) < 1e-5
     zeros = torch.zeros(1, dtype=torch.long)
     assert read_logits(output.logits[0][:1], zeros).top1[0] == steps.token[0, 0]
-
-
-def test_threads_may_share_a_decoding(llama: Any) -> None:
-    expected = [decode(llama, ids)[0] for ids in (LONG, SHORT)]
-    found: dict[int, tuple[Tensor, int]] = {}
-    with ConfidentDecoding(llama, Search(K)) as decoding:
-
-        def work(number: int, ids: Tensor) -> None:
-            for _ in range(3):
-                output = llama.generate(ids, **GREEDY)
-            found[number] = output, int(decoding.statistics.position[0, 0])
-
-        threads = [
-            threading.Thread(target=work, args=(number, ids))
-            for number, ids in enumerate((LONG, SHORT))
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        with pytest.raises(UserError, match="several threads"):
-            _ = decoding.statistics
-    assert torch.equal(found[0][0], expected[0])
-    assert torch.equal(found[1][0], expected[1])
-    assert (found[0][1], found[1][1]) == (6, 3)
-
-
-def hooks_of(model: Any) -> int:
-    return sum(
-        len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()
-    )
-
-
-def test_hooks_are_gone_after_an_error(llama: Any) -> None:
-    plain = llama.generate(LONG, **GREEDY)
-    decoding = ConfidentDecoding(llama, Search(K))
-    with decoding:
-        assert hooks_of(llama) > DEPTH
-    assert hooks_of(llama) == 0
-    with pytest.raises(ZeroDivisionError), decoding:
-        raise ZeroDivisionError
-    assert hooks_of(llama) == 0
-    assert "get_compiled_call" not in vars(llama)
-    assert not decoding.attached
-    decoding.detach()
-    assert torch.equal(llama.generate(LONG, **GREEDY), plain)
-
-
-def test_an_error_inside_a_forward_pass_leaves_nothing_behind(llama: Any) -> None:
-    usual, _ = decode(llama)
-    with ConfidentDecoding(llama, Search(K)) as decoding:
-        with pytest.raises(IndexError):
-            llama.generate(torch.tensor([[WORDS + 5]]), **GREEDY)
-        assert torch.equal(llama.generate(LONG, **GREEDY), usual)
-        assert decoding.statistics.position[0, 0] == 6
-    assert hooks_of(llama) == 0
-
-
-def test_a_second_decoding_is_refused(llama: Any) -> None:
-    second = ConfidentDecoding(llama, Search(K))
-    with ConfidentDecoding(llama, Search(K)) as first:
-        for again in (second.attach, first.attach, lambda: ConfidentDecoding(llama)):
-            with pytest.raises(UserError, match="attached"):
-                again()
-    with second:
-        assert second.attached
-
-
-def test_copies_are_refused_while_attached(llama: Any) -> None:
-    with ConfidentDecoding(llama, Search(K)):
-        for take in (copy.deepcopy, pickle.dumps):
-            with pytest.raises(UserError, match="copied or pickled"):
-                take(llama)
-    assert torch.equal(
-        copy.deepcopy(llama).generate(LONG, **GREEDY), llama.generate(LONG, **GREEDY)
-    )
-
-
-def test_parameters_keep_their_names(llama: Any) -> None:
-    names = set(llama.state_dict())
-    with ConfidentDecoding(llama, Search(K)):
-        assert set(llama.state_dict()) == names
-
-
-def test_nan_is_an_error() -> None:
-    model = ARCHITECTURES["llama"].build(torch.float32)
-    model.model.norm.weight.data[0] = torch.nan
-    with pytest.raises(LensError):
-        ConfidentDecoding(model)
-    sound = ARCHITECTURES["llama"].build(torch.float32)
-    with ConfidentDecoding(sound, Search(K)):
-        sound.model.norm.weight.data[0] = torch.nan
-        with pytest.raises(UserError, match="NaN"):
-            sound.generate(LONG, **GREEDY)
-
-
-def test_encoder_decoders_are_refused() -> None:
-    config = transformers.T5Config(
-        vocab_size=WORDS, d_model=16, d_kv=4, d_ff=16, num_layers=2, num_heads=2
-    )
-    with pytest.raises(LensError, match="encoder-decoder"):
-        ConfidentDecoding(transformers.T5ForConditionalGeneration(config))
-
-
-def test_statistics_are_of_the_last_generation(llama: Any) -> None:
-    with ConfidentDecoding(llama, Search(K)) as decoding:
-        with pytest.raises(UserError, match="nothing"):
-            _ = decoding.statistics
-        llama.generate(LONG, **GREEDY)
-        llama.generate(SHORT, generation_config=GenerationConfig(max_new_tokens=4))
-        assert decoding.statistics.position.tolist() == [[3, 4, 5, 6]]
-        assert decoding.latest.position.tolist() == [[6]]
-    with pytest.raises(UserError, match="seed"):
-        ConfidentDecoding(llama, seed=-1)
