@@ -8,7 +8,7 @@ at every layer, the lens is applied at the probed ones only.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from empirical.anatomy import Anatomy
+from empirical.lenses import AbstractLens, RawLens
 from empirical.provenance import Provenance
 from empirical.readout import Readout, read_logits
 from empirical.texts import Text
@@ -40,6 +41,7 @@ def capture(
     provenance: Provenance,
     layers: Sequence[int] | None = None,
     batch: int = 8,
+    lens: AbstractLens | None = None,
 ) -> Traces:
     """Trace the completion tokens of `texts`; a text without any adds no row.
 
@@ -49,18 +51,23 @@ def capture(
         Numbers of the layers to probe, ascending and ending in the last; default all.
     batch
         Texts per forward pass; texts of like length go together.
+    lens
+        How the probed layers are read, the raw logit lens by default; its name goes into the
+        provenance.
 
     Raises
     ------
     UserError
-        If the model's logits are not finite.
+        If the model's logits are not finite, or the lens was not fitted at a probed layer.
     """
+    lens = lens or RawLens(anatomy)
+    provenance = replace(provenance, lens=lens.name)
     probed = tuple(layers or last_layers(len(anatomy.layers), None))
     texts = sorted((text for text in texts if text.completion_ids), key=len)
     if not texts:
         return Traces.empty(probed, provenance)
     pieces = [
-        _capture_batch(anatomy, texts[start : start + batch], probed)
+        _capture_batch(anatomy, texts[start : start + batch], probed, lens)
         for start in range(0, len(texts), batch)
     ]
     rows: dict[str, Any] = {
@@ -79,7 +86,7 @@ def capture(
 
 
 def _capture_batch(
-    anatomy: Anatomy, texts: Sequence[Text], probed: tuple[int, ...]
+    anatomy: Anatomy, texts: Sequence[Text], probed: tuple[int, ...], lens: AbstractLens
 ) -> dict[str, NDArray[np.generic]]:
     """Trace one batch; columns as in `Traces`, rows in the order of `texts`."""
     # A model that is spread over devices takes its inputs where its first weights are.
@@ -95,7 +102,13 @@ def _capture_batch(
         # The state at one position predicts the token at the next.
         predicts[row, len(text.prompt_ids) - 1 : len(text) - 1] = True
     tokens = [token for text in texts for token in text.completion_ids]
-    reader = _Reader(anatomy, predicts.to(device), torch.tensor(tokens, device=device), probed)
+    reader = _Reader(
+        lens,
+        anatomy.vocabulary_size,
+        predicts.to(device),
+        torch.tensor(tokens, device=device),
+        probed,
+    )
     with torch.inference_mode(), anatomy.listening(reader.hear):
         anatomy.decoder(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False)
     lengths = [len(text.completion_ids) for text in texts]
@@ -119,9 +132,15 @@ class _Reader:
     """Hears the residual states of one forward pass and keeps their statistics."""
 
     def __init__(
-        self, anatomy: Anatomy, predicts: Tensor, tokens: Tensor, probed: tuple[int, ...]
+        self,
+        lens: AbstractLens,
+        vocabulary: int,
+        predicts: Tensor,
+        tokens: Tensor,
+        probed: tuple[int, ...],
     ) -> None:
-        self._anatomy, self._predicts, self._tokens = anatomy, predicts, tokens
+        self._lens, self._vocabulary = lens, vocabulary
+        self._predicts, self._tokens = predicts, tokens
         self._probed = frozenset(probed)
         self._before: Tensor | None = None
         self._readouts: list[Readout] = []
@@ -137,14 +156,13 @@ class _Reader:
             self._readouts.append(self._read(layer, states))
 
     def _read(self, layer: int, states: Tensor) -> Readout:
-        vocabulary = self._anatomy.vocabulary_size
-        chunk = max(16, _CHUNK_BYTES // (4 * vocabulary))
+        chunk = max(16, _CHUNK_BYTES // (4 * self._vocabulary))
         parts = []
         try:
             for some, tokens in zip(
                 torch.split(states, chunk), torch.split(self._tokens, chunk), strict=True
             ):
-                z = self._anatomy.lens(some[None])[0]
+                z = self._lens.read(layer, some[None])[0]
                 parts.append(read_logits(z, tokens.to(z.device)))
         except UserError as error:
             raise UserError(f"layer {layer}: {error}") from error

@@ -66,6 +66,7 @@ def trace_problems(
     seed: int | None = None,
     command: str = "",
     report: Report = lambda tokens, prompts: None,
+    lens_file: Path | None = None,
 ) -> Summary:
     """Trace problems into the file `out`, going on where an interrupted run has ended.
 
@@ -73,14 +74,18 @@ def trace_problems(
     rounding costs is measured when the shards are merged. Each shard then stops at its share of
     `settings.tokens`.
 
+    Layers are read through the raw logit lens, or through the lens of `lens_file`.
+
     Raises
     ------
     UserError
         If the model's anatomy is unknown, a prompt does not fit, `out` or its parts belong to
-        another run, there are more shards than parts, or no token was traced.
+        another run, there are more shards than parts, no token was traced, or the lens is not
+        this model's.
     """
     from empirical.anatomy import Anatomy
     from empirical.capture import capture, last_layers
+    from empirical.lenses import RawLens, load_lens
 
     began = time.perf_counter()
     anatomy = Anatomy.of(loaded.model)
@@ -88,7 +93,8 @@ def trace_problems(
     provenance = _provenance(
         loaded, problems, settings, len(anatomy.layers), anatomy.vocabulary_size
     )
-    provenance = replace(provenance, seed=seed, command=command)
+    lens = RawLens(anatomy) if lens_file is None else load_lens(lens_file, anatomy)
+    provenance = replace(provenance, seed=seed, command=command, lens=lens.name)
     size, enough = 2 * settings.batch, settings.tokens
     if shard is not None:
         _require_parts(shard, len(problems), size)
@@ -108,7 +114,7 @@ def trace_problems(
         if part is None:
             texts = _texts(loaded, list(enumerate(problems))[start : start + size], settings)
             here = replace(provenance, shard=number, date=now())
-            part = capture(anatomy, texts, here, probed, settings.batch)
+            part = capture(anatomy, texts, here, probed, settings.batch, lens)
             part = replace(part, vocabulary=_words(loaded.tokenizer, part))
             shards.write(number, part)
             fresh_tokens += len(part)

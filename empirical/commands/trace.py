@@ -72,6 +72,12 @@ Examples:
     help="How many layers to probe, counted from the last.",
 )
 @click.option(
+    "--lens",
+    "lens_file",
+    type=click.Path(path_type=Path),
+    help="Read layers through this lens (see `stopping lens fit`) instead of the raw one.",
+)
+@click.option(
     "--batch",
     type=click.IntRange(min=1),
     default=8,
@@ -123,6 +129,7 @@ def trace(
     mode: str,
     tokens: int | None,
     layers: int | None,
+    lens_file: Path | None,
     batch: int,
     max_new_tokens: int,
     chat: str,
@@ -184,6 +191,7 @@ def trace(
                 seed=None if prompts else seed,
                 command=command_line(["stopping", *sys.argv[1:]]),
                 report=report,
+                lens_file=lens_file,
             )
     except KeyboardInterrupt:
         errors.print("interrupted: finished parts are kept; give the same command again to go on")

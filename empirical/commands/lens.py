@@ -1,0 +1,363 @@
+"""`stopping lens`: fit a calibrated lens on held-out prompts, and look at one."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+from rich.console import Console
+
+from empirical.commands.targets import count, estimate, narrow, number, sentences, span
+from empirical.models import DTYPES, LoadedModel, load_model, require_models_extra
+from empirical.problems import Problem, generate, prompts_hash, read_prompts
+from empirical.projection_noise import QUANTILES, MeasuredNoise, measured_noise
+from empirical.provenance import Mode, command_line
+from empirical.texts import Chat, Text, generated_texts, reference_texts, uses_chat
+from empirical.traces import read_traces
+from stopping.cli.ui import as_json as to_json
+from stopping.cli.ui import json_option, output, progress, seed_option
+from stopping.errors import UserError
+
+if TYPE_CHECKING:
+    from empirical.lenses import LensFile
+    from empirical.lenses.evaluation import LensReport
+
+_BATCH = 8
+FULL = "full"
+Advance = Callable[[int], None]
+
+
+@click.group()
+def lens() -> None:
+    """Calibrated lenses: entropies that mean the same at every layer.
+
+    A raw logit lens is over-confident below the last layer. `fit` finds a correction for each
+    layer on prompts of their own, `show` prints what a lens does on prompts that had no part in
+    fitting it; `stopping trace --lens FILE` traces with it.
+    """
+
+
+def _rank(context: click.Context, option: click.Parameter, value: str) -> int | None:
+    """Read a rank; "full" is None."""
+    if value == FULL:
+        return None
+    if value.isdecimal() and int(value) > 0:
+        return int(value)
+    raise click.BadParameter(f"{value!r} is neither a rank nor {FULL!r}")
+
+
+@lens.command(
+    epilog="""\b
+Examples:
+  stopping lens fit --model ./model.gguf --kind temperature --out model.safetensors
+  stopping lens fit --model ./model.gguf --kind affine --rank 16 --target final \\
+      --problems 200 --seed 1 --out model.affine.safetensors
+"""
+)
+@click.option("--model", required=True, help="A .gguf file, a local folder, or a hub id.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Lens file."
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["temperature", "affine"]),
+    default="temperature",
+    show_default=True,
+    help="One temperature per layer; or a translation of the state too (a tuned lens).",
+)
+@click.option(
+    "--rank",
+    callback=_rank,
+    metavar=f"R|{FULL}",
+    default="16",
+    show_default=True,
+    help="Rank of an affine lens.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(["final", "reference"]),
+    default="reference",
+    show_default=True,
+    help="Match the final layer's distribution (KL), or the reference tokens (log-loss).",
+)
+@click.option("--prompts", type=click.Path(path_type=Path), help="JSONL file with your prompts.")
+@click.option(
+    "--problems", type=click.IntRange(min=1), help="Number of built-in problems.  [default: 100]"
+)
+@seed_option
+@click.option(
+    "--mode",
+    type=click.Choice(["reference", "generated"]),
+    default="reference",
+    show_default=True,
+    help="Fit on the prompts' own solutions, or on what the model writes (greedily).",
+)
+@click.option(
+    "--layers",
+    type=click.IntRange(min=2),
+    default=12,
+    show_default=True,
+    help="How many layers to fit, counted from the last; that one stays as it is.",
+)
+@click.option("--final-temperature", is_flag=True, help="Give the final layer a temperature, too.")
+@click.option(
+    "--tokens",
+    type=click.IntRange(min=30),
+    default=3000,
+    show_default=True,
+    help="Most training tokens; validation and test take a third of it each.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=0),
+    default=8,
+    show_default=True,
+    help="Most passes over the training tokens, of an affine lens; 0: linear regression only.",
+)
+@click.option(
+    "--max-new-tokens",
+    type=click.IntRange(min=1),
+    default=160,
+    show_default=True,
+    help="Longest text to generate.",
+)
+@click.option(
+    "--chat",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    show_default=True,
+    help="Put prompts into the tokenizer's chat template.",
+)
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
+@click.option("--dtype", type=click.Choice(DTYPES), default="auto", show_default=True)
+@json_option
+def fit(
+    model: str,
+    out: Path,
+    kind: str,
+    rank: int | None,
+    target: str,
+    prompts: Path | None,
+    problems: int | None,
+    seed: int,
+    mode: str,
+    layers: int,
+    final_temperature: bool,
+    tokens: int,
+    epochs: int,
+    max_new_tokens: int,
+    chat: str,
+    device: str,
+    dtype: str,
+    as_json: bool,
+) -> None:
+    """Fit a lens and report what it does on prompts that had no part in fitting it.
+
+    Prompts are dealt to training, validation and test at 3 : 1 : 1. Use prompts (or a --seed)
+    other than those that you will trace: a lens judged on its own prompts looks better than it
+    is. An interrupted run goes on after its last finished layer when the same command is given.
+    """
+    if prompts is not None and problems is not None:
+        raise UserError("give either --prompts or --problems, not both")
+    require_models_extra()
+    from empirical.anatomy import Anatomy
+    from empirical.lenses import Origin, fit_lens, head_hash
+
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    chosen = read_prompts(prompts) if prompts is not None else generate(problems or 100, seed)
+    with errors.status(f"loading {Path(model).name}"):
+        loaded = load_model(model, dtype, device)
+        anatomy = Anatomy.of(loaded.model)
+        in_chat = uses_chat(loaded, cast(Chat, chat))
+        depth = len(anatomy.layers)
+        origin = Origin(
+            kind="affine" if kind == "affine" else "temperature",
+            rank=rank if kind == "affine" else None,
+            target="final" if target == "final" else "reference",
+            layers=tuple(range(max(1, depth - layers + 1), depth + 1)),
+            model=loaded.name,
+            architecture=type(loaded.model).__name__,
+            depth=depth,
+            hidden=int(loaded.text_config.hidden_size),
+            vocabulary=anatomy.vocabulary_size,
+            head=head_hash(anatomy),
+            weights=loaded.weights,
+            mode="generated" if mode == "generated" else "reference",
+            chat=in_chat,
+            prompts_hash=prompts_hash(chosen),
+            prompts=len(chosen),
+            seed=seed,
+            tokens=tokens,
+            epochs=epochs if kind == "affine" else 0,
+            final_temperature=final_temperature,
+            dtype=loaded.dtype,
+        )
+    with progress() as bar:
+        task = bar.add_task("reading prompts", total=2 * len(chosen) + len(origin.layers))
+
+        texts = _texts(
+            loaded, chosen, origin.mode, in_chat, max_new_tokens, lambda n: bar.advance(task, n)
+        )
+        content = fit_lens(
+            anatomy,
+            texts,
+            origin,
+            out,
+            command_line(["stopping", *sys.argv[1:]]),
+            advance=lambda: bar.advance(task),
+            tell=lambda text: bar.update(task, description=text),
+        )
+    if as_json:
+        click.echo(to_json(_plain(out, content)))
+    else:
+        _print(output(), str(out), content)
+
+
+@lens.command(
+    epilog="""\b
+Examples:
+  stopping lens show model.safetensors
+  stopping lens show model.safetensors --traces raw.parquet calibrated.parquet
+"""
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--traces",
+    type=click.Path(path_type=Path),
+    nargs=2,
+    metavar="RAW CALIBRATED",
+    help="Measure the projection noise on traces of the raw and of this lens.",
+)
+@seed_option
+@json_option
+def show(file: Path, traces: tuple[Path, Path] | None, seed: int, as_json: bool) -> None:
+    """Print what a lens was fitted on, and what it does on its test prompts."""
+    require_models_extra()
+    from empirical.lenses import read_lens
+
+    content = read_lens(file)
+    noise = None
+    if traces is not None:
+        raw, calibrated = (read_traces(path) for path in traces)
+        if calibrated.provenance.lens != content.name:
+            raise UserError(
+                f"{traces[1]}: traced with the lens {calibrated.provenance.lens!r}, while {file} "
+                f"is {content.name!r}"
+            )
+        noise = measured_noise(raw, calibrated, seed)
+    if as_json:
+        extra = {} if noise is None else {"noise_on_traces": noise}
+        click.echo(to_json(_plain(file, content) | extra))
+        return
+    out = output()
+    _print(out, str(file), content)
+    if noise is not None:
+        show_noise(out, noise, "on the traces")
+
+
+def _texts(
+    loaded: LoadedModel,
+    problems: Sequence[Problem],
+    mode: Mode,
+    chat: bool,
+    max_new_tokens: int,
+    advance: Advance,
+) -> list[Text]:
+    numbered = list(enumerate(problems))
+    found: list[Text] = []
+    for start in range(0, len(numbered), _BATCH):
+        some = numbered[start : start + _BATCH]
+        if mode == "generated":
+            found += generated_texts(loaded, some, chat, max_new_tokens)
+        else:
+            found += reference_texts(loaded, some, chat)
+        advance(len(some))
+    return found
+
+
+def _plain(path: Path, content: "LensFile") -> dict[str, Any]:
+    return {
+        "file": path.name,
+        "lens": content.name,
+        "origin": content.origin,
+        "report": content.report,
+        "versions": dict(content.versions),
+        "date": content.date,
+        "command": content.command,
+    }
+
+
+def _print(out: Console, file: str, content: "LensFile") -> None:
+    origin, report = content.origin, content.report
+    out.print(f"{file}: {content.name}", markup=False)
+    out.print(
+        f"fitted on {origin.model}, {count(origin.prompts, 'prompt')} (seed {origin.seed}, "
+        f"{origin.mode} mode), at most {origin.tokens:,} training tokens",
+        markup=False,
+    )
+    if report is None:
+        out.print("unfinished: run its `stopping lens fit` again")
+        return
+    show_calibration(out, report)
+    show_noise(out, report.noise, f"on {report.tokens:,} test tokens")
+    out.print(sentences(summary(report)))
+
+
+def show_calibration(out: Console, report: "LensReport") -> None:
+    """Raw against fitted lens at every layer, on the test prompts."""
+    rows = narrow(
+        "Raw → fitted lens on the test prompts, nats",
+        *("layer", "T", "log-loss", "entropy", "gap", "gap 95%", "KL to final", "accuracy"),
+        caption=f"{report.tokens:,} tokens of {count(report.prompts, 'prompt')}; "
+        "gap: log-loss − entropy, 0 if calibrated (A0)",
+    )
+    for row in report.layers:
+        pairs = [
+            f"{number(before.estimate, pattern)} → {number(after.estimate, pattern)}"
+            for before, after, pattern in (
+                (row.raw.log_loss, row.fitted.log_loss, ".2f"),
+                (row.raw.entropy, row.fitted.entropy, ".2f"),
+                (row.raw.gap, row.fitted.gap, "+.2f"),
+                (row.raw.divergence, row.fitted.divergence, ".2f"),
+                (row.raw.accuracy, row.fitted.accuracy, ".1%"),
+            )
+        ]
+        pairs.insert(3, span(row.fitted.gap, "+.2f"))
+        rows.add_row(str(row.layer), number(row.temperature, ".2f"), *pairs)
+    out.print(rows)
+
+
+def show_noise(out: Console, noise: MeasuredNoise, where: str) -> None:
+    """Measured projection noise at every layer."""
+    rows = narrow(
+        f"Projection noise {where}: raw − calibrated entropy, nats",
+        *("layer", "mean", "deviation", *(f"{q:.0%}" for q in QUANTILES), "corr. with next layer"),
+        caption=f"{noise.tokens:,} tokens of {count(noise.prompts, 'prompt')}; 95% intervals over "
+        "prompts",
+    )
+    for row in noise.layers:
+        rows.add_row(
+            str(row.layer),
+            estimate(row.mean, "+.2f"),
+            estimate(row.deviation, ".2f"),
+            *(number(quantile.estimate, "+.2f") for quantile in row.quantiles),
+            "–" if row.next_correlation is None else estimate(row.next_correlation, ".2f"),
+        )
+    out.print(rows)
+
+
+def summary(report: "LensReport") -> str:
+    """Say in a sentence or two what the lens has done to A0, and what it cannot do."""
+    gaps = [
+        [abs(quality.gap.estimate) for quality in qualities]
+        for qualities in zip(*((row.raw, row.fitted) for row in report.layers), strict=True)
+    ]
+    before, after = max(gaps[0]), max(gaps[1])
+    mended = sum(0.0 in row.fitted.gap for row in report.layers)
+    return (
+        f"The largest calibration gap goes from {before:.2f} to {after:.2f} nats; at {mended} of "
+        f"{len(report.layers)} layers the fitted lens's gap is compatible with 0. This is "
+        "calibration in the mean: a rule that picks the least entropy still picks the layers that "
+        "are over-confident on that token."
+    )

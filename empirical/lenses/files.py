@@ -1,0 +1,294 @@
+"""Lens files: safetensors with everything needed to judge a lens, or to refuse it.
+
+A lens belongs to one head. The file carries the SHA-256 of the model's tail and head, and loading
+it into a model with another head is an error: the corrections would be applied to logits that they
+were not fitted to. The hash is of the weights rounded to bfloat16, so that one model has one hash
+in float32 and in bfloat16. It cannot tell a fine-tuned model from its base if the fine-tuning left
+final norm and head as they were; `Origin.model` says which of them the lens was fitted on.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from empirical.anatomy import Anatomy
+from empirical.lenses.calibrated import CalibratedLens, Correction, Translation
+from empirical.lenses.evaluation import LayerReport, LensReport, Quality
+from empirical.lenses.states import Target
+from empirical.projection_noise import LayerNoise, MeasuredNoise
+from empirical.provenance import Mode
+from stopping.errors import UserError
+from stopping.files import written_aside
+from stopping.statistics import Interval
+
+FORMAT = "layer-stopping lens"
+VERSION = 1
+Kind = Literal["temperature", "affine"]
+
+_HASHED_ROWS = 1 << 14
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a lens was fitted on and how; equal origins give equal lenses.
+
+    Attributes
+    ----------
+    rank : int or None
+        Rank of the translations; None if they are full, or if there are none.
+    depth, hidden, vocabulary : int
+        Layers of the model, numbers per residual state, width of the logits.
+    head : str
+        See `head_hash`.
+    tokens : int
+        Most training tokens; validation and test have a third of them each.
+    final_temperature : bool
+        Whether the final layer has a temperature of its own.
+    """
+
+    kind: Kind
+    rank: int | None
+    target: Target
+    layers: tuple[int, ...]
+    model: str
+    architecture: str
+    depth: int
+    hidden: int
+    vocabulary: int
+    head: str
+    weights: Mapping[str, str]
+    mode: Mode
+    chat: bool
+    prompts_hash: str
+    prompts: int
+    seed: int
+    tokens: int
+    epochs: int
+    final_temperature: bool = False
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True, eq=False)
+class LensFile:
+    """The content of a lens file; `corrections` may lack layers while fitting is under way."""
+
+    origin: Origin
+    corrections: Mapping[int, Correction]
+    epochs: Mapping[int, int | None] = field(default_factory=dict)
+    report: LensReport | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    date: str = ""
+    command: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits of the SHA-256 of the numbers."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(_tensors(self.corrections).items()):
+            digest.update(name.encode())
+            digest.update(tensor.numpy().tobytes())
+        return digest.hexdigest()[:8]
+
+    @property
+    def name(self) -> str:
+        """Kind, target and fingerprint."""
+        kind = str(self.origin.kind)
+        if kind == "affine":
+            kind += " full" if self.origin.rank is None else f" rank {self.origin.rank}"
+        return f"{kind}, {self.origin.target}, {self.fingerprint}"
+
+    def lens(self, anatomy: Anatomy) -> CalibratedLens:
+        """Put the lens before the model's tail and head, on the devices of its layers."""
+        placed = {}
+        for layer, correction in self.corrections.items():
+            device = next(anatomy.layers[layer - 1].parameters()).device
+            moved = correction.translation
+            if moved is not None:
+                factors = tuple(factor.to(device) for factor in moved.factors)
+                moved = Translation(factors, moved.bias.to(device))
+            placed[layer] = Correction(correction.temperature, moved)
+        return CalibratedLens(anatomy, placed, self.name)
+
+
+def load_lens(path: Path, anatomy: Anatomy) -> CalibratedLens:
+    """Read a lens for the model of `anatomy`.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, damaged, of another kind or newer, or was fitted for another head.
+    """
+    content = read_lens(path)
+    origin, depth = content.origin, len(anatomy.layers)
+    if content.report is None:
+        raise UserError(f"{path}: this lens is unfinished; run its `stopping lens fit` again")
+    if (origin.depth, origin.vocabulary) != (depth, anatomy.vocabulary_size):
+        raise UserError(
+            f"{path}: fitted for {origin.model} with {origin.depth} layers and "
+            f"{origin.vocabulary:,} words; this model has {depth} and "
+            f"{anatomy.vocabulary_size:,}; fit a lens for it with `stopping lens fit`"
+        )
+    if origin.head != head_hash(anatomy):
+        raise UserError(
+            f"{path}: fitted for {origin.model}, whose final norm and head have other weights "
+            "than this model's; fit a lens for it with `stopping lens fit`"
+        )
+    return content.lens(anatomy)
+
+
+def head_hash(anatomy: Anatomy) -> str:
+    """SHA-256, in hexadecimal, of the weights of tail and head, rounded to bfloat16."""
+    digest = hashlib.sha256()
+    parts = [(f"tail {i}", module) for i, module in enumerate(anatomy.tail)]
+    for part, module in [*parts, ("head", anatomy.shell)]:
+        for name, weight in module.named_parameters():
+            if weight.is_meta:
+                raise UserError(
+                    f"lens: the weight {name} of the head is offloaded and cannot be read; "
+                    "load the model onto a device"
+                )
+            digest.update(f"{part} {name} {tuple(weight.shape)}".encode())
+            for first in range(0, len(weight), _HASHED_ROWS):
+                # numpy has no bfloat16: its bits are hashed as integers.
+                rows = weight.detach()[first : first + _HASHED_ROWS].to(torch.bfloat16)
+                digest.update(rows.contiguous().view(torch.int16).cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write_lens(path: Path, content: LensFile) -> None:
+    """Write a lens file, whole or not at all."""
+    text = json.dumps(
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "origin": asdict(content.origin),
+            "epochs": {str(layer): epoch for layer, epoch in content.epochs.items()},
+            "report": None if content.report is None else asdict(content.report),
+            "versions": dict(content.versions),
+            "date": content.date,
+            "command": content.command,
+        }
+    )
+    with written_aside(path) as aside:
+        save_file(_tensors(content.corrections), aside, metadata={"layer-stopping": text})
+
+
+def read_lens(path: Path) -> LensFile:
+    """Read a lens file without a model.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, damaged, of another kind or newer than this package.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; fit a lens with `stopping lens fit`")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: not a readable safetensors file (damaged, truncated or of another kind); "
+            "fit the lens anew with `stopping lens fit`"
+        ) from error
+    content = _metadata(metadata.get("layer-stopping", ""), path)
+    try:
+        origin = Origin(**content["origin"] | {"layers": tuple(content["origin"]["layers"])})
+        return LensFile(
+            origin=origin,
+            corrections=_corrections(tensors),
+            epochs={int(layer): epoch for layer, epoch in content["epochs"].items()},
+            report=None if content["report"] is None else _report(content["report"]),
+            versions=content["versions"],
+            date=content["date"],
+            command=content["command"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: the lens file is incomplete ({error})") from error
+
+
+def _metadata(text: str, path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(text)
+        if content["format"] != FORMAT:
+            raise KeyError("format")
+        found = int(content["version"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: no lens file (its metadata is not that of {FORMAT!r}); fit one with "
+            "`stopping lens fit`"
+        ) from error
+    if found > VERSION:
+        raise UserError(
+            f"{path}: lens format version {found}, this package reads up to {VERSION}; "
+            "upgrade layer-stopping"
+        )
+    return content
+
+
+def _tensors(corrections: Mapping[int, Correction]) -> dict[str, Tensor]:
+    """Tensors by name, layers as three digits so that their order is that of their names."""
+    tensors = {}
+    for layer, correction in corrections.items():
+        prefix = f"layer.{layer:03d}"
+        tensors[f"{prefix}.temperature"] = torch.tensor(correction.temperature, dtype=torch.float64)
+        if correction.translation is not None:
+            for i, factor in enumerate(correction.translation.factors):
+                tensors[f"{prefix}.factor.{i}"] = factor.detach().cpu().contiguous()
+            tensors[f"{prefix}.bias"] = correction.translation.bias.detach().cpu().contiguous()
+    return tensors
+
+
+def _corrections(tensors: Mapping[str, Tensor]) -> dict[int, Correction]:
+    found = {}
+    for layer in sorted({int(name.split(".")[1]) for name in tensors}):
+        prefix = f"layer.{layer:03d}"
+        factors = [tensors[n] for n in sorted(tensors) if n.startswith(f"{prefix}.factor.")]
+        translation = Translation(tuple(factors), tensors[f"{prefix}.bias"]) if factors else None
+        found[layer] = Correction(float(tensors[f"{prefix}.temperature"]), translation)
+    return found
+
+
+def _report(content: dict[str, Any]) -> LensReport:
+    """Rebuild the dataclasses that `asdict` took apart."""
+
+    def interval(value: dict[str, float] | None) -> Interval | None:
+        return None if value is None else Interval(**value)
+
+    def quality(value: dict[str, Any]) -> Quality:
+        return Quality(**{f.name: Interval(**value[f.name]) for f in fields(Quality)})
+
+    noise = content["noise"]
+    return LensReport(
+        tokens=content["tokens"],
+        prompts=content["prompts"],
+        layers=tuple(
+            LayerReport(**row | {"raw": quality(row["raw"]), "fitted": quality(row["fitted"])})
+            for row in content["layers"]
+        ),
+        noise=MeasuredNoise(
+            **noise
+            | {
+                "layers": tuple(
+                    LayerNoise(
+                        layer=row["layer"],
+                        mean=Interval(**row["mean"]),
+                        deviation=Interval(**row["deviation"]),
+                        quantiles=tuple(Interval(**q) for q in row["quantiles"]),
+                        next_correlation=interval(row["next_correlation"]),
+                    )
+                    for row in noise["layers"]
+                )
+            }
+        ),
+    )
