@@ -1,0 +1,88 @@
+"""How a lens and the noise that it measures are shown."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from empirical.commands.targets import count, estimate, narrow, number, sentences, span
+from empirical.projection_noise import QUANTILES, MeasuredNoise
+
+if TYPE_CHECKING:
+    from empirical.lenses import LensFile
+    from empirical.lenses.evaluation import LensReport
+
+
+def show_lens(out: Console, file: str, content: "LensFile") -> None:
+    """Origin, tables and summary of a lens."""
+    origin, report = content.origin, content.report
+    out.print(f"{file}: {content.name}", markup=False)
+    out.print(
+        f"fitted on {origin.model}, {count(origin.prompts, 'prompt')} (seed {origin.seed}, "
+        f"{origin.mode} mode), at most {origin.tokens:,} training tokens",
+        markup=False,
+    )
+    if report is None:
+        out.print("unfinished: run its `stopping lens fit` again")
+        return
+    show_calibration(out, report)
+    show_noise(out, report.noise, f"on {report.tokens:,} test tokens")
+    out.print(sentences(summary(report)))
+
+
+def show_calibration(out: Console, report: "LensReport") -> None:
+    """Raw against fitted lens at every layer, on the test prompts."""
+    rows = narrow(
+        "Raw → fitted lens on the test prompts, nats",
+        *("layer", "T", "log-loss", "entropy", "gap", "gap 95%", "KL to final", "accuracy"),
+        caption=f"{report.tokens:,} tokens of {count(report.prompts, 'prompt')}; "
+        "gap: log-loss − entropy, 0 if calibrated (A0)",
+    )
+    for row in report.layers:
+        pairs = [
+            f"{number(before.estimate, pattern)} → {number(after.estimate, pattern)}"
+            for before, after, pattern in (
+                (row.raw.log_loss, row.fitted.log_loss, ".2f"),
+                (row.raw.entropy, row.fitted.entropy, ".2f"),
+                (row.raw.gap, row.fitted.gap, "+.2f"),
+                (row.raw.divergence, row.fitted.divergence, ".2f"),
+                (row.raw.accuracy, row.fitted.accuracy, ".1%"),
+            )
+        ]
+        pairs.insert(3, span(row.fitted.gap, "+.2f"))
+        rows.add_row(str(row.layer), number(row.temperature, ".2f"), *pairs)
+    out.print(rows)
+
+
+def show_noise(out: Console, noise: MeasuredNoise, where: str) -> None:
+    """Measured projection noise at every layer."""
+    rows = narrow(
+        f"Projection noise {where}: raw − calibrated entropy, nats",
+        *("layer", "mean", "deviation", *(f"{q:.0%}" for q in QUANTILES), "corr. with next layer"),
+        caption=f"{noise.tokens:,} tokens of {count(noise.prompts, 'prompt')}; 95% intervals over "
+        "prompts",
+    )
+    for row in noise.layers:
+        rows.add_row(
+            str(row.layer),
+            estimate(row.mean, "+.2f"),
+            estimate(row.deviation, ".2f"),
+            *(number(quantile.estimate, "+.2f") for quantile in row.quantiles),
+            "–" if row.next_correlation is None else estimate(row.next_correlation, ".2f"),
+        )
+    out.print(rows)
+
+
+def summary(report: "LensReport") -> str:
+    """Say in a sentence or two what the lens has done to A0, and what it cannot do."""
+    gaps = [
+        [abs(quality.gap.estimate) for quality in qualities]
+        for qualities in zip(*((row.raw, row.fitted) for row in report.layers), strict=True)
+    ]
+    before, after = max(gaps[0]), max(gaps[1])
+    mended = sum(0.0 in row.fitted.gap for row in report.layers)
+    return (
+        f"The largest calibration gap goes from {before:.2f} to {after:.2f} nats; at {mended} of "
+        f"{len(report.layers)} layers the fitted lens's gap is compatible with 0. This is "
+        "calibration in the mean: a rule that picks the least entropy still picks the layers that "
+        "are over-confident on that token."
+    )
