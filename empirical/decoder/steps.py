@@ -39,7 +39,9 @@ class Steps:
     """What was decoded in each row at each step.
 
     Rows are the rows of the forward pass: with beams, one for each beam (see `of_beams`). A row
-    that has ended goes on with padding until its batch ends (see `within`).
+    that has ended goes on with padding until its batch ends (see `within`). The end of each chunk
+    of a prompt that is read in chunks is a step too. `generate_batch`, which packs requests into
+    one row, decodes rightly but has no statistics by request.
 
     Attributes
     ----------
