@@ -27,7 +27,7 @@ mpl.rcParams.update(
         "axes.spines.right": False,
         "axes.spines.top": False,
         "figure.constrained_layout.use": True,
-        "figure.figsize": (6.4, 3.4),
+        "figure.figsize": (5.4, 3.1),
         "font.size": 10,
         "legend.frameon": False,
         "lines.linewidth": 1.8,
