@@ -84,7 +84,13 @@ Examples:
 @click.option(
     "--problems", type=click.IntRange(min=1), help="Number of built-in problems.  [default: 100]"
 )
-@seed_option
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Seed of the problems and of every draw; the bundled traces are of problems of seed 0.",
+)
 @click.option(
     "--mode",
     type=click.Choice(["reference", "generated"]),

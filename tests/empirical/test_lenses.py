@@ -376,6 +376,10 @@ def test_report_is_of_test_prompts_alone(anatomy: Anatomy, fitted: tuple[Path, L
     lens = content.lens(anatomy)
     assert [row.layer for row in report.layers] == [1, 2, 3]
     for row in report.layers:
+        # A translation looks too good on the tokens that trained it, and so would a temperature.
+        correction = replace(content.corrections[row.layer], temperature=1.0)
+        expected = fit_temperature(anatomy, parts.validation, row.layer, "final", correction)
+        assert row.temperature == pytest.approx(expected, rel=1e-6)
         with torch.no_grad():
             state = parts.test.layers[row.layer][None]
             for quality, z in (
