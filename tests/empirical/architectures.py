@@ -66,6 +66,11 @@ def look_at(family: Family, model: nn.Module) -> Finding:
     )
 
 
+def prompt(model: nn.Module) -> Tensor:
+    """The prompt, where the model is."""
+    return PROMPT.to(next(model.parameters()).device)
+
+
 def lens(anatomy: Anatomy, h: Tensor) -> Tensor:
     """Logits of states, without gradients."""
     with torch.inference_mode():
@@ -73,12 +78,14 @@ def lens(anatomy: Anatomy, h: Tensor) -> Tensor:
 
 
 def forward(
-    model: nn.Module, anatomy: Anatomy, ids: Tensor = PROMPT
+    model: nn.Module, anatomy: Anatomy, ids: Tensor | None = None
 ) -> tuple[list[Tensor], Tensor]:
     """Residual states of layers 0 to L and the model's own logits."""
     states: list[Tensor] = []
     with torch.inference_mode(), anatomy.listening(lambda _, h: states.append(h.clone())):
-        logits: Tensor = model(input_ids=ids, use_cache=False).logits
+        logits: Tensor = model(
+            input_ids=prompt(model) if ids is None else ids, use_cache=False
+        ).logits
     return states, logits
 
 
@@ -97,7 +104,7 @@ def oracle(model: nn.Module, anatomy: Anatomy, states: list[Tensor]) -> str:
     expected = []
     for h in amplified:
         with torch.inference_mode(), _returning(anatomy.layers[-1], h):
-            expected.append(model(input_ids=PROMPT, use_cache=False).logits)
+            expected.append(model(input_ids=prompt(model), use_cache=False).logits)
     return exactness(torch.cat([lens(anatomy, h) for h in amplified]), torch.cat(expected))
 
 
@@ -139,25 +146,26 @@ def decoder(model: nn.Module, anatomy: Anatomy, searching: AbstractRule = SEARCH
 def generated(model: Any, rule: AbstractRule | None) -> list[int]:
     """Greedy continuation of the prompt, under a rule or with no hook at all."""
     settings: dict[str, Any] = {"max_new_tokens": NEW_TOKENS, "do_sample": False}
-    mask = torch.ones_like(PROMPT)
+    ids = prompt(model)
+    mask = torch.ones_like(ids)
     with torch.inference_mode():
         if rule is None:
-            output = model.generate(PROMPT, attention_mask=mask, **settings)
+            output = model.generate(ids, attention_mask=mask, **settings)
         else:
             with ConfidentDecoding(model, rule=rule):
-                output = model.generate(PROMPT, attention_mask=mask, **settings)
+                output = model.generate(ids, attention_mask=mask, **settings)
     tokens: list[int] = output[0, PROMPT.shape[1] :].tolist()
     return tokens
 
 
 def loop(model: nn.Module, anatomy: Anatomy) -> list[tuple[int, int]]:
     """Tokens and depths of the search by a plain loop: no cache, the window read at every step."""
-    ids, steps = PROMPT, []
+    ids, steps = prompt(model), []
     for _ in range(NEW_TOKENS):
         states, _logits = forward(model, anatomy, ids)
         z = torch.cat([lens(anatomy, h[:, -1:])[0] for h in states[-K - 1 :]])
-        seen = read_logits(z, torch.zeros(len(z), dtype=torch.long))
-        column = int(SEARCH.choose(seen.entropy.numpy()[None])[0])
+        seen = read_logits(z, torch.zeros(len(z), dtype=torch.long, device=z.device))
+        column = int(SEARCH.choose(seen.entropy.cpu().numpy()[None])[0])
         steps.append((int(seen.top1[column]), K - column))
         ids = torch.cat([ids, seen.top1[column].reshape(1, 1)], dim=1)
     return steps

@@ -1,0 +1,1 @@
+"""What wants a GPU, as one script: see run.sh."""
