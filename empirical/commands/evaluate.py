@@ -7,6 +7,14 @@ from typing import cast
 import click
 from rich.console import Console
 
+from empirical.commands.options import (
+    chat_option,
+    device_option,
+    dtype_option,
+    fresh_option,
+    max_new_tokens_option,
+    model_option,
+)
 from empirical.commands.targets import (
     count,
     estimate,
@@ -19,7 +27,7 @@ from empirical.commands.targets import (
 from empirical.evaluate import RuleResult
 from empirical.evaluate.run import Evaluation, Settings
 from empirical.evaluate.run import evaluate as run_evaluate
-from empirical.models import DTYPES, load_model, require_models_extra
+from empirical.models import load_model, require_models_extra
 from empirical.problems import Problem, generate, read_prompts
 from empirical.provenance import command_line
 from empirical.texts import Chat, uses_chat
@@ -42,7 +50,7 @@ Examples:
   stopping evaluate --model ./folder --rule guarded:guard=0.5 --prompts mine.jsonl --json
 """
 )
-@click.option("--model", required=True, help="A .gguf file, a local folder, or a hub id.")
+@model_option
 @click.option(
     "--rule",
     "specs",
@@ -65,13 +73,7 @@ Examples:
     "--prompts", type=click.Path(path_type=Path), help="JSONL file with your prompts and answers."
 )
 @seed_option
-@click.option(
-    "--max-new-tokens",
-    type=click.IntRange(min=1),
-    default=160,
-    show_default=True,
-    help="Longest text to generate.",
-)
+@max_new_tokens_option
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
@@ -79,21 +81,15 @@ Examples:
     show_default=True,
     help="Problems answered at once.",
 )
-@click.option(
-    "--chat",
-    type=click.Choice(["auto", "on", "off"]),
-    default="auto",
-    show_default=True,
-    help="Put prompts into the tokenizer's chat template.",
-)
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
-@click.option("--dtype", type=click.Choice(DTYPES), default="auto", show_default=True)
+@chat_option
+@device_option
+@dtype_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Results as JSON. Finished batches are kept beside it, so that a killed run goes on.",
 )
-@click.option("--fresh", is_flag=True, help="Throw away what an earlier run left, and start anew.")
+@fresh_option
 @json_option
 def evaluate(
     model: str,

@@ -9,7 +9,12 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from empirical.models import DTYPES, load_model, require_models_extra
+from empirical.commands.options import (
+    device_option,
+    dtype_option,
+    model_option,
+)
+from empirical.models import load_model, require_models_extra
 from empirical.texts import Chat, uses_chat
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, seed_option
@@ -37,7 +42,7 @@ Examples:
   stopping generate --model ./model --prompt "Hello" --rule final --json > plain.json
 """
 )
-@click.option("--model", required=True, help="A .gguf file, a local folder, or a hub id.")
+@model_option
 @click.option("--prompt", help="What the model shall answer or continue.")
 @click.option(
     "--prompt-file",
@@ -88,8 +93,8 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a Parquet file with a row for each token: layer, entropies, substitution.",
 )
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
-@click.option("--dtype", type=click.Choice(DTYPES), default="auto", show_default=True)
+@device_option
+@dtype_option
 @json_option
 def generate(
     model: str,

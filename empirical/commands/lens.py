@@ -9,7 +9,15 @@ import click
 from rich.console import Console
 
 from empirical.commands.lens_tables import show_lens, show_noise
-from empirical.models import DTYPES, LoadedModel, load_model, require_models_extra
+from empirical.commands.options import (
+    chat_option,
+    device_option,
+    dtype_option,
+    max_new_tokens_option,
+    model_option,
+    prompts_option,
+)
+from empirical.models import LoadedModel, load_model, require_models_extra
 from empirical.problems import Problem, generate, prompts_hash, read_prompts
 from empirical.projection_noise import measured_noise
 from empirical.provenance import Mode, command_line
@@ -54,7 +62,7 @@ Examples:
       --problems 200 --seed 1 --out model.affine.safetensors
 """
 )
-@click.option("--model", required=True, help="A .gguf file, a local folder, or a hub id.")
+@model_option
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Lens file."
 )
@@ -80,7 +88,7 @@ Examples:
     show_default=True,
     help="Match the final layer's distribution (KL), or the reference tokens (log-loss).",
 )
-@click.option("--prompts", type=click.Path(path_type=Path), help="JSONL file with your prompts.")
+@prompts_option
 @click.option(
     "--problems", type=click.IntRange(min=1), help="Number of built-in problems.  [default: 100]"
 )
@@ -120,22 +128,10 @@ Examples:
     show_default=True,
     help="Most passes over the training tokens, of an affine lens; 0: linear regression only.",
 )
-@click.option(
-    "--max-new-tokens",
-    type=click.IntRange(min=1),
-    default=160,
-    show_default=True,
-    help="Longest text to generate.",
-)
-@click.option(
-    "--chat",
-    type=click.Choice(["auto", "on", "off"]),
-    default="auto",
-    show_default=True,
-    help="Put prompts into the tokenizer's chat template.",
-)
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
-@click.option("--dtype", type=click.Choice(DTYPES), default="auto", show_default=True)
+@max_new_tokens_option
+@chat_option
+@device_option
+@dtype_option
 @json_option
 def fit(
     model: str,

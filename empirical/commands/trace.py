@@ -9,7 +9,16 @@ from typing import cast
 import click
 from rich.console import Console
 
-from empirical.models import DTYPES, load_model, require_models_extra
+from empirical.commands.options import (
+    chat_option,
+    device_option,
+    dtype_option,
+    fresh_option,
+    max_new_tokens_option,
+    model_option,
+    prompts_option,
+)
+from empirical.models import load_model, require_models_extra
 from empirical.problems import Problem, generate, read_prompts
 from empirical.processes import choose_shard, local_device
 from empirical.provenance import command_line
@@ -42,11 +51,11 @@ Examples:
   torchrun --nproc-per-node 4 --no-python stopping trace --model ./folder --out big.parquet
 """
 )
-@click.option("--model", required=True, help="A .gguf file, a local folder, or a hub id.")
+@model_option
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Trace file."
 )
-@click.option("--prompts", type=click.Path(path_type=Path), help="JSONL file with your prompts.")
+@prompts_option
 @click.option(
     "--problems",
     type=click.IntRange(min=1),
@@ -84,27 +93,15 @@ Examples:
     show_default=True,
     help="Texts per forward pass; a part is twice as many.",
 )
-@click.option(
-    "--max-new-tokens",
-    type=click.IntRange(min=1),
-    default=160,
-    show_default=True,
-    help="Longest text to generate.",
-)
-@click.option(
-    "--chat",
-    type=click.Choice(["auto", "on", "off"]),
-    default="auto",
-    show_default=True,
-    help="Put prompts into the tokenizer's chat template.",
-)
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
+@max_new_tokens_option
+@chat_option
+@device_option
 @click.option(
     "--device-map",
     type=click.Choice(["auto"]),
     help="Spread a large model over all GPUs and the CPU (by accelerate), instead of --device.",
 )
-@click.option("--dtype", type=click.Choice(DTYPES), default="auto", show_default=True)
+@dtype_option
 @click.option(
     "--storage",
     type=click.Choice(["float16", "float32"]),
@@ -118,7 +115,7 @@ Examples:
     help="Trace only shard i of n, into a file of its own; join them with `stopping merge`. "
     "Processes of torchrun and accelerate launch take one each by themselves.",
 )
-@click.option("--fresh", is_flag=True, help="Throw away what an earlier run left, and start anew.")
+@fresh_option
 @json_option
 def trace(
     model: str,

@@ -1,0 +1,41 @@
+"""Options that the commands which run a model have in common."""
+
+from pathlib import Path
+
+import click
+
+from empirical.models import DTYPES
+
+model_option = click.option(
+    "--model", required=True, help="A .gguf file, a local folder, or a hub id."
+)
+prompts_option = click.option(
+    "--prompts", type=click.Path(path_type=Path), help="JSONL file with your prompts."
+)
+max_new_tokens_option = click.option(
+    "--max-new-tokens",
+    type=click.IntRange(min=1),
+    default=160,
+    show_default=True,
+    help="Longest text to generate.",
+)
+chat_option = click.option(
+    "--chat",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    show_default=True,
+    help="Put prompts into the tokenizer's chat template.",
+)
+device_option = click.option(
+    "--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ..."
+)
+dtype_option = click.option(
+    "--dtype",
+    type=click.Choice(DTYPES),
+    default="auto",
+    show_default=True,
+    help="Precision of the weights; auto is float32 on a CPU, bfloat16 on a GPU.",
+)
+fresh_option = click.option(
+    "--fresh", is_flag=True, help="Throw away what an earlier run left, and start anew."
+)
