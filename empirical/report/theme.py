@@ -41,38 +41,16 @@ GREEN, PURPLE = PALETTE["green"].light, PALETTE["purple"].light
 
 FONT_STACK = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
-_SETTINGS: Any = {
+_OWN_SETTINGS: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib, and only its metrics are used
-    "font.size": 9.0,
     "axes.titlesize": 9.0,
-    "axes.labelsize": 9.0,
-    "legend.fontsize": 8.5,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "text.color": INK,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.7,
-    "lines.linewidth": 1.7,
     "lines.markersize": 4.5,
     "legend.facecolor": PAPER,
     "legend.edgecolor": "none",
     "legend.framealpha": 0.8,
     "axes.unicode_minus": True,
     "text.parse_math": False,  # texts come from models: a dollar sign is a dollar sign
-    "svg.fonttype": "none",
-    "svg.hashsalt": "layer-stopping",
 }
 
 
@@ -87,7 +65,10 @@ def settings() -> Any:
     """Context in which figures are drawn and saved; the user's own style plays no part."""
     from matplotlib import style
 
-    return style.context(["default", _SETTINGS])
+    from stopping.plots.style import shared_settings
+
+    own: Any = {**shared_settings(INK, MUTED, GRID), **_OWN_SETTINGS}
+    return style.context(["default", own])
 
 
 def inline_svg(figure: "Figure", name: str, title: str) -> str:

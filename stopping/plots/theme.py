@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stopping.files import written_aside
+from stopping.plots.style import shared_settings
 
 INK, MUTED, GRID = "#1b2430", "#566273", "#dfe3e9"
 BLUE, VERMILION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
@@ -22,33 +23,12 @@ SYMBOLS = {
 }
 
 _SETTINGS: Any = {
-    "font.size": 9.0,
+    **shared_settings(INK, MUTED, GRID),
     "axes.titlesize": 9.5,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
-    "axes.labelsize": 9.0,
-    "legend.fontsize": 8.5,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "text.color": INK,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.7,
-    "lines.linewidth": 1.7,
     "lines.markersize": 5.0,
     "legend.frameon": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "layer-stopping",
     "savefig.dpi": 160,
 }
 
