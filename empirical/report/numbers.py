@@ -12,6 +12,7 @@ from stopping.statistics import Interval
 NONE = "–"
 GAP = "\u00a0"
 """No line is broken within a number, its unit and its interval."""
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def number(value: float | None, digits: int = 2, signed: bool = False) -> str:
@@ -27,7 +28,9 @@ def number(value: float | None, digits: int = 2, signed: bool = False) -> str:
 def general(value: float) -> str:
     """Four significant digits; rounding errors as a power of ten."""
     text = f"{value:.4g}" if abs(value) >= 1e-4 or value == 0 else f"{value:.0e}"
-    return re.sub(r"e-0?(\d+)$", r" × 10^-\1", text).replace("-", "−")
+    mantissa, _, exponent = text.partition("e")
+    power = f" × 10{str(int(exponent)).translate(_RAISED)}" if exponent else ""
+    return mantissa.replace("-", "−") + power
 
 
 def percent(value: float | None, digits: int = 1, signed: bool = False) -> str:

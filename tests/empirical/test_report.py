@@ -490,3 +490,15 @@ def test_a_figure_is_the_same_text_twice() -> None:
     assert "a &lt; b" in first
     assert "<metadata" not in first
     assert all(name.startswith("name-") for name in re.findall(r'id="([^"]+)"', first))
+
+
+def test_rounding_errors_are_written_as_powers_of_ten() -> None:
+    from empirical.report.numbers import general
+
+    assert [general(value) for value in (1e-9, -3e-7, 2.0, 0.1558, 0.0)] == [
+        "1 × 10⁻⁹",
+        "−3 × 10⁻⁷",
+        "2",
+        "0.1558",
+        "0",
+    ]
