@@ -45,16 +45,25 @@ class Refuted:
 
 @dataclass(frozen=True)
 class NoiseDistribution:
-    """Least `eps_max` that explains a token (T9), over the tokens of one difficulty or all.
+    """Least `eps_max` that explains a token (T9), over all tokens or those of one group.
 
-    `difficulty` is None for all tokens.
+    `difficulty` is set for a group of that difficulty, `layer` for the tokens whose turning point,
+    at their least `eps_max`, is the layer of that number.
     """
 
     difficulty: int | None
+    layer: int | None
     tokens: int
     mean: Interval
     quantiles: tuple[Quantile, ...]
     refuted: tuple[Refuted, ...]
+
+    @property
+    def label(self) -> str:
+        """Name of the group."""
+        if self.layer is not None:
+            return f"layer {self.layer}"
+        return "all" if self.difficulty is None else f"difficulty {self.difficulty or 'unknown'}"
 
     def quantile(self, probability: float) -> float:
         """Return one of the listed quantiles."""
@@ -108,6 +117,7 @@ class Noise:
     ceiling: float
     overall: NoiseDistribution
     by_difficulty: tuple[NoiseDistribution, ...]
+    by_layer: tuple[NoiseDistribution, ...]
     histogram: Histogram
     levels: tuple[NoiseLevel, ...]
     refinement: Refinement
@@ -119,7 +129,8 @@ def audit_noise(sample: Sample, ceiling: float, tolerated: float) -> Noise:
     """Ask T9 of every token's window."""
     scan = scan_tokens(sample.x)
     least = scan.identified.least_eps_max
-    overall = _distribution(sample, least, None, np.ones(len(least), dtype=np.bool_))
+    overall = _distribution(sample, least, np.ones(len(least), dtype=np.bool_))
+    at_layer = sample.layers[scan.identified.turning_point]
     origins = {
         "median of tokens": overall.quantile(0.5),
         "90% of tokens": overall.quantile(0.9),
@@ -138,7 +149,11 @@ def audit_noise(sample: Sample, ceiling: float, tolerated: float) -> Noise:
         ceiling=ceiling,
         overall=overall,
         by_difficulty=tuple(
-            _distribution(sample, least, d, mask) for d, mask in sample.groups().items()
+            _distribution(sample, least, mask, difficulty=d) for d, mask in sample.groups().items()
+        ),
+        by_layer=tuple(
+            _distribution(sample, least, at_layer == layer, layer=int(layer))
+            for layer in np.unique(at_layer)
         ),
         histogram=Histogram(
             edges=tuple(edges.round(10).tolist()),
@@ -157,13 +172,18 @@ def audit_noise(sample: Sample, ceiling: float, tolerated: float) -> Noise:
 
 
 def _distribution(
-    sample: Sample, least: FloatArray, difficulty: int | None, mask: BoolArray
+    sample: Sample,
+    least: FloatArray,
+    mask: BoolArray,
+    difficulty: int | None = None,
+    layer: int | None = None,
 ) -> NoiseDistribution:
     found = sample.intervals(
         {"mean": mean(least, mask)} | {f"{c}": mean(least > c, mask) for c in CEILINGS}
     )
     return NoiseDistribution(
         difficulty=difficulty,
+        layer=layer,
         tokens=int(mask.sum()),
         mean=found["mean"],
         quantiles=_quantiles(least[mask]),

@@ -179,16 +179,19 @@ def show_bins(out: Console, result: Audit) -> None:
 
 def show_noise(out: Console, result: Audit) -> None:
     """T9's least noise level, and who refutes which ceiling."""
-    groups = (result.noise.overall, *result.noise.by_difficulty)
+    noise = result.noise
+    groups = (noise.overall, *noise.by_difficulty, *noise.by_layer)
     ceilings = [f"> {r.ceiling:g}" for r in result.noise.overall.refuted]
     rows = narrow(
         "A2: least eps_max that explains a token (T9), nats; tokens above a ceiling",
-        *("", "median", "90%", "99%", *ceilings),
-        caption="a token above a ceiling refutes A1-A4 with that noise bound",
+        *("", "tokens", "median", "90%", "99%", *ceilings),
+        caption="a token above a ceiling refutes A1-A4 with that noise bound; layer: the turning "
+        "point at a token's least eps_max",
     )
     for group in groups:
         rows.add_row(
-            "all" if group.difficulty is None else f"difficulty {group.difficulty or 'unknown'}",
+            group.label,
+            f"{group.tokens:,}",
             *(number(group.quantile(p), ".2f") for p in (0.5, 0.9, 0.99)),
             *(number(r.share.estimate, ".1%") for r in group.refuted),
         )

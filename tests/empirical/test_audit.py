@@ -170,6 +170,20 @@ def test_noise_by_hand() -> None:
     assert [g.tokens for g in found.noise.by_difficulty] == [3, 2]
 
 
+def test_least_noise_by_layer_of_the_turning_point() -> None:
+    """Groups are those of T9's turning point, and put together they are all tokens."""
+    found = audit(tiny(), K=3)
+    window = tiny().entropy[:, -4:].astype(float)
+    layers = tiny().layers[-4:][identify(window).turning_point]
+    groups = {g.layer: g for g in found.noise.by_layer}
+    assert {layer: g.tokens for layer, g in groups.items()} == {
+        int(layer): int((layers == layer).sum()) for layer in layers
+    }
+    total = sum(g.tokens * g.mean.estimate for g in groups.values())
+    assert total / 5 == pytest.approx(found.noise.overall.mean.estimate, abs=CLOSE)
+    assert {g.label for g in groups.values()} == {f"layer {layer}" for layer in layers}
+
+
 def test_guarantee_by_hand() -> None:
     rows = {row.origin: row for row in audit(tiny(), K=3).noise.levels}
     mean_entropy, mean_log_loss = 4.755 / 5, 4.0 / 5
