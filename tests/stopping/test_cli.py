@@ -61,8 +61,10 @@ def test_every_command_has_help_with_examples() -> None:
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
-        assert command.help is not None
-        assert "Examples:" in command.help, name
+        assert command.help, name
+        leaves = command.commands.values() if isinstance(command, click.Group) else [command]
+        for leaf in leaves:
+            assert "Examples:" in f"{leaf.help}\n{leaf.epilog}", (name, leaf.name)
 
 
 def test_importing_the_packages_stays_light() -> None:
