@@ -1,6 +1,6 @@
 """Every rule behind one interface: entropies `(n, layers)` in, layer indices `(n,)` out."""
 
-from stopping.rules.admissible import Guarded, Hedged, Minimax
+from stopping.rules.admissible import Guarded, Hedged, HedgedMinimax, Minimax
 from stopping.rules.base import AbstractRule
 from stopping.rules.catalogue import parse_rule, zoo
 from stopping.rules.fixed import Final, FixedOffset, ForwardExit, WindowMinimum
@@ -13,6 +13,7 @@ __all__ = [
     "ForwardExit",
     "Guarded",
     "Hedged",
+    "HedgedMinimax",
     "Minimax",
     "Patience",
     "Search",

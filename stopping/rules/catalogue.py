@@ -3,7 +3,7 @@
 from dataclasses import fields
 
 from stopping.errors import UserError
-from stopping.rules.admissible import Guarded, Hedged, Minimax
+from stopping.rules.admissible import Guarded, Hedged, HedgedMinimax, Minimax
 from stopping.rules.base import AbstractRule
 from stopping.rules.fixed import Final, FixedOffset, ForwardExit, WindowMinimum
 from stopping.rules.scan import Patience, Search, Shifted, Tolerance
@@ -22,6 +22,7 @@ KINDS: dict[str, type[AbstractRule]] = {
         Guarded,
         Hedged,
         Minimax,
+        HedgedMinimax,
     )
 }
 
@@ -29,7 +30,7 @@ KINDS: dict[str, type[AbstractRule]] = {
 def zoo(K: int = 10) -> tuple[AbstractRule, ...]:
     """Every deterministic rule that needs no solver, at the settings that reports compare.
 
-    The hedged search randomises and the minimax rule equals a guarded search wherever the
+    The hedged rules randomise and the minimax rule equals a guarded search wherever the
     assumptions explain the token, so both stay out; `parse_rule` knows them.
     """
     return (
