@@ -12,6 +12,7 @@ from stopping.cli.main import main
 from stopping.cli.robustness import ERROR, select, summary
 from stopping.cli.ui import plain
 from stopping.densities import LAWS
+from stopping.montecarlo import Estimate, Moments, summarise
 from stopping.robustness import Basis, Outcome, Row, robustness_table
 from stopping.scenarios import Bound, scenarios
 
@@ -70,6 +71,22 @@ def test_robustness_json_is_one_call_of_the_table(capsys: Captured) -> None:
     assert json.loads(out)["rows"] == json.loads(
         json.dumps(plain(robustness_table(5, 2000, chosen, ERROR)))
     )
+
+
+def test_the_rows_share_one_error_level(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = []
+
+    def spy(moments: Moments, level: float, seed: int) -> Estimate:
+        levels.append(level)
+        return summarise(moments, level, seed)
+
+    monkeypatch.setattr("stopping.robustness.summarise", spy)
+    names = ("--scenario", "A4", "--scenario", "nothing")
+    code, out, _ = run(capsys, "robustness", "--draws", "100", *names, "--json")
+    assert code == 0
+    rows = len(json.loads(out)["rows"])
+    assert len(levels) == rows > 4
+    assert [1.0 - level for level in levels] == pytest.approx([ERROR / rows] * rows, rel=1e-9)
 
 
 def test_robustness_text_groups_by_assumption(capsys: Captured) -> None:
