@@ -11,7 +11,7 @@ from stopping import bounds
 from stopping.errors import UserError
 from stopping.paths import at
 from stopping.rules import Search, Shifted, Tolerance
-from tests.stopping.worlds import EPS_MAX, World, worlds
+from stopping.testing import EPS_MAX, World, worlds
 
 ROUNDING = 1e-9
 

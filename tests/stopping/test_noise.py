@@ -17,7 +17,7 @@ from stopping.noise import (
     worst_noise,
 )
 from stopping.rules import Search, Tolerance
-from tests.stopping.worlds import EPS_MAX, World, worlds
+from stopping.testing import EPS_MAX, World, worlds
 
 SCALES = (0.0, 0.1, 0.5)
 BOUNDED: tuple[AbstractNoise, ...] = (

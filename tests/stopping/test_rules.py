@@ -23,7 +23,7 @@ from stopping.rules import (
     printed_formula,
     zoo,
 )
-from tests.stopping.worlds import entropies
+from stopping.testing import entropies
 
 
 def algorithm_1(x: np.ndarray, K: int, tau: float = 0.0) -> tuple[int, int]:

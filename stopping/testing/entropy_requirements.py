@@ -1,0 +1,219 @@
+"""What an entropy function must do.
+
+The probe of a layer is read as the Shannon entropy `H = -sum p log p` of the softmax, in nats.
+`shannon` asks for the form up to a unit and `nats` for the unit, so that a logarithm to base 2 and
+a wrong formula are told apart; the others add one difficulty each. The reference is computed in
+float64 from the very numbers that the function gets.
+
+NaN. A row that holds NaN or +inf, or nothing but -inf, has no distribution: right is to raise or
+to give back something that is not finite, never a number that passes for an entropy. A search is
+then held to raise or to keep the final layer (its own requirement `nan`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stopping.testing import entropy_cases as cases
+from stopping.testing.arrays import rounded
+from stopping.testing.entropy_cases import Rows
+from stopping.testing.reference import shannon_entropy
+from stopping.testing.requirement import Discrepancy, Raised, Requirement, Trouble
+from stopping.types import FloatArray
+
+if TYPE_CHECKING:
+    from stopping.testing.entropy import Entropy
+
+
+def _answers(subject: Entropy, rows: Rows) -> Discrepancy | None:
+    both = Rows(np.repeat(rows.values, 2, axis=0), rows.dtype)
+    try:
+        subject.ask(both, strict=True)
+    except Trouble as trouble:
+        return Discrepancy("a finite number for each row", str(trouble), subject.code(both))
+    return None
+
+
+def _unchanged(subject: Entropy, rows: Rows) -> Discrepancy | None:
+    if not subject.spoils(rows):
+        return None
+    code = subject.code(rows) + "\nprint(z)  # changed by the call"
+    return Discrepancy("the array as it was handed over", "another one after the call", code)
+
+
+def _repeatable(subject: Entropy, pair: tuple[Rows, Rows]) -> Discrepancy | None:
+    first, other = pair
+    code = subject.code(first, other, first)
+    try:
+        before = subject.ask(first)
+        subject.ask(other)
+        after = subject.ask(first)
+    except Trouble as trouble:
+        return Discrepancy("the same answer again", str(trouble), code)
+    if np.abs(after - before).max() <= subject.tolerance:
+        return None
+    return Discrepancy(f"{before[0]:.6g}, as before", f"{after[0]:.6g} on the second time", code)
+
+
+def _compare(
+    subject: Entropy, rows: Rows, right: FloatArray, note: str = "", unit: float = 1.0
+) -> Discrepancy | None:
+    expected = f"{_numbers(right * unit)} nats{note}"
+    try:
+        found = subject.ask(rows)
+    except Trouble as trouble:
+        return Discrepancy(expected, str(trouble), subject.code(rows))
+    # Written so that NaN counts as an error.
+    if (np.abs(found - right * unit) <= subject.tolerance * abs(unit)).all():
+        return None
+    return Discrepancy(expected, _numbers(found), subject.code(rows))
+
+
+def _entropy(subject: Entropy, rows: Rows) -> Discrepancy | None:
+    return _compare(subject, rows, shannon_entropy(rounded(rows.values, rows.dtype)))
+
+
+def _shannon(subject: Entropy, rows: Rows) -> Discrepancy | None:
+    words = rows.values.shape[1]
+    flat = Rows(np.zeros((1, words)), rows.dtype)
+    try:
+        most = float(subject.ask(flat)[0])
+    except Trouble as trouble:
+        return Discrepancy(f"a number for {words} equal logits", str(trouble), subject.code(flat))
+    unit = most / np.log(words)
+    if not np.isfinite(unit) or unit == 0:
+        said = f"{most} for {words} equal logits"
+        return Discrepancy("a finite number other than 0", said, subject.code(flat))
+    right = shannon_entropy(rows.values)
+    note = f", {right[0] / np.log(words):.4g} of the {most:.6g} that it gives equal logits"
+    return _compare(subject, rows, right, note, unit)
+
+
+def _rows(subject: Entropy, rows: Rows) -> Discrepancy | None:
+    try:
+        alone = np.concatenate([subject.ask(Rows(z[None], rows.dtype)) for z in rows.values])
+    except Trouble as trouble:
+        return Discrepancy("an answer for each row alone", str(trouble), subject.code(rows))
+    return _compare(subject, rows, alone, ", as for each row alone")
+
+
+def _nan(subject: Entropy, rows: Rows) -> Discrepancy | None:
+    try:
+        found = subject.ask(rows)
+    except Raised:
+        return None
+    except Trouble as trouble:
+        return Discrepancy("an exception, or NaN", str(trouble), subject.code(rows))
+    if not np.isfinite(found).any():
+        return None
+    return Discrepancy("an exception, or NaN", _numbers(found), subject.code(rows))
+
+
+def _numbers(values: FloatArray) -> str:
+    said = [f"{value:.6g}" for value in values]
+    return said[0] if len(said) == 1 else f"[{', '.join(said)}]"
+
+
+def _has_halves(subject: Entropy) -> str:
+    return "" if cases.halves(subject) else "takes no half precision beside its own"
+
+
+def _takes_batches(subject: Entropy) -> str:
+    return "" if subject.batched else "takes one row at a time"
+
+
+BASE = ("answers", "repeatable")
+PLAIN = (*BASE, "shannon", "nats")
+
+ENTROPY: tuple[Requirement[Entropy], ...] = (
+    Requirement(
+        "answers", "the probe", "gives one finite number for each row", cases.small, _answers
+    ),
+    Requirement(
+        "unchanged", "the probe", "leaves the logits as they were", cases.small, _unchanged
+    ),
+    Requirement(
+        "repeatable",
+        "the probe",
+        "answers from the logits alone, not from what it was asked before",
+        cases.pairs,
+        _repeatable,
+        presupposes=("answers",),
+    ),
+    Requirement(
+        "shannon",
+        "the probe",
+        "is -sum p log p of the softmax, in any unit",
+        cases.small,
+        _shannon,
+        presupposes=BASE,
+    ),
+    Requirement(
+        "nats",
+        "the probe",
+        "gives log V for V equal logits: natural logarithm, positive",
+        cases.uniform,
+        _entropy,
+        presupposes=(*BASE, "shannon"),
+    ),
+    Requirement(
+        "peaked",
+        "the probe",
+        "gives almost 0 where one word leads, be it by thousands of nats",
+        cases.peaked,
+        _entropy,
+        presupposes=PLAIN,
+    ),
+    Requirement(
+        "masked",
+        "the probe",
+        "leaves out words at -inf",
+        cases.hidden,
+        _entropy,
+        presupposes=(*PLAIN, "peaked"),
+    ),
+    Requirement(
+        "shifted",
+        "the probe",
+        "does not change when a constant is added to all logits",
+        cases.shifted,
+        _entropy,
+        presupposes=PLAIN,
+    ),
+    Requirement(
+        "vocabulary",
+        "the probe",
+        "is right for vocabularies of up to 200,000 words",
+        cases.large,
+        _entropy,
+        presupposes=PLAIN,
+    ),
+    Requirement(
+        "half-precision",
+        "T4",
+        "reckons in float32 at least when logits come in half precision",
+        cases.half,
+        _entropy,
+        presupposes=(*PLAIN, "peaked", "masked", "shifted", "vocabulary"),
+        applies=_has_halves,
+    ),
+    Requirement(
+        "rows",
+        "the probe",
+        "gives for each row of a batch what it gives for that row alone",
+        cases.batches,
+        _rows,
+        presupposes=(*PLAIN, "shifted"),
+        applies=_takes_batches,
+    ),
+    Requirement(
+        "nan",
+        "T4",
+        "raises, or gives NaN, where a row has no distribution",
+        cases.senseless,
+        _nan,
+        presupposes=BASE,
+    ),
+)

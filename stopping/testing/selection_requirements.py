@@ -1,0 +1,225 @@
+"""What a selection function must do, in order from the simplest.
+
+The four at the heart read Algorithm 1 in two halves. On tokens that obey the theory's assumptions
+the search must come down to the turning point (`descends`, T1) and must not go on past it to a
+layer that reads more (`regret`, T2); on any trace it must not go on past the first layer where the
+entropy no longer falls (`stops`), nor leave a final layer that reads least (`stays`). Their cases
+end before the window does and hold no ties, near-ties or extreme values, which the others add one
+at a time.
+
+NaN. A comparison with NaN is false, so a plain loop that meets one *stops*, and decodes a layer
+that no comparison has found good. Two outcomes are right where the search reads a NaN: to raise,
+or to keep the final layer, which is ordinary decoding. Any other layer swallows the NaN.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stopping.testing import selection_cases as cases
+from stopping.testing import selection_judges as judges
+from stopping.testing.requirement import Requirement
+
+if TYPE_CHECKING:
+    from stopping.testing.searching import AbstractSearching
+
+
+def searches(subject: AbstractSearching) -> str:
+    """Empty unless it never searches."""
+    return "p = 0 never searches" if subject.p == 0.0 else ""
+
+
+def holds_any_scale(subject: AbstractSearching) -> str:
+    """Empty unless its precision has no range."""
+    return searches(subject) or ("float16 has no range" if subject.dtype == "float16" else "")
+
+
+def reaches_past_the_window(subject: AbstractSearching) -> str:
+    """Empty unless no stack is deeper than the window."""
+    enough = subject.accepted[1] > subject.K
+    return searches(subject) or ("" if enough else f"takes at most {subject.accepted[1]} layers")
+
+
+def fits_in_the_window(subject: AbstractSearching) -> str:
+    """Empty unless no stack is shorter than the window."""
+    fits = max(2, subject.accepted[0]) <= subject.K
+    return searches(subject) or ("" if fits else "no stack is shorter than the window")
+
+
+def takes_one_layer(subject: AbstractSearching) -> str:
+    """Empty unless it wants more."""
+    least = subject.accepted[0]
+    return "" if least == 1 else f"takes at least {least} layers"
+
+
+def takes_batches(subject: AbstractSearching) -> str:
+    """Empty unless it takes one token at a time."""
+    return searches(subject) or ("" if subject.batched else "takes one token at a time")
+
+
+def falls_back(subject: AbstractSearching) -> str:
+    """Empty unless it always searches."""
+    return "" if subject.p < 1.0 else "p = 1 never falls back"
+
+
+def tosses(subject: AbstractSearching) -> str:
+    """Empty unless it tosses no coins, or one token at a time."""
+    coins = "" if subject.coins.tossed else f"p = {subject.p:g} tosses no coin"
+    return coins or ("" if subject.batched else "takes one token at a time")
+
+
+BASE = ("answers", "coins", "repeatable")
+SEARCH = (*BASE, "stays", "descends", "regret", "stops")
+
+
+SELECTION: tuple[Requirement[AbstractSearching], ...] = (
+    Requirement(
+        "answers",
+        "Algorithm 1",
+        "gives one whole number for each token, the place of a layer",
+        cases.inside,
+        judges.answers,
+    ),
+    Requirement(
+        "unchanged",
+        "Algorithm 1",
+        "leaves the array of entropies as it was",
+        cases.inside,
+        judges.unchanged,
+    ),
+    Requirement(
+        "coins",
+        "Algorithm 1",
+        "tosses a coin for each token, not one for the batch",
+        cases.coin,
+        judges.coins,
+        presupposes=("answers",),
+        applies=tosses,
+        once=True,
+    ),
+    Requirement(
+        "repeatable",
+        "Algorithm 1",
+        "answers from the entropies alone, not from what it was asked before",
+        cases.pairs,
+        judges.repeatable,
+        presupposes=("answers", "coins"),
+    ),
+    Requirement(
+        "one-layer",
+        "Algorithm 1",
+        "chooses the only layer of a stack of one",
+        cases.single,
+        judges.exactly,
+        presupposes=BASE,
+        applies=takes_one_layer,
+    ),
+    Requirement(
+        "stays",
+        "Algorithm 1",
+        "keeps the final layer where entropy falls all the way to it",
+        cases.falling,
+        judges.exactly,
+        presupposes=BASE,
+        applies=searches,
+    ),
+    Requirement(
+        "descends",
+        "T1",
+        "under A2-A4 never stops above the turning point V*",
+        cases.turns,
+        judges.descends,
+        presupposes=BASE,
+        applies=searches,
+    ),
+    Requirement(
+        "regret",
+        "T2",
+        "under A2-A4 never stops below V* at a layer that reads more than V* does",
+        cases.turns,
+        judges.regret,
+        presupposes=BASE,
+        applies=searches,
+    ),
+    Requirement(
+        "stops",
+        "Algorithm 1",
+        "never goes on past the first layer, counted from the last, where entropy stops falling",
+        cases.inside,
+        judges.stops,
+        presupposes=(*BASE, "stays", "regret"),
+        applies=searches,
+    ),
+    Requirement(
+        "ties",
+        "Algorithm 1",
+        "stops at a tie: steps back only to a strictly lower entropy",
+        cases.tied,
+        judges.exactly,
+        presupposes=SEARCH,
+        applies=searches,
+    ),
+    Requirement(
+        "near-ties",
+        "Algorithm 1",
+        "tells entropies apart that differ by one unit in the last place",
+        cases.nearly_tied,
+        judges.exactly,
+        presupposes=SEARCH,
+        applies=searches,
+    ),
+    Requirement(
+        "scale",
+        "Algorithm 1",
+        "only compares: huge and tiny entropies are searched like any others",
+        cases.scaled,
+        judges.exactly,
+        presupposes=SEARCH,
+        applies=holds_any_scale,
+    ),
+    Requirement(
+        "window",
+        "Algorithm 1",
+        "takes K steps back where entropy falls that far, and no more",
+        cases.edge,
+        judges.exactly,
+        presupposes=SEARCH,
+        applies=reaches_past_the_window,
+    ),
+    Requirement(
+        "full-window",
+        "Algorithm 1",
+        "reaches the first layer of a stack no deeper than K, and nothing before it",
+        cases.whole,
+        judges.exactly,
+        presupposes=SEARCH,
+        applies=fits_in_the_window,
+    ),
+    Requirement(
+        "rows",
+        "Algorithm 1",
+        "chooses for each token of a batch as for that token alone",
+        cases.batches,
+        judges.rows,
+        presupposes=BASE,
+        applies=takes_batches,
+    ),
+    Requirement(
+        "nan",
+        "T4",
+        "raises where the search reads a NaN, or keeps the final layer",
+        cases.spoilt,
+        judges.nan,
+        presupposes=BASE,
+    ),
+    Requirement(
+        "fallback",
+        "Algorithm 1",
+        "keeps the final layer with probability 1 - p",
+        cases.coin,
+        judges.fallback,
+        presupposes=(*BASE, "descends"),
+        applies=falls_back,
+        once=True,
+    ),
+)

@@ -1,0 +1,113 @@
+"""The function under test: how it is called, whether it is usable, how a call reads as code."""
+
+import inspect
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from stopping.errors import UserError
+from stopping.testing.arrays import Framework, torch_in_use
+from stopping.testing.requirement import Raised
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Name for reports, such as "my_engine.search:choose"."""
+    name = getattr(function, "__qualname__", None)
+    return f"{function.__module__}:{name}" if name else repr(function)
+
+
+def import_line(function: Callable[..., Any]) -> tuple[str, str]:
+    """Return the line that imports `function`, and the name it then has."""
+    name, module = getattr(function, "__qualname__", None), getattr(function, "__module__", None)
+    if name is None or module is None or "<" in name:
+        return "function = ...  # the function under test", "function"
+    if module == "__main__":
+        return f"# {name}: where you have defined it", name
+    top, _, rest = name.partition(".")
+    return f"from {module} import {top}", f"{top}.{rest}" if rest else top
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call the function; whatever it raises becomes `Raised`, its warnings are left to it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return function(*arguments)
+        except Exception as error:
+            raise Raised(f"raised {type(error).__name__}: {error}") from error
+
+
+def require_usable(
+    function: Callable[..., Any],
+    arguments: Callable[[Framework], tuple[Any, ...]],
+    signature: str,
+    framework: Framework,
+) -> Framework:
+    """Call the function once on trivial input; return the framework that it understands.
+
+    `arguments` makes the trivial input for a framework. With "auto" numpy is tried first, then
+    torch where the process has imported it.
+
+    Raises
+    ------
+    UserError
+        If it is not callable, takes other arguments, or raises on trivial input.
+    """
+    name = name_of(function)
+    if not callable(function):
+        raise UserError(f"{name}: not callable; expected a function {signature}")
+    tried: dict[Framework, str] = {}
+    for choice in _choices(framework):
+        given = arguments(choice)
+        _require_signature(function, name, given, signature)
+        try:
+            call(function, *given)
+        except Raised as error:
+            tried[choice] = str(error)
+        else:
+            return choice
+    said = "; ".join(f"with {choice} it {error}" for choice, error in tried.items())
+    raise UserError(f"{name}: cannot be used on trivial input, expected {signature}: {said}")
+
+
+def _choices(framework: Framework) -> tuple[Framework, ...]:
+    if framework != "auto":
+        return (framework,)
+    return ("numpy", "torch") if torch_in_use() else ("numpy",)
+
+
+def _require_signature(
+    function: Callable[..., Any], name: str, given: tuple[Any, ...], signature: str
+) -> None:
+    try:
+        declared = inspect.signature(function)
+    except (TypeError, ValueError):
+        # Some built-in functions tell nothing; the call will.
+        return
+    try:
+        declared.bind(*given)
+    except TypeError as error:
+        raise UserError(f"{name}{declared}: {error}; expected {signature}") from None
+
+
+@dataclass(frozen=True)
+class Coins:
+    """The fallback: with probability `1 - p` a row keeps the final layer.
+
+    `level` is the chance that a right implementation is rejected by a test of frequencies.
+    """
+
+    p: float = 1.0
+    level: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.p <= 1.0:
+            raise UserError(f"p: must lie in [0, 1], got {self.p}")
+        if not 0.0 < self.level < 1.0:
+            raise UserError(f"level: must lie in (0, 1), got {self.level}")
+
+    @property
+    def tossed(self) -> bool:
+        """Whether there is anything random."""
+        return 0.0 < self.p < 1.0
