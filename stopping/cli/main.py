@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from stopping.cli.averages import averages
+from stopping.cli.conformance import conformance
 from stopping.cli.figures import figures
 from stopping.cli.robustness import robustness
 from stopping.cli.verify import verify
@@ -16,6 +17,7 @@ from stopping.errors import UserError
 ENTRY_POINT_GROUP = "stopping.commands"
 OWN: dict[str, click.Command] = {
     "averages": averages,
+    "conformance": conformance,
     "figures": figures,
     "robustness": robustness,
     "verify": verify,

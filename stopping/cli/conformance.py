@@ -1,0 +1,240 @@
+"""`stopping conformance`: somebody's implementation against the theory's requirements."""
+
+import importlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.text import Text
+
+from stopping.cli.ui import as_json as to_json
+from stopping.cli.ui import json_option, output, progress, seed_option, table
+from stopping.errors import UserError
+
+# Hypothesis is an extra: the package that needs it is imported when the command runs.
+if TYPE_CHECKING:
+    from stopping.testing import Report
+
+COLOURS = {"passed": "green", "failed": "red", "not asked": "yellow"}
+PER_KIND = {
+    "selection": (
+        *("K", "p", "layer_axis", "order", "layers", "dtype", "level"),
+        *("batched", "returns"),
+    ),
+    "entropy": ("dtypes", "tolerance", "batched"),
+    "decoder": (
+        *("K", "p", "layer_axis", "order", "layers", "dtype", "level"),
+        *("final_normed", "tolerance"),
+    ),
+}
+"""Conventions that each kind knows; `framework` and `device` all know."""
+
+
+@click.command()
+@click.argument("target", metavar="MODULE:FUNCTION")
+@click.option(
+    "--kind",
+    type=click.Choice(tuple(PER_KIND)),
+    required=True,
+    help="What it computes: layers from entropies, entropies from logits, logits from states.",
+)
+@click.option("--window", "K", type=click.IntRange(min=1), help="Most steps back (default 10).")
+@click.option("-p", "p", type=click.FloatRange(0, 1), help="Probability of the search (default 1).")
+@click.option("--layer-axis", type=int, help="Axis of the layers (default: the second).")
+@click.option(
+    "--order",
+    type=click.Choice(("deep-last", "deep-first")),
+    help="Where the final layer lies on that axis.",
+)
+@click.option("--layers", type=(int, int), help="Least and most layers that it accepts.")
+@click.option(
+    "--returns", type=click.Choice(("index", "depth")), help="What a selection gives back."
+)
+@click.option("--one-by-one", is_flag=True, help="It takes one token at a time, without a batch.")
+@click.option("--final-normed", is_flag=True, help="The final state comes with the norm applied.")
+@click.option(
+    "--dtype",
+    "dtypes",
+    multiple=True,
+    type=click.Choice(("float64", "float32", "bfloat16", "float16")),
+    help="Precision of its input; repeat it for entropies.",
+)
+@click.option("--tolerance", type=click.FloatRange(min=0, min_open=True), help="Largest error.")
+@click.option("--level", type=click.FloatRange(0, 1), help="Level of the tests of frequencies.")
+@click.option(
+    "--framework",
+    type=click.Choice(("auto", "numpy", "torch")),
+    default="auto",
+    show_default=True,
+    help="Arrays that it takes.",
+)
+@click.option("--device", default="cpu", show_default=True, help="Device of torch tensors.")
+@click.option("--only", multiple=True, metavar="NAME", help="Ask this requirement alone; repeat.")
+@click.option(
+    "--examples",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Most cases for each requirement.",
+)
+@click.option(
+    "--path",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path(),
+    help="Folder to import from (default: the current one).",
+)
+@seed_option
+@json_option
+def conformance(
+    target: str,
+    kind: str,
+    one_by_one: bool,
+    only: tuple[str, ...],
+    examples: int,
+    path: Path,
+    seed: int,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Test an implementation of confident layer decoding: MODULE:FUNCTION.
+
+    A function of --kind selection gets entropies (tokens, layers) in nats and gives back layers;
+    entropy gets logits (rows, vocabulary) and gives back nats; decoder gets residual states
+    (tokens, layers, hidden) and a `stopping.testing.Head` and gives back logits. The smallest
+    counterexample of each requirement that fails is printed as code. Exit code 1 if any fails, 2
+    if the function cannot be used. Needs the extra `test`.
+
+    \b
+    Examples:
+      stopping conformance my_engine.search:choose --kind selection
+      stopping conformance kernels:trough --kind selection --window 7 --order deep-first
+      stopping conformance my_engine.logits:entropy --kind entropy --framework torch --json
+      stopping conformance my_engine.decode:step --kind decoder --path ~/my_engine
+    """
+    conventions = chosen(kind, one_by_one, options)
+    import_testing()
+    start = time.perf_counter()
+    # What the function prints must not get into JSON.
+    with importable(path), redirect_stdout(sys.stderr):
+        report = examine(load(target), kind, only, examples, seed, conventions)
+    if as_json:
+        click.echo(to_json({"function": target, "kind": kind, "seed": seed, "report": report}))
+    else:
+        show(report, target, time.perf_counter() - start)
+    return 0 if report.passed else 1
+
+
+def chosen(kind: str, one_by_one: bool, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the conventions that were given, or say which one the kind does not know."""
+    dtypes = options.pop("dtypes")
+    given = {name: value for name, value in options.items() if value not in (None, False)}
+    if one_by_one:
+        given["batched"] = False
+    if kind == "entropy" and dtypes:
+        given["dtypes"] = dtypes
+    elif dtypes:
+        if len(dtypes) > 1:
+            raise UserError(f"--dtype: a {kind} is tested with one precision at a time")
+        given["dtype"] = dtypes[0]
+    known = {*PER_KIND[kind], "framework", "device"}
+    for name in given:
+        if name not in known:
+            said = {"K": "window", "batched": "one-by-one"}.get(name, name.replace("_", "-"))
+            raise UserError(f"--{said}: has no meaning for --kind {kind}")
+    return given
+
+
+def import_testing() -> None:
+    """Raise `UserError` if the extra is missing, before anything else needs it."""
+    importlib.import_module("stopping.testing")
+
+
+@contextmanager
+def importable(path: Path) -> Iterator[None]:
+    """Let modules of `path` be imported, and leave no folder of Hypothesis behind."""
+    from hypothesis.configuration import set_hypothesis_home_dir
+
+    entry = str(path.expanduser().resolve())
+    sys.path.insert(0, entry)
+    try:
+        with TemporaryDirectory() as folder:
+            set_hypothesis_home_dir(folder)
+            yield
+    finally:
+        set_hypothesis_home_dir(None)
+        sys.path.remove(entry)
+
+
+def load(target: str) -> Callable[..., Any]:
+    """Import `module:function`.
+
+    Raises
+    ------
+    UserError
+        If the text is of another form, the module cannot be imported or has no such function.
+    """
+    module_name, colon, name = target.partition(":")
+    if not (module_name and colon and name):
+        raise UserError(f"{target!r}: expected MODULE:FUNCTION, such as my_engine.search:choose")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{module_name}: {error}; pass --path with the folder that it lies in"
+        ) from None
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{module_name}: importing it raised {error!r}") from None
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise UserError(f"{target}: {getattr(found, '__name__', found)} has no {part!r}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise UserError(f"{target}: a {type(found).__name__} cannot be called")
+    function: Callable[..., Any] = found
+    return function
+
+
+def examine(
+    function: Callable[..., Any],
+    kind: str,
+    only: tuple[str, ...],
+    examples: int,
+    seed: int,
+    conventions: dict[str, Any],
+) -> "Report":
+    """Run the suite under a progress bar."""
+    from stopping.testing import suite
+
+    asked = suite(function, kind, examples=examples, seed=seed, **conventions)  # type: ignore[arg-type]  # click has checked the kind
+    with progress() as bar:
+        task = bar.add_task(kind, total=len(only or asked.requirements))
+
+        def advance(name: str) -> None:
+            bar.update(task, description=name)
+            bar.advance(task)
+
+        return asked.report(only, advance)
+
+
+def show(report: "Report", target: str, seconds: float) -> None:
+    """Print the table, the failures and the summary."""
+    rows = table(f"{report.kind}: {target}", "requirement", "source", "what it must do", "verdict")
+    for column in rows.columns:
+        column.justify = "left"
+    for result in report.results:
+        verdict = Text(str(result.status), style=COLOURS[result.status])
+        if result.note:
+            verdict.append(f": {result.note}")
+        rows.add_row(result.requirement, result.source, Text(result.statement), verdict)
+    out = output()
+    out.print(rows)
+    for failure in report.failures:
+        out.print()
+        out.print(str(failure), markup=False, soft_wrap=True)
+    counts = [f"{sum(r.status == status for r in report.results)} {status}" for status in COLOURS]
+    out.print(f"\n{', '.join(counts)} ({seconds:.1f} s)")
