@@ -29,6 +29,7 @@ from stopping.errors import UserError
 
 if TYPE_CHECKING:
     from empirical.lenses import LensFile
+    from empirical.lenses.states import Target
 
 _BATCH = 8
 FULL = "full"
@@ -84,9 +85,8 @@ Examples:
 @click.option(
     "--target",
     type=click.Choice(["final", "reference"]),
-    default="reference",
-    show_default=True,
-    help="Match the final layer's distribution (KL), or the reference tokens (log-loss).",
+    help="Match the final layer's distribution (KL), or the reference tokens (log-loss).  "
+    "[default: reference for temperatures, final for an affine lens]",
 )
 @prompts_option
 @click.option(
@@ -111,9 +111,14 @@ Examples:
     type=click.IntRange(min=2),
     default=12,
     show_default=True,
-    help="How many layers to fit, counted from the last; that one stays as it is.",
+    help="How many layers to fit, counted from the last; that one stays as it is by default.",
 )
-@click.option("--final-temperature", is_flag=True, help="Give the final layer a temperature, too.")
+@click.option(
+    "--final-too",
+    is_flag=True,
+    help="Correct the final layer like the others: the fair baseline for a lens that was trained "
+    "on reference tokens.",
+)
 @click.option(
     "--tokens",
     type=click.IntRange(min=30),
@@ -138,13 +143,13 @@ def fit(
     out: Path,
     kind: str,
     rank: int | None,
-    target: str,
+    target: str | None,
     prompts: Path | None,
     problems: int | None,
     seed: int,
     mode: str,
     layers: int,
-    final_temperature: bool,
+    final_too: bool,
     tokens: int,
     epochs: int,
     max_new_tokens: int,
@@ -175,7 +180,7 @@ def fit(
         origin = Origin(
             kind="affine" if kind == "affine" else "temperature",
             rank=rank if kind == "affine" else None,
-            target="final" if target == "final" else "reference",
+            target=_target(target, kind),
             layers=tuple(range(max(1, depth - layers + 1), depth + 1)),
             model=loaded.name,
             architecture=type(loaded.model).__name__,
@@ -191,7 +196,7 @@ def fit(
             seed=seed,
             tokens=tokens,
             epochs=epochs if kind == "affine" else 0,
-            final_temperature=final_temperature,
+            final_too=final_too,
             dtype=loaded.dtype,
         )
     with progress() as bar:
@@ -255,6 +260,13 @@ def show(file: Path, traces: tuple[Path, Path] | None, seed: int, as_json: bool)
     show_lens(out, str(file), content)
     if noise is not None:
         show_noise(out, noise, "on the traces")
+
+
+def _target(given: str | None, kind: str) -> "Target":
+    # A temperature cannot learn the kind of text; on reference tokens it restores A0.
+    if given is None:
+        return "final" if kind == "affine" else "reference"
+    return "final" if given == "final" else "reference"
 
 
 def _texts(

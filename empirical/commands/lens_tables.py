@@ -7,6 +7,12 @@ from rich.console import Console
 from empirical.commands.targets import count, estimate, narrow, number, sentences, span
 from empirical.projection_noise import QUANTILES, MeasuredNoise
 
+ADAPTED = (
+    "A translation that was trained on reference tokens also learns the kind of text that they "
+    "come from. Compare rules with a final layer that was adapted in the same way."
+)
+UNFAIR = " Here it was not (--final-too)."
+
 if TYPE_CHECKING:
     from empirical.lenses import LensFile
     from empirical.lenses.evaluation import LensReport
@@ -27,6 +33,8 @@ def show_lens(out: Console, file: str, content: "LensFile") -> None:
     show_calibration(out, report)
     show_noise(out, report.noise, f"on {report.tokens:,} test tokens")
     out.print(sentences(summary(report)))
+    if origin.kind == "affine" and origin.target == "reference":
+        out.print(sentences(ADAPTED if origin.final_too else ADAPTED + UNFAIR))
 
 
 def show_calibration(out: Console, report: "LensReport") -> None:

@@ -8,7 +8,7 @@ where `lens` is the model's own tail and head. A *temperature lens* has `A = 0, 
 makes a layer more or less sure of what the raw lens says, so it never changes a most probable
 token. An *affine lens* (tuned lens; Belrose et al. 2023, arXiv:2303.08112) also translates the
 state into the final layer's coordinates, with `A` of full or of low rank. The final layer is left
-as the model has it, unless its temperature was asked for.
+as the model has it, unless its correction was asked for.
 
 What calibration can and cannot do. At the best temperature the mean entropy *equals* the mean
 log-loss on the tokens of the fit (see `empirical.lenses.temperature`): A0 is restored, in the
@@ -16,6 +16,10 @@ mean. It is a statement about all tokens together. A rule that picks, token by t
 least entropy picks the layers that happen to be over-confident *on that token* (a winner's curse),
 and on the picked layers entropy lies below log-loss again. A lens makes entropies of different
 layers comparable; it does not make their minimum a good prediction.
+
+An affine lens trained on *reference tokens* learns something else besides: the kind of text that
+it was trained on. Its layers then beat the final layer on such text without any merit of choosing
+between layers. A fair baseline is a final layer that was adapted in the same way.
 """
 
 from collections.abc import Mapping

@@ -50,8 +50,8 @@ class Origin:
         See `head_hash`.
     tokens : int
         Most training tokens; validation and test have a third of them each.
-    final_temperature : bool
-        Whether the final layer has a temperature of its own.
+    final_too : bool
+        Whether the final layer is corrected like the others.
     """
 
     kind: Kind
@@ -72,7 +72,7 @@ class Origin:
     seed: int
     tokens: int
     epochs: int
-    final_temperature: bool = False
+    final_too: bool = False
     dtype: str = "float32"
 
 

@@ -65,7 +65,7 @@ def fit_lens(
     parts = gather_parts(anatomy, texts, origin, advance)
     checkpoint = path.with_name(f".{path.name}.unfinished")
     content = _resumed(checkpoint, origin)
-    corrected = [n for n in origin.layers if n < origin.depth or origin.final_temperature]
+    corrected = [n for n in origin.layers if n < origin.depth or origin.final_too]
     for layer in corrected:
         if layer not in content.corrections:
             correction, epoch = fit_layer(anatomy, parts, origin, layer, tell)
@@ -113,7 +113,9 @@ def fit_layer(
 ) -> tuple[Correction, int | None]:
     """Fit one layer; also return the epoch whose translation was kept."""
     tell(f"layer {layer}")
-    if origin.kind == "temperature" or layer == origin.depth:
+    # No translation brings the final layer nearer to its own distribution.
+    own_target = layer == origin.depth and origin.target == "final"
+    if origin.kind == "temperature" or own_target:
         # Nothing is trained that could be stopped too late: both parts set the temperature.
         both = joined(parts.train, parts.validation)
         return Correction(fit_temperature(anatomy, both, layer, origin.target)), None

@@ -345,13 +345,36 @@ def test_final_layer_is_the_model_itself(
     assert torch.equal(lens.read(LAYERS, h), RawLens(anatomy).read(LAYERS, h))
     assert not torch.equal(lens.read(1, h), RawLens(anatomy).read(1, h))
     # Unless a temperature is asked for.
-    own = origin_of(anatomy, kind="temperature", target="reference", final_temperature=True)
+    own = origin_of(anatomy, kind="temperature", target="reference", final_too=True)
     other = fit_lens(anatomy, TEXTS, own, tmp_path / "own.safetensors")
     assert not other.lens(anatomy).keeps_final
     temperature = other.corrections[LAYERS].temperature
     assert temperature > 1.1  # the reference tokens are random
     scaled = other.lens(anatomy).read(LAYERS, h) * temperature
     torch.testing.assert_close(scaled, anatomy.lens(h))
+
+
+def test_final_layer_can_be_adapted_to_reference_tokens(anatomy: Anatomy) -> None:
+    """Tokens follow a translation of the *final* state: the fair baseline learns it."""
+    parts = fitting.Parts(*(disguised(n, s) for n, s in ((3000, 40), (800, 50), (800, 60))))
+    parts = fitting.Parts(
+        *(replace(p, layers={3: p.layers[1]}) for p in (parts.train, parts.validation, parts.test))
+    )
+    origin = origin_of(anatomy, target="reference", rank=1, depth=3, epochs=30)
+    found, epoch = fitting.fit_layer(LINEAR, parts, origin, 3, lambda text: None)
+    assert found.translation is not None
+    assert epoch
+    with torch.no_grad():
+        before, after = (
+            float(cross_entropy(LINEAR, parts.test, 3, "reference", correction).mean())
+            for correction in (Correction(), found)
+        )
+    assert before - after > 0.2
+    # To its own distribution there is nothing to adapt.
+    own, none = fitting.fit_layer(LINEAR, parts, replace(origin, target="final"), 3, lambda t: None)
+    assert own.translation is None
+    assert none is None
+    assert own.temperature == pytest.approx(1.0, rel=CLOSE)
 
 
 def test_temperature_lens_never_changes_a_top_token(anatomy: Anatomy, tmp_path: Path) -> None:
@@ -706,3 +729,17 @@ def test_bad_input(
     Path("text.safetensors").write_text("no lens")
     assert lens_command(*arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_shown_lens_says_when_the_final_layer_is_no_fair_baseline(
+    fitted: tuple[Path, LensFile], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "l.safetensors"
+    said = {}
+    for target, final_too in (("final", False), ("reference", False), ("reference", True)):
+        origin = replace(fitted[1].origin, target=target, final_too=final_too)
+        write_lens(file, replace(fitted[1], origin=origin))
+        assert lens_command("show", file) == 0
+        text = " ".join(capsys.readouterr().out.split())
+        said[target, final_too] = ("kind of text" in text, "was not (--final-too)" in text)
+    assert list(said.values()) == [(False, False), (True, True), (True, False)]
