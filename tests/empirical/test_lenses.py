@@ -30,7 +30,14 @@ from empirical.lenses import (
 )
 from empirical.lenses import fit as fitting
 from empirical.lenses.affine import Task, cross_entropy, fit_translation
-from empirical.lenses.states import States, expected_logit, finite_logits, gather, split_prompts
+from empirical.lenses.states import (
+    States,
+    Target,
+    expected_logit,
+    finite_logits,
+    gather,
+    split_prompts,
+)
 from empirical.lenses.temperature import best_temperature, fit_temperature
 from empirical.projection_noise import measured_noise, noise_between
 from empirical.provenance import Provenance
@@ -736,7 +743,9 @@ def test_shown_lens_says_when_the_final_layer_is_no_fair_baseline(
 ) -> None:
     file = tmp_path / "l.safetensors"
     said = {}
-    for target, final_too in (("final", False), ("reference", False), ("reference", True)):
+    cases: tuple[tuple[Target, bool], ...]
+    cases = (("final", False), ("reference", False), ("reference", True))
+    for target, final_too in cases:
         origin = replace(fitted[1].origin, target=target, final_too=final_too)
         write_lens(file, replace(fitted[1], origin=origin))
         assert lens_command("show", file) == 0
