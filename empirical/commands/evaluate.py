@@ -8,7 +8,9 @@ import click
 from rich.console import Console
 
 from empirical.commands.options import (
+    DEFAULT_PROBLEMS,
     chat_option,
+    chosen_problems,
     device_option,
     dtype_option,
     fresh_option,
@@ -28,17 +30,14 @@ from empirical.evaluate import RuleResult
 from empirical.evaluate.run import Evaluation, Settings
 from empirical.evaluate.run import evaluate as run_evaluate
 from empirical.models import load_model, require_models_extra
-from empirical.problems import Problem, generate, read_prompts
 from empirical.provenance import command_line
 from empirical.texts import Chat, uses_chat
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, plain, progress, seed_option
-from stopping.errors import UserError
 from stopping.files import write_atomic
 from stopping.rules import parse_rule
 
 _FORMAT = {"format": "layer-stopping evaluation", "version": 1}
-_DEFAULT_PROBLEMS = 100
 
 
 @click.command(
@@ -67,7 +66,7 @@ Examples:
 @click.option(
     "--problems",
     type=click.IntRange(min=2),
-    help=f"Number of built-in problems.  [default: {_DEFAULT_PROBLEMS}]",
+    help=f"Number of built-in problems.  [default: {DEFAULT_PROBLEMS}]",
 )
 @click.option(
     "--prompts", type=click.Path(path_type=Path), help="JSONL file with your prompts and answers."
@@ -114,11 +113,9 @@ def evaluate(
     else from the end of the text. The same command goes on where it was interrupted, and with
     further rules it runs only those.
     """
-    if prompts is not None and problems is not None:
-        raise UserError("give either --prompts or --problems, not both")
     require_models_extra()
     rules = [parse_rule(spec) for spec in specs]
-    chosen = _problems(prompts, problems, seed)
+    chosen = chosen_problems(prompts, problems, seed)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     with errors.status(f"loading {Path(model).name}"):
         loaded = load_model(model, dtype, device)
@@ -149,10 +146,6 @@ def evaluate(
         click.echo(text)
     else:
         show(result)
-
-
-def _problems(prompts: Path | None, n: int | None, seed: int) -> tuple[Problem, ...]:
-    return read_prompts(prompts) if prompts is not None else generate(n or _DEFAULT_PROBLEMS, seed)
 
 
 def show(result: Evaluation) -> None:

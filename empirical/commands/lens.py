@@ -11,6 +11,7 @@ from rich.console import Console
 from empirical.commands.lens_tables import show_lens, show_noise
 from empirical.commands.options import (
     chat_option,
+    chosen_problems,
     device_option,
     dtype_option,
     max_new_tokens_option,
@@ -18,7 +19,7 @@ from empirical.commands.options import (
     prompts_option,
 )
 from empirical.models import LoadedModel, load_model, require_models_extra
-from empirical.problems import Problem, generate, prompts_hash, read_prompts
+from empirical.problems import Problem, prompts_hash
 from empirical.projection_noise import measured_noise
 from empirical.provenance import Mode, command_line
 from empirical.texts import Chat, Text, generated_texts, reference_texts, uses_chat
@@ -164,14 +165,12 @@ def fit(
     other than those that you will trace: a lens judged on its own prompts looks better than it
     is. An interrupted run goes on after its last finished layer when the same command is given.
     """
-    if prompts is not None and problems is not None:
-        raise UserError("give either --prompts or --problems, not both")
     require_models_extra()
     from empirical.anatomy import Anatomy
     from empirical.lenses import Origin, fit_lens, head_hash
 
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    chosen = read_prompts(prompts) if prompts is not None else generate(problems or 100, seed)
+    chosen = chosen_problems(prompts, problems, seed)
     with errors.status(f"loading {Path(model).name}"):
         loaded = load_model(model, dtype, device)
         anatomy = Anatomy.of(loaded.model)

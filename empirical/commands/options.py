@@ -5,6 +5,10 @@ from pathlib import Path
 import click
 
 from empirical.models import DTYPES
+from empirical.problems import Problem, generate, read_prompts
+from stopping.errors import UserError
+
+DEFAULT_PROBLEMS = 100
 
 model_option = click.option(
     "--model", required=True, help="A .gguf file, a local folder, or a hub id."
@@ -39,3 +43,18 @@ dtype_option = click.option(
 fresh_option = click.option(
     "--fresh", is_flag=True, help="Throw away what an earlier run left, and start anew."
 )
+
+
+def chosen_problems(
+    prompts: Path | None, problems: int | None, seed: int, default: int = DEFAULT_PROBLEMS
+) -> tuple[Problem, ...]:
+    """Read the user's prompts, or generate `problems` (else `default`) built-in ones.
+
+    Raises
+    ------
+    UserError
+        If both are asked for, or the file cannot be read.
+    """
+    if prompts is not None and problems is not None:
+        raise UserError("give either --prompts or --problems, not both")
+    return read_prompts(prompts) if prompts is not None else generate(problems or default, seed)

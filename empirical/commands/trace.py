@@ -10,7 +10,9 @@ import click
 from rich.console import Console
 
 from empirical.commands.options import (
+    DEFAULT_PROBLEMS,
     chat_option,
+    chosen_problems,
     device_option,
     dtype_option,
     fresh_option,
@@ -19,18 +21,15 @@ from empirical.commands.options import (
     prompts_option,
 )
 from empirical.models import load_model, require_models_extra
-from empirical.problems import Problem, generate, read_prompts
 from empirical.processes import choose_shard, local_device
 from empirical.provenance import command_line
 from empirical.texts import Chat, uses_chat
 from empirical.tracing import Settings, Summary, trace_problems
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, progress, seed_option
-from stopping.errors import UserError
 
 # Enough for any `--tokens` that one sits through; generating them takes a moment.
 _SUPPLY = 2000
-_DEFAULT_PROBLEMS = 100
 
 
 def _layers(context: click.Context, option: click.Parameter, value: str) -> int | None:
@@ -59,7 +58,7 @@ Examples:
 @click.option(
     "--problems",
     type=click.IntRange(min=1),
-    help=f"Number of built-in problems.  [default: {_DEFAULT_PROBLEMS}, or as --tokens needs]",
+    help=f"Number of built-in problems.  [default: {DEFAULT_PROBLEMS}, or as --tokens needs]",
 )
 @seed_option
 @click.option(
@@ -144,11 +143,10 @@ def trace(
     Parquet file, with all that is needed to make it again. The work is done in parts: an
     interrupted run, however it ended, goes on where it was when the same command is given again.
     """
-    if prompts is not None and problems is not None:
-        raise UserError("give either --prompts or --problems, not both")
     require_models_extra()
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    chosen = _problems(prompts, problems, seed, tokens)
+    default = _SUPPLY if tokens else DEFAULT_PROBLEMS
+    chosen = chosen_problems(prompts, problems, seed, default)
     own = choose_shard(shard, os.environ)
     place = device if device_map else local_device(device, os.environ)
     with errors.status(f"loading {Path(model).name}"):
@@ -197,14 +195,6 @@ def trace(
         click.echo(to_json(summary))
     else:
         _print(summary)
-
-
-def _problems(
-    prompts: Path | None, count: int | None, seed: int, tokens: int | None
-) -> tuple[Problem, ...]:
-    if prompts is not None:
-        return read_prompts(prompts)
-    return generate(count or (_SUPPLY if tokens else _DEFAULT_PROBLEMS), seed)
 
 
 def _print(summary: Summary) -> None:
