@@ -27,17 +27,14 @@ from empirical.commands.targets import (
     status_text,
 )
 from empirical.evaluate import RuleResult
+from empirical.evaluate.files import evaluation_text, write_evaluation
 from empirical.evaluate.run import Evaluation, Settings
 from empirical.evaluate.run import evaluate as run_evaluate
 from empirical.models import load_model, require_models_extra
 from empirical.provenance import command_line
 from empirical.texts import Chat, uses_chat
-from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, plain, progress, seed_option
-from stopping.files import write_atomic
+from stopping.cli.ui import json_option, output, progress, seed_option
 from stopping.rules import parse_rule
-
-_FORMAT = {"format": "layer-stopping evaluation", "version": 1}
 
 
 @click.command(
@@ -139,11 +136,10 @@ def evaluate(
         kept = "; give the same command again to go on" if out else ", and nothing kept (no --out)"
         errors.print(f"interrupted{kept}")
         raise click.exceptions.Exit(130) from None
-    text = to_json({**_FORMAT, **plain(result)})
     if out is not None:
-        write_atomic(out, text + "\n")
+        write_evaluation(out, result)
     if as_json:
-        click.echo(text)
+        click.echo(evaluation_text(result))
     else:
         show(result)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from empirical.commands.targets import traces_argument
-from empirical.data import bundled_traces
+from empirical.data import bundled_evaluations, bundled_traces
 from empirical.provenance import command_line
 from empirical.report.results import FULL, QUICK, Report, compute, count_steps
 from stopping.cli.ui import as_json as to_json
@@ -19,6 +19,13 @@ PAGE, DATA = "report.html", "report.json"
 
 @click.command()
 @traces_argument
+@click.option(
+    "--evaluation",
+    "evaluations",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Results of `stopping evaluate --out`; may be repeated.",
+)
 @click.option(
     "--out",
     "folder",
@@ -40,6 +47,7 @@ PAGE, DATA = "report.html", "report.json"
 @json_option
 def report(
     traces: tuple[Path, ...],
+    evaluations: tuple[Path, ...],
     folder: Path,
     window: int | None,
     quick: bool,
@@ -49,28 +57,35 @@ def report(
 ) -> None:
     """Write one page that says whether to switch Confident Decoding on.
 
-    TRACES are trace files (see `stopping trace`), at most one of each mode for a model; without
-    any, the bundled ones are used. The page checks the theory's claims, asks which assumptions
-    hold for each model and what every rule costs or gains, and shows where its numbers come from.
+    TRACES are trace files (see `stopping trace`), at most one of each mode and lens for a model;
+    without any, the bundled ones are used, with the bundled evaluations. The page checks the
+    theory's claims, asks which assumptions hold for each model, what every rule costs or gains and
+    what a calibrated lens changes, and shows where its numbers come from.
 
     \b
     Examples:
       stopping report                                  the bundled models, into report/
       stopping report my.parquet --out my-report       an own model
       stopping report a.parquet b.parquet --window 6   two files, six steps back
+      stopping report my.parquet --evaluation my.json  with the problems that were solved
       stopping report --quick --json > report.json     fast, machine-readable
     """
     paths = list(traces) or list(bundled_traces().values())
+    if not traces and not evaluations:
+        solved = list(bundled_evaluations().values())
+    else:
+        solved = list(evaluations)
     require_folder(folder)
     with progress() as bar:
         task = bar.add_task("report", total=count_steps(paths) + 1)
         result = compute(
             paths,
+            solved,
             window=window,
             seed=seed,
             effort=QUICK if quick else FULL,
             jobs=jobs or os.cpu_count() or 1,
-            command=command_of(traces, window, quick, seed),
+            command=command_of(traces, evaluations, window, quick, seed),
             begin=lambda name: bar.update(task, description=name),
             done=lambda: bar.advance(task),
         )
@@ -99,9 +114,16 @@ def require_folder(folder: Path) -> None:
         raise UserError(f"{folder}: this folder cannot be written to; name another with --out")
 
 
-def command_of(traces: tuple[Path, ...], window: int | None, quick: bool, seed: int) -> str:
+def command_of(
+    traces: tuple[Path, ...],
+    evaluations: tuple[Path, ...],
+    window: int | None,
+    quick: bool,
+    seed: int,
+) -> str:
     """Return the command line that makes this report again; of paths the last part is kept."""
-    settings = ["--window", str(window)] if window is not None else []
+    settings = [part for path in evaluations for part in ("--evaluation", path.name)]
+    settings += ["--window", str(window)] if window is not None else []
     settings += ["--quick"] if quick else []
     settings += ["--seed", str(seed)]
     return command_line(["stopping", "report", *(path.name for path in traces), *settings])

@@ -1,11 +1,15 @@
-"""Traces of real models that ship with the package, with their provenance inside each file."""
+"""Results on real models that ship with the package, with their provenance inside each file.
+
+Trace files (`MODEL.MODE.parquet` of the raw lens, `MODEL.MODE.temperature.parquet` of a calibrated
+one) and evaluations (`MODEL.evaluation.json`).
+"""
 
 from importlib.resources import files
 from pathlib import Path
 
 from stopping.errors import UserError
 
-__all__ = ["bundled_traces"]
+__all__ = ["bundled_evaluations", "bundled_traces"]
 
 
 def bundled_traces() -> dict[str, Path]:
@@ -16,11 +20,20 @@ def bundled_traces() -> dict[str, Path]:
     UserError
         If this installation carries none.
     """
-    folder = Path(str(files(__name__)))
-    found = {path.stem: path for path in sorted(folder.glob("*.parquet"))}
+    found = _found(".parquet")
     if not found:
         raise UserError(
             "this installation bundles no traces; name a trace file, or make one with "
             "`stopping trace`"
         )
     return found
+
+
+def bundled_evaluations() -> dict[str, Path]:
+    """Return the bundled evaluations by name of the model; none where none were shipped."""
+    return _found(".evaluation.json")
+
+
+def _found(ending: str) -> dict[str, Path]:
+    folder = Path(str(files(__name__)))
+    return {path.name.removesuffix(ending): path for path in sorted(folder.glob(f"[!.]*{ending}"))}

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from empirical.audit import Audit, audit
+from empirical.evaluate.files import read_evaluation
+from empirical.evaluate.run import Evaluation
 from empirical.provenance import Provenance, library_versions
+from empirical.report.calibration import CalibrationEffect, calibration_effects
 from empirical.report.curves import Curves, curves
 from empirical.report.verdict import ModelVerdict, judge
 from empirical.sample import take_sample
@@ -74,7 +77,11 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class Report:
-    """The report; a rerun of `command` on the same files gives the same one."""
+    """The report; a rerun of `command` on the same files gives the same one.
+
+    `calibrations` compare raw and calibrated lens where both were traced, `evaluations` say which
+    problems were solved.
+    """
 
     command: str
     seed: int
@@ -83,10 +90,13 @@ class Report:
     claims_error: float
     claims: tuple[Finding, ...]
     models: tuple[ModelResult, ...]
+    calibrations: tuple[CalibrationEffect, ...]
+    evaluations: tuple[Evaluation, ...]
 
 
 def compute(
     paths: Sequence[Path],
+    evaluations: Sequence[Path] = (),
     *,
     window: int | None = None,
     seed: int = 0,
@@ -101,7 +111,9 @@ def compute(
     Parameters
     ----------
     paths : sequence of Path
-        Trace files, each model and mode at most once.
+        Trace files, each model, lens and mode at most once.
+    evaluations : sequence of Path
+        Results of `stopping evaluate`.
     window : int, optional
         Steps back of the search; by default ten, or as many as a file's probed layers allow.
     jobs : int
@@ -112,8 +124,10 @@ def compute(
     Raises
     ------
     UserError
-        If a file is none of traces, holds one prompt only, is given twice, or is too shallow.
+        If a file is none of traces, holds one prompt only, is given twice, or is too shallow, or
+        an evaluation cannot be read.
     """
+    solved = tuple(read_evaluation(path) for path in evaluations)
     loaded = [(path, read_traces(path)) for path in paths]
     require_distinct(loaded)
     begin("claims of the theory")
@@ -124,6 +138,10 @@ def compute(
         begin(f"{traces.provenance.model}, {traces.provenance.mode}")
         results.append(examine(path, traces, window, seed, effort.replicates))
         done()
+    begin("raw and calibrated lens")
+    traced = [traces for _, traces in loaded]
+    calibrations = calibration_effects(traced, window or WINDOW, seed, effort.replicates)
+    done()
     return Report(
         command=command,
         seed=seed,
@@ -132,12 +150,14 @@ def compute(
         claims_error=CLAIMS_ERROR,
         claims=claims,
         models=models_of(results),
+        calibrations=calibrations,
+        evaluations=solved,
     )
 
 
 def count_steps(paths: Sequence[Path]) -> int:
     """Steps of `compute`, for a progress bar."""
-    return 1 + len(paths)
+    return 2 + len(paths)
 
 
 def require_distinct(loaded: Sequence[tuple[Path, Traces]]) -> None:

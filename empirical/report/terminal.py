@@ -5,7 +5,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from empirical.report.numbers import sentence
+from empirical.evaluate.run import Evaluation
+from empirical.report.calibration import CalibrationEffect
+from empirical.report.numbers import interval, percent, points, sentence
 from empirical.report.page import TONES
 from empirical.report.results import ModelResult, Report
 
@@ -27,6 +29,34 @@ def show(report: Report, out: Console) -> None:
     for model in report.models:
         out.print()
         show_model(model, out)
+    for effect in report.calibrations:
+        out.print(Padding(Text(calibration_line(effect)), (1, 0, 0, 0)))
+    for solved in report.evaluations:
+        out.print(Padding(Text(solved_line(solved)), (1, 0, 0, 0)))
+
+
+def calibration_line(effect: CalibrationEffect) -> str:
+    """Say in a sentence what the calibrated lens changes."""
+    return (
+        f"{effect.model}, {effect.calibrated.lens} lens in place of the raw one: the search less "
+        f"the final layer goes from {interval(effect.raw.log_loss, signed=True)} to "
+        f"{interval(effect.calibrated.log_loss, signed=True)} nats, the gap of A0 from "
+        f"{interval(effect.raw.window_gap, signed=True)} to "
+        f"{interval(effect.calibrated.window_gap, signed=True)} ({effect.tokens:,} tokens)."
+    )
+
+
+def solved_line(solved: Evaluation) -> str:
+    """Say in a sentence which problems were solved."""
+    rules = "; ".join(
+        f"{row.name} {percent(row.overall.accuracy.estimate)}, "
+        f"{points(row.overall.difference)}, {row.comparison}"
+        for row in solved.rules
+    )
+    return (
+        f"{solved.provenance.model}, {len(solved.problems)} problems solved exactly: plain "
+        f"decoding {percent(solved.plain_accuracy.estimate)}; {rules}."
+    )
 
 
 def show_model(model: ModelResult, out: Console) -> None:
