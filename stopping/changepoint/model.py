@@ -1,0 +1,189 @@
+"""The Gaussian change-point model of a window: classes of tokens on a common scale.
+
+A token belongs to class `c` with probability `weights[c]`; given its class it follows the Gaussian
+law of `stopping.changepoint.component`, on the scale of `stopping.changepoint.scale`. Classes are
+latent (confident and uncertain tokens differ by orders of magnitude, and what is read says which is
+which): everything asked of the model averages over them, so that a caller sees tokens, `V*` and
+nats, and never a class. The likelihood of a token is the finite mixture
+
+    p(x) = |dz/dx| * sum over c and v of weights[c] turning_c[v] N(z; mean_cv, Cov_cv),
+
+which is exact: no latent path is sampled or approximated.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stopping.changepoint.component import LAW_TOLERANCE, Component
+from stopping.changepoint.scale import Scale
+from stopping.errors import UserError
+from stopping.files import write_atomic
+from stopping.paths import Paths
+from stopping.types import FloatArray
+
+FORMAT = "layer-stopping change-point model"
+VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class ChangePointModel:
+    """Classes of tokens, their weights, and the scale.
+
+    Attributes
+    ----------
+    components : tuple of Component
+        One for each class, all on the same window.
+    weights : ndarray, shape (classes,)
+        Probability of each class.
+    scale : Scale
+        Where the classes are Gaussian.
+
+    Raises
+    ------
+    UserError
+        If there is no class, the windows differ, or `weights` is no law.
+    """
+
+    components: tuple[Component, ...]
+    weights: FloatArray
+    scale: Scale = field(default_factory=Scale)
+
+    def __post_init__(self) -> None:
+        if not self.components or self.weights.shape != (len(self.components),):
+            raise UserError(
+                f"model: {len(self.components)} component(s) and weights of shape "
+                f"{self.weights.shape}; give one weight for each of one component or more"
+            )
+        if len({c.w for c in self.components}) > 1:
+            raise UserError("model: all components must have the same window")
+        finite = np.isfinite(self.weights).all()
+        if not finite or (self.weights < 0).any() or abs(self.weights.sum() - 1) > LAW_TOLERANCE:
+            raise UserError(f"weights: must be >= 0 and sum to 1, got {self.weights}")
+
+    @property
+    def w(self) -> int:
+        """Layers of the window, `K + 1`."""
+        return self.components[0].w
+
+    @property
+    def K(self) -> int:
+        """Steps back that the window allows."""
+        return self.w - 1
+
+    def turning_law(self) -> FloatArray:
+        """`P(V* = v)` over all tokens, shape (w,)."""
+        law: FloatArray = self.weights @ np.array([c.turning for c in self.components])
+        return law
+
+    def noise_nats(self) -> FloatArray:
+        """Root mean square of `x[l] - G[l]` in nats over all tokens, shape (w,)."""
+        law = [
+            (weight * probability, component, component.moments(v))
+            for weight, component in zip(self.weights, self.components, strict=True)
+            for v, probability in enumerate(component.turning)
+        ]
+        total = np.zeros(self.w)
+        for probability, component, m in law:
+            noise = np.diag(component.noise_covariance())
+            if self.scale.shift is None:
+                total += probability * noise
+            else:
+                # (G + shift)^2 (e^eps - 1)^2 with G and eps independent.
+                squared = np.exp(2 * m.mean + 2 * np.diag(m.latent))
+                total += probability * squared * (np.exp(2 * noise) - 2 * np.exp(noise / 2) + 1)
+        return np.sqrt(total)
+
+    def sample(self, rng: np.random.Generator, n: int) -> Paths:
+        """Draw `n` tokens, in nats, with what is latent; tokens of all classes are mingled."""
+        members = rng.choice(len(self.components), size=n, p=self.weights / self.weights.sum())
+        latent, noise = np.empty((2, n, self.w))
+        turning = np.empty(n, dtype=np.intp)
+        for number, component in enumerate(self.components):
+            rows = np.flatnonzero(members == number)
+            latent[rows], noise[rows], turning[rows] = component.sample(rng, len(rows))
+        G, x = self.scale.nats(latent), self.scale.nats(latent + noise)
+        return Paths.from_latent(G, x - G, turning)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and lists."""
+        return {
+            "scale": {"shift": self.scale.shift},
+            "weights": self.weights.tolist(),
+            "components": [component.to_dict() for component in self.components],
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "ChangePointModel":
+        """Read what `to_dict` wrote.
+
+        Raises
+        ------
+        UserError
+            If a part is missing or out of range.
+        """
+        try:
+            shift = content["scale"]["shift"]
+            return cls(
+                components=tuple(Component.from_dict(c) for c in content["components"]),
+                weights=np.asarray(content["weights"], dtype=np.float64),
+                scale=Scale(None if shift is None else float(shift)),
+            )
+        except UserError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"model: a part is missing or no number ({error!r})") from None
+
+
+def write_model(
+    path: Path, model: ChangePointModel, about: Mapping[str, Any] | None = None
+) -> None:
+    """Write a model as JSON, whole or not at all; `about` says where it comes from."""
+    content = {"format": FORMAT, "version": VERSION, "model": model.to_dict(), **(about or {})}
+    write_atomic(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def read_model(path: Path) -> ChangePointModel:
+    """Read the model from a file that `write_model`, hence `stopping fit`, wrote.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, damaged, of another kind, or of a newer version.
+    """
+    return ChangePointModel.from_dict(read_content(path)["model"])
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """Read the whole file: the model and what stands beside it.
+
+    Raises
+    ------
+    UserError
+        As `read_model`.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT or not isinstance(content["model"], dict):
+            raise KeyError("format")
+        version = int(content["version"])
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); make one with `stopping fit --out`"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: no fitted model (damaged, or of another kind); make one with "
+            "`stopping fit --out`"
+        ) from error
+    if version > VERSION:
+        raise UserError(
+            f"{path}: format version {version}, this package reads up to {VERSION}; upgrade "
+            "layer-stopping"
+        )
+    return dict(content)

@@ -1,0 +1,252 @@
+"""The change-point model: definition against vectorised code, and beliefs against simulation."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from stopping.changepoint import (
+    ChangePointModel,
+    Component,
+    Scale,
+    log_joint,
+    log_likelihood,
+    posterior,
+    read_model,
+    write_model,
+)
+from stopping.errors import UserError
+from stopping.paths import at
+from stopping.rules import Final, Search
+from tests.stopping.changepoint_models import component, one_class, two_classes, with_types
+
+SIZE = 40_000
+MODELS = {
+    "one class": one_class(),
+    "two classes": two_classes(),
+    "log scale": two_classes(shift=0.05),
+    "layer types": with_types(two_classes()),
+}
+ALL = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
+
+
+def z_scores(values: np.ndarray) -> np.ndarray:
+    """Column means in standard errors; columns that are zero throughout are left out."""
+    values = values[:, (values != 0).any(axis=0)]
+    found: np.ndarray = values.mean(axis=0) / (values.std(axis=0) / np.sqrt(len(values)))
+    return found
+
+
+def moment_scores(drawn: Component, stated: Component, v: int) -> np.ndarray:
+    """Mean and covariance of drawn tokens against stated moments, in standard errors."""
+    latent, noise, turning = drawn.sample(np.random.default_rng(1), SIZE)
+    x, G = (latent + noise)[turning == v], latent[turning == v]
+    m = stated.moments(v)
+    upper = np.triu_indices(stated.w)
+    centred, below = x - m.mean, G - m.mean
+    covariances = (centred[:, :, None] * centred[:, None, :] - m.observed)[:, *upper]
+    shared = (below[:, :, None] * centred[:, None, :] - m.latent)[:, *upper]
+    return z_scores(np.concatenate([centred, covariances, shared], axis=1))
+
+
+@pytest.mark.parametrize("v", [2, 3, 4])
+def test_moments_are_those_of_the_samples(v: int) -> None:
+    drawn = with_types(one_class()).components[0]
+    # 35 scores each: a level of 1e-4 per test with Bonferroni's correction.
+    limit = stats.norm.isf(1e-4 / 2 / 35)
+    assert np.abs(moment_scores(drawn, drawn, v)).max() < limit
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"drift_mean": -component().drift_mean},
+        {"noise_sd": 1.2 * component().noise_sd},
+        {"start_sd": 0.53},
+        {"jump_sd": np.array([0.2])},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_wrong_moments_are_noticed(wrong: dict[str, object]) -> None:
+    drawn = with_types(one_class()).components[0]
+    scores = moment_scores(drawn, replace(drawn, **wrong), 3)
+    assert np.abs(scores).max() > stats.norm.isf(1e-4 / 2 / 35)
+
+
+def density_by_definition(model: ChangePointModel, x: np.ndarray, first: int) -> np.ndarray:
+    """One scipy normal per token, class and turning point."""
+    found = np.zeros((len(x), len(model.components), model.w))
+    for i, row in enumerate(x):
+        seen = row[first:]
+        slope = 1.0 if model.scale.shift is None else np.prod(1 / (seen + model.scale.shift))
+        for c, part in enumerate(model.components):
+            for v in range(model.w):
+                m = part.moments(v)
+                law = stats.multivariate_normal(m.mean[first:], m.observed[first:, first:])
+                weight = model.weights[c] * part.turning[v]
+                found[i, c, v] = weight * slope * law.pdf(model.scale.of(seen))
+    return found
+
+
+@ALL
+@pytest.mark.parametrize("first", [0, 2, 4])
+def test_joint_density_is_its_definition(model: ChangePointModel, first: int) -> None:
+    x = model.sample(np.random.default_rng(2), 7).x
+    expected = density_by_definition(model, x, first)
+    assert np.exp(log_joint(model, x, first)) == pytest.approx(expected, rel=1e-9)
+    assert log_likelihood(model, x, first) == pytest.approx(
+        np.log(expected.sum(axis=(1, 2))), rel=1e-9
+    )
+
+
+@pytest.mark.parametrize("shift", [None, 0.05])
+def test_density_in_nats_integrates_to_one(shift: float | None) -> None:
+    model = two_classes(shift)
+    low = -4.0 if shift is None else -shift + 1e-9
+    last = model.w - 1
+
+    def density(value: float) -> float:
+        row = np.full((1, model.w), value)
+        return float(np.exp(log_likelihood(model, row, last)[0]))
+
+    found, _ = integrate.quad(
+        density, low, 60.0, limit=400, points=[-0.03, 0.0, 0.1, 1.0, 3.0, 10.0]
+    )
+    assert found == pytest.approx(1.0, abs=1e-6)
+
+
+@ALL
+@pytest.mark.parametrize("first", [0, 3])
+def test_beliefs_are_right_on_average_whatever_was_read(
+    model: ChangePointModel, first: int
+) -> None:
+    paths = model.sample(np.random.default_rng(3), SIZE)
+    found = posterior(model, paths.x, first)
+    truth = paths.G - at(paths.G, paths.turning)[:, None]
+    is_turning = paths.turning[:, None] == np.arange(model.w)
+    # An error of the beliefs is uncorrelated with anything that was read.
+    readings = [np.ones(SIZE), paths.x[:, -1], paths.x[:, first], np.tanh(paths.x[:, -2] - 1)]
+    scores = [
+        z_scores(error * reading[:, None])
+        for error in (found.excess - truth, found.latent - paths.G, found.turning - is_turning)
+        for reading in readings
+    ]
+    flat = np.concatenate(scores)
+    assert np.abs(flat).max() < stats.norm.isf(1e-4 / 2 / len(flat))
+    # The prior's beliefs, which ignore what was read, fail the same check.
+    prior = truth.mean(axis=0) - truth
+    assert np.abs(z_scores(prior[:, :-1] * paths.x[:, -1:])).max() > 6
+
+
+@ALL
+def test_the_bayes_layer_loses_least(model: ChangePointModel) -> None:
+    paths = model.sample(np.random.default_rng(4), SIZE)
+    best = posterior(model, paths.x).best_layer
+    for rule in (Search(model.K), Final()):
+        gain = paths.excess(rule.choose(paths.x)) - paths.excess(best)
+        assert z_scores(gain[:, None])[0] > 4
+    with_less = paths.excess(posterior(model, paths.x, 3).best_layer) - paths.excess(best)
+    assert with_less.mean() > -4 * with_less.std() / np.sqrt(SIZE)
+
+
+def test_expected_excess_of_a_noiseless_token_is_what_it_is() -> None:
+    exact = replace(component(), noise_sd=np.full(5, 1e-7), turning=np.array([0, 0, 0, 1.0, 0]))
+    model = ChangePointModel((exact,), np.array([1.0]))
+    paths = model.sample(np.random.default_rng(5), 20)
+    found = posterior(model, paths.x)
+    assert found.excess == pytest.approx(paths.G - paths.G[:, [3]], abs=1e-5)
+    assert (found.turning[:, 3] == 1).all()
+
+
+@pytest.mark.parametrize("shift", [None, 0.05, 2.0])
+def test_noise_in_nats_is_that_of_the_samples(shift: float | None) -> None:
+    model = two_classes(shift)
+    paths = model.sample(np.random.default_rng(6), SIZE)
+    scores = z_scores(paths.noise**2 - model.noise_nats() ** 2)
+    assert np.abs(scores).max() < stats.norm.isf(1e-4 / 2 / model.w)
+    assert np.abs(z_scores(paths.noise**2 - 1.1 * model.noise_nats() ** 2)).max() > 4
+
+
+def test_a_large_shift_is_the_scale_of_nats() -> None:
+    x = np.linspace(0, 3, 7)[None]
+    shift = 1e6
+    scale = Scale(shift)
+    assert scale.nats(scale.of(x)) == pytest.approx(x, abs=1e-6)
+    assert (scale.of(x) - np.log(shift)) * shift == pytest.approx(x, abs=1e-5)
+
+
+@ALL
+def test_written_and_read_again(model: ChangePointModel, tmp_path: Path) -> None:
+    path = tmp_path / "fit.json"
+    write_model(path, model, {"seed": 3})
+    again = read_model(path)
+    x = model.sample(np.random.default_rng(7), 10).x
+    assert (log_likelihood(again, x) == log_likelihood(model, x)).all()
+    assert json.loads(path.read_text())["seed"] == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read"),
+        ("{}", "no fitted model"),
+        ('{"format": "layer-stopping change-point model", "ver', "no fitted model"),
+        ('{"format": "layer-stopping change-point model", "version": 9, "model": {}}', "upgrade"),
+        (
+            '{"format": "layer-stopping change-point model", "version": 1, "model": {}}',
+            "a part is missing",
+        ),
+    ],
+)
+def test_bad_files(content: str | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "fit.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=message):
+        read_model(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"turning": np.full(5, 0.3)}, "sum to 1"),
+        ({"turning": np.array([1.0])}, "two layers"),
+        ({"noise_sd": np.zeros(4)}, "noise_sd: shape"),
+        ({"noise_sd": np.full(5, -1.0)}, "not negative"),
+        ({"rise_mean": np.full(4, np.nan)}, "rise_mean: must be finite"),
+        ({"jump_sd": np.array([0.1])}, "jump_sd: shape"),
+    ],
+)
+def test_bad_parameters(change: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        replace(component(), **change)
+
+
+def test_bad_input_says_why() -> None:
+    model, log_model = one_class(), two_classes(0.05)
+    with pytest.raises(UserError, match="weights"):
+        ChangePointModel((component(),), np.array([0.5]))
+    with pytest.raises(UserError, match="same window"):
+        ChangePointModel((component(4), component(5)), np.array([0.5, 0.5]))
+    with pytest.raises(UserError, match="shift"):
+        Scale(0.0)
+    with pytest.raises(UserError, match="the model's window has 5"):
+        posterior(model, np.ones((2, 4)))
+    with pytest.raises(UserError, match="NaN"):
+        posterior(model, np.full((2, 5), np.nan))
+    with pytest.raises(UserError, match="entropies are not negative"):
+        posterior(log_model, np.full((2, 5), -0.05))
+    with pytest.raises(UserError, match="first"):
+        posterior(model, np.ones((2, 5)), first=5)
+    flat = replace(component(), noise_sd=np.zeros(5), drift_sd=np.zeros(4))
+    with pytest.raises(UserError, match="without noise"):
+        posterior(ChangePointModel((flat,), np.array([1.0])), np.ones((2, 5)))
+
+
+def test_no_tokens_give_no_beliefs() -> None:
+    found = posterior(one_class(), np.ones((0, 5)))
+    assert found.excess.shape == (0, 5)
+    assert found.best_layer.shape == (0,)
