@@ -4,8 +4,8 @@ The layers are read backwards, `L` first, each for those rows only that still wa
 row wants another layer is what its rule says itself: `rule.probes` counts the layers that a lazy
 reader needs, and for a rule that goes backwards the count exceeds `j` or not by the first `j`
 layers read alone, whatever stands below them. So the unread columns are filled with an entropy
-that is never reached, and the rule is asked. A rule that does not go backwards (a forward exit, a
-certificate) gets the whole window.
+that is never reached, and the rule is asked. A rule whose `reading` is not "backward" (a forward
+exit, a certificate) gets the whole window.
 
 A layer's logits replace the row's when the rule, knowing no more, would choose that layer; a rule
 that returns to a layer it has passed (`Shifted`) reads its choice a second time. So besides the
@@ -23,24 +23,8 @@ from torch import Tensor
 from empirical.lenses import AbstractLens
 from empirical.readout import Readout, read_logits
 from stopping.errors import UserError
-from stopping.rules import (
-    AbstractRule,
-    Final,
-    FixedOffset,
-    ForwardExit,
-    Guarded,
-    Patience,
-    Search,
-    Shifted,
-    Tolerance,
-    WindowMinimum,
-)
+from stopping.rules import AbstractRule, Final, FixedOffset, Search
 from stopping.types import BoolArray, FloatArray, IntArray
-
-BACKWARD = (Search, Tolerance, Patience, Shifted, Guarded, WindowMinimum)
-"""Rules that read the window from `L` down and stop as soon as they know."""
-SINKING = (*BACKWARD, FixedOffset, ForwardExit)
-"""Rules whose choice, the more of the window is read from `L` down, never rises."""
 
 # Above any entropy, and safe to reckon with: a scan never steps onto an unread layer.
 _UNREAD = 1e6
@@ -102,7 +86,7 @@ class Chooser:
     ) -> None:
         self.rule, self.lens, self.layers, self.seed, self.whole = rule, lens, layers, seed, whole
         self._last = len(layers) - 1
-        self._lazy, self._sinks = isinstance(rule, BACKWARD), isinstance(rule, SINKING)
+        self._lazy, self._sinks = rule.reading == "backward", rule.reading != "window"
         # The paper's `p` is one coin for each token, tossed before the scan rather than after it.
         self._p = rule.p if isinstance(rule, Search) else 1.0
         self._sure = replace(rule, p=1.0) if isinstance(rule, Search) else rule

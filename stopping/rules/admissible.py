@@ -11,7 +11,7 @@ import numpy as np
 
 from stopping.certificates import hedged_weights, minimax_layer
 from stopping.guarded import guarded_search, hedged_search
-from stopping.rules.base import AbstractRule, require, require_generator
+from stopping.rules.base import AbstractRule, Reading, require, require_generator
 from stopping.rules.scan import scan_probes
 from stopping.types import FloatArray, IntArray
 from stopping.windows import last_layer, window_start
@@ -41,6 +41,7 @@ class Guarded(AbstractRule):
     guard: float
     K: int = 10
     kind: ClassVar[str] = "guarded"
+    reading: ClassVar[Reading] = "backward"
 
     def __post_init__(self) -> None:
         _require_level(self.guard, self.K, "guarded: guard")

@@ -6,7 +6,7 @@ column indices of the batch, `layers - 1` being the final layer `L`.
 
 import abc
 from dataclasses import fields
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,6 +14,17 @@ from numpy.typing import ArrayLike
 from stopping.errors import UserError
 from stopping.types import FloatArray, IntArray
 from stopping.windows import as_batch
+
+Reading = Literal["backward", "sinking", "window"]
+"""How much of the window a reader that goes back from `L` must read before a rule is applied.
+
+- `"backward"`: the rule stops as soon as it knows. Its first `j` layers from `L` alone say
+  whether `probes` exceeds `j`, whatever stands below them.
+- `"sinking"`: it needs its whole window.
+- `"window"`: the same, and on the way its choice may rise again.
+
+For the first two the choice never rises as more is read, unread layers being out of reach.
+"""
 
 
 class AbstractRule(abc.ABC):
@@ -25,6 +36,8 @@ class AbstractRule(abc.ABC):
 
     kind: ClassVar[str]
     """Key of the rule in `parse_rule`."""
+    reading: ClassVar[Reading] = "window"
+    """How much must be read before the rule is applied."""
 
     @property
     @abc.abstractmethod

@@ -5,7 +5,7 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from stopping.rules.base import AbstractRule, require
+from stopping.rules.base import AbstractRule, Reading, require
 from stopping.types import FloatArray, IntArray
 from stopping.windows import last_layer, window_start
 
@@ -35,6 +35,7 @@ class FixedOffset(AbstractRule):
 
     k: int
     kind: ClassVar[str] = "offset"
+    reading: ClassVar[Reading] = "sinking"
 
     def __post_init__(self) -> None:
         require(self.k >= 0, f"offset: k must be >= 0, got {self.k}")
@@ -58,6 +59,7 @@ class WindowMinimum(AbstractRule):
 
     K: int = 10
     kind: ClassVar[str] = "minimum"
+    reading: ClassVar[Reading] = "backward"
 
     def __post_init__(self) -> None:
         require(self.K >= 0, f"minimum: K must be >= 0, got {self.K}")
@@ -87,6 +89,7 @@ class ForwardExit(AbstractRule):
     threshold: float = 0.1
     K: int = 10
     kind: ClassVar[str] = "forward"
+    reading: ClassVar[Reading] = "sinking"
 
     def __post_init__(self) -> None:
         require(

@@ -15,7 +15,7 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from stopping.rules.base import AbstractRule, require, require_generator
+from stopping.rules.base import AbstractRule, Reading, require, require_generator
 from stopping.types import FloatArray, IntArray
 from stopping.windows import last_layer, run_length, window_start
 
@@ -46,6 +46,7 @@ class Search(AbstractRule):
     K: int = 10
     p: float = 1.0
     kind: ClassVar[str] = "search"
+    reading: ClassVar[Reading] = "backward"
 
     def __post_init__(self) -> None:
         require(self.K >= 0, f"search: K must be >= 0, got {self.K}")
@@ -81,6 +82,7 @@ class Shifted(AbstractRule):
     shift: int
     K: int = 10
     kind: ClassVar[str] = "shifted"
+    reading: ClassVar[Reading] = "backward"
 
     def __post_init__(self) -> None:
         require(self.K >= 0, f"shifted: K must be >= 0, got {self.K}")
@@ -107,6 +109,7 @@ class Tolerance(AbstractRule):
     tau: float
     K: int = 10
     kind: ClassVar[str] = "tolerance"
+    reading: ClassVar[Reading] = "backward"
 
     def __post_init__(self) -> None:
         require(
@@ -138,6 +141,7 @@ class Patience(AbstractRule):
     m: int = 1
     K: int = 10
     kind: ClassVar[str] = "patience"
+    reading: ClassVar[Reading] = "backward"
 
     def __post_init__(self) -> None:
         require(self.m >= 0, f"patience: m must be >= 0, got {self.m}")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from empirical.decoder.choosing import BACKWARD, SINKING, Choice, Chooser, window_of
+from empirical.decoder.choosing import Choice, Chooser, window_of
 from empirical.lenses import AbstractLens
 from empirical.readout import read_logits
 from stopping.errors import UserError
@@ -137,7 +137,7 @@ def test_projections_are_counted_and_no_more_than_the_rule_needs(rule: AbstractR
         # A row that its coin keeps at `L` costs nothing.
         assert set(np.unique(choice.probes[choice.column == K])) >= {0}
         assert choice.probes.sum() < 0.6 * rule.probes(x).sum()
-    elif isinstance(rule, BACKWARD) and not isinstance(rule, Shifted):
+    elif rule.reading == "backward" and not isinstance(rule, Shifted):
         assert np.array_equal(choice.probes, rule.probes(x))
     elif isinstance(rule, Shifted):
         # It may return to a layer that it has passed, which is read again then.
@@ -174,7 +174,7 @@ def depends_on_the_unread(rule: AbstractRule) -> bool:
 
 
 @pytest.mark.parametrize(
-    "rule", [rule for rule in RULES if isinstance(rule, BACKWARD)], ids=lambda rule: rule.spec()
+    "rule", [rule for rule in RULES if rule.reading == "backward"], ids=lambda rule: rule.spec()
 )
 def test_backward_rules_know_from_what_they_have_read(rule: AbstractRule) -> None:
     assert not depends_on_the_unread(rule)
@@ -199,7 +199,7 @@ def returns_to_the_final_layer(rule: AbstractRule) -> bool:
 
 
 @pytest.mark.parametrize(
-    "rule", [rule for rule in RULES if isinstance(rule, SINKING)], ids=lambda rule: rule.spec()
+    "rule", [rule for rule in RULES if rule.reading != "window"], ids=lambda rule: rule.spec()
 )
 def test_logits_once_replaced_are_never_wanted_again(rule: AbstractRule) -> None:
     if isinstance(rule, Search):
