@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 from rich.console import Console
@@ -16,6 +16,7 @@ from empirical.commands.options import (
     fresh_option,
     max_new_tokens_option,
     model_option,
+    norm_option,
 )
 from empirical.commands.targets import (
     count,
@@ -34,7 +35,11 @@ from empirical.models import load_model, require_models_extra
 from empirical.provenance import command_line
 from empirical.texts import Chat, uses_chat
 from stopping.cli.ui import json_option, output, progress, seed_option
-from stopping.rules import parse_rule
+from stopping.errors import UserError
+
+if TYPE_CHECKING:
+    from empirical.decoder.custom import AbstractDecoder
+    from stopping.rules import AbstractRule
 
 
 @click.command(
@@ -44,6 +49,7 @@ Examples:
   stopping evaluate --model ./model.gguf --rule search --rule tolerance:tau=0.5 \\
       --problems 200 --out results.json
   stopping evaluate --model ./folder --rule guarded:guard=0.5 --prompts mine.jsonl --json
+  stopping evaluate --model ./folder --rule search --rule dola --rule sled --norm off
 """
 )
 @model_option
@@ -53,8 +59,9 @@ Examples:
     multiple=True,
     required=True,
     metavar="SPEC",
-    help="Rule to evaluate, such as search or tolerance:tau=0.5; may be repeated.",
+    help="Rule or rival to evaluate, such as search, tolerance:tau=0.5, dola; may be repeated.",
 )
+@norm_option
 @click.option(
     "--lens",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -90,6 +97,7 @@ Examples:
 def evaluate(
     model: str,
     specs: tuple[str, ...],
+    norm: str | None,
     lens: Path | None,
     problems: int | None,
     prompts: Path | None,
@@ -111,7 +119,7 @@ def evaluate(
     further rules it runs only those.
     """
     require_models_extra()
-    rules = [parse_rule(spec) for spec in specs]
+    rules = read_rules(specs, norm)
     chosen = chosen_problems(prompts, problems, seed)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     with errors.status(f"loading {Path(model).name}"):
@@ -142,6 +150,29 @@ def evaluate(
         click.echo(evaluation_text(result))
     else:
         show(result)
+
+
+def read_rules(specs: tuple[str, ...], norm: str | None) -> "list[AbstractRule | AbstractDecoder]":
+    """Parse rules and rivals; `norm` is for those among them that have such a setting.
+
+    Raises
+    ------
+    UserError
+        If a spec is not understood, or none has the setting that is given.
+    """
+    from empirical.rivals import AbstractContrast, parse_decoder
+
+    read = [parse_decoder(spec) for spec in specs]
+    if norm is None:
+        return read
+    if not any(isinstance(rule, AbstractContrast) for rule in read):
+        raise UserError("--norm belongs to the rivals dola and sled; none of them is given")
+    return [
+        parse_decoder(rule.spec(), norm=norm == "on")
+        if isinstance(rule, AbstractContrast)
+        else rule
+        for rule in read
+    ]
 
 
 def show(result: Evaluation) -> None:

@@ -1,6 +1,6 @@
 """`stopping generate`: watch a model write, token by token and layer by layer."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -13,6 +13,7 @@ from empirical.commands.options import (
     device_option,
     dtype_option,
     model_option,
+    norm_option,
 )
 from empirical.models import load_model, require_models_extra
 from empirical.texts import Chat, uses_chat
@@ -20,7 +21,6 @@ from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, seed_option
 from stopping.errors import UserError
 from stopping.files import written_aside
-from stopping.rules import AbstractRule, Search, parse_rule
 
 if TYPE_CHECKING:
     from empirical.decoder.writing import Token, Writing
@@ -40,6 +40,7 @@ Examples:
   stopping generate --model ./model --prompt "1, 2, 3," --chat off --rule tolerance:tau=0.5
   stopping generate --model ./model --prompt "Hello" --temperature 0.8 --top-p 0.95 --p 0.5
   stopping generate --model ./model --prompt "Hello" --rule final --json > plain.json
+  stopping generate --model ./model --prompt "Hello" --rule dola:layers=high --norm off
 """
 )
 @model_option
@@ -50,8 +51,13 @@ Examples:
     help="Read the prompt from a file (- for standard input), less its last line break.",
 )
 @click.option(
-    "--rule", "spec", default="search:K=10", show_default=True, help="As in `stopping validate`."
+    "--rule",
+    "spec",
+    default="search:K=10",
+    show_default=True,
+    help="A rule as in `stopping validate`, or a rival: dola, sled, calm, released-score.",
 )
+@norm_option
 @click.option(
     "--p",
     type=click.FloatRange(0.0, 1.0),
@@ -101,6 +107,7 @@ def generate(
     prompt: str | None,
     prompt_file: Path | None,
     spec: str,
+    norm: str | None,
     p: float | None,
     lens: Path | None,
     max_new_tokens: int,
@@ -119,10 +126,12 @@ def generate(
     The text goes to standard output as it comes, the summary to standard error. Prompts go
     through the model's chat template if it has one. `--rule final` is plain decoding.
     """
-    rule = read_rule(spec, p)
     question = read_prompt(prompt, prompt_file)
     draws = read_sampling(temperature, top_p)
     require_models_extra()
+    from empirical.rivals import parse_decoder
+
+    rule = parse_decoder(spec, p, None if norm is None else norm == "on")
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     with errors.status(f"loading {Path(model).name}"):
         loaded = load_model(model, dtype, device)
@@ -151,20 +160,10 @@ def generate(
         with written_aside(steps_file) as aside:
             pq.write_table(writing.steps.table([[token.id for token in writing.tokens]]), aside)
     if as_json:
-        click.echo(to_json(report(writing, loaded.name, rule, decoding.lens.name)))
+        click.echo(to_json(report(writing, loaded.name, rule.spec(), decoding.lens.name)))
     else:
         click.echo()
         errors.print(summary(writing), style="dim", markup=False)
-
-
-def read_rule(spec: str, p: float | None) -> AbstractRule:
-    """Parse a rule and give the search its `p`."""
-    rule = parse_rule(spec)
-    if p is None:
-        return rule
-    if not isinstance(rule, Search):
-        raise UserError(f"--p belongs to the rule search; {spec!r} has no p")
-    return replace(rule, p=p)
 
 
 def read_sampling(temperature: float | None, top_p: float | None) -> tuple[float, float]:
@@ -265,12 +264,12 @@ def summary(writing: "Writing") -> str:
     )
 
 
-def report(writing: "Writing", model: str, rule: AbstractRule, lens: str) -> dict[str, object]:
+def report(writing: "Writing", model: str, rule: str, lens: str) -> dict[str, object]:
     """Everything that was written and how, for `--json`."""
     averages = writing.steps.summary()
     return {
         "model": model,
-        "rule": rule.spec(),
+        "rule": rule,
         "lens": lens,
         "layers": writing.steps.layers,
         "prompt_tokens": writing.prompt_tokens,

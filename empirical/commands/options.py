@@ -40,6 +40,11 @@ dtype_option = click.option(
     show_default=True,
     help="Precision of the weights; auto is float32 on a CPU, bfloat16 on a GPU.",
 )
+norm_option = click.option(
+    "--norm",
+    type=click.Choice(["on", "off"]),
+    help="off: DoLa and SLED read earlier layers without the final norm, as their published code.",
+)
 fresh_option = click.option(
     "--fresh", is_flag=True, help="Throw away what an earlier run left, and start anew."
 )

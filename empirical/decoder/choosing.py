@@ -57,12 +57,15 @@ class Choice:
         Most probable token, -1 where a layer was not read.
     probes : (n,) int
         Projections beyond the one that the model makes.
+    word : (n,) int64, optional
+        Most probable token of the logits that were left, where they are no layer's own.
     """
 
     column: IntArray
     entropy: FloatArray
     top1: NDArray[np.int64]
     probes: IntArray
+    word: NDArray[np.int64] | None = None
 
 
 class Chooser:

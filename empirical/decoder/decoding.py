@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from empirical.anatomy import Anatomy
 from empirical.decoder.choosing import Chooser, window_of
+from empirical.decoder.custom import AbstractDecoder, Chooses
 from empirical.decoder.places import Inputs
 from empirical.decoder.steps import Recorder, Steps
 from empirical.lenses import AbstractLens, RawLens
@@ -45,8 +46,9 @@ class ConfidentDecoding:
     Parameters
     ----------
     model : a causal language model of transformers
-    rule : AbstractRule
-        Any rule of `stopping.rules`; default the paper's search with `K = 10`.
+    rule : AbstractRule or AbstractDecoder
+        Any rule of `stopping.rules`, or another decoder such as those of `empirical.rivals`;
+        default the paper's search with `K = 10`.
     lens : AbstractLens, optional
         How layers are read; default the raw logit lens.
     seed : int
@@ -69,7 +71,7 @@ class ConfidentDecoding:
     def __init__(
         self,
         model: nn.Module,
-        rule: AbstractRule = PAPER_RULE,
+        rule: AbstractRule | AbstractDecoder = PAPER_RULE,
         lens: AbstractLens | None = None,
         seed: int = 0,
         *,
@@ -82,10 +84,18 @@ class ConfidentDecoding:
         self._model = model
         self.anatomy = anatomy or Anatomy.of(model)
         self.rule, self.lens = rule, lens or RawLens(self.anatomy)
-        self.layers = window_of(rule, len(self.anatomy.layers))
-        """Numbers of the layers in the window, ascending, ending in `L`."""
-        self._chooser = Chooser(rule, self.lens, self.layers, seed, whole)
-        self._heard = frozenset(self.layers if not self.lens.keeps_final else self.layers[:-1])
+        depth = len(self.anatomy.layers)
+        self._chooser: Chooses
+        if isinstance(rule, AbstractDecoder):
+            self.layers = rule.window(depth, _tied(model))
+            self._chooser = rule.chooser(self.anatomy, lens, self.layers)
+            heard = self.layers[:-1]
+        else:
+            self.layers = window_of(rule, depth)
+            """Numbers of the layers in the window, ascending, ending in `L`."""
+            self._chooser = Chooser(rule, self.lens, self.layers, seed, whole)
+            heard = self.layers if not self.lens.keeps_final else self.layers[:-1]
+        self._heard = frozenset(heard)
         self._hooks: ExitStack | None = None
         self._local = threading.local()
         self._recorders: dict[int, Recorder] = {}
@@ -221,6 +231,12 @@ class ConfidentDecoding:
             flat[rows.to(flat.device)] = decoded
         recorder.add(places, choice)
         return flat.view_as(logits)
+
+
+def _tied(model: nn.Module) -> bool:
+    """Whether input and output embeddings are one matrix."""
+    config: Any = getattr(model, "config", None)
+    return bool(getattr(config, "tie_word_embeddings", False))
 
 
 def _drafts(model: nn.Module, depth: int) -> bool:

@@ -56,6 +56,8 @@ class Steps:
         Observed entropies `x`, nats; NaN where the rule needed no reading.
     top1 : (rows, steps, w) int32
         Most probable token of each layer, `ABSENT` where not read.
+    token : (rows, steps) int32
+        Most probable token of the logits that were decoded: what greedy decoding emits.
     probes : (rows, steps) int32
         Projections beyond the model's own.
     """
@@ -65,6 +67,7 @@ class Steps:
     layer: NDArray[np.int32]
     entropy: NDArray[np.float32]
     top1: NDArray[np.int32]
+    token: NDArray[np.int32]
     probes: NDArray[np.int32]
 
     @property
@@ -85,19 +88,13 @@ class Steps:
         return self.present & (self.depth > 0)
 
     @property
-    def token(self) -> NDArray[np.int32]:
-        """Most probable token of the decoded layer: what greedy decoding emits."""
-        column = np.searchsorted(self.layers, self.layer)
-        return np.take_along_axis(self.top1, column[..., None], axis=2)[..., 0]
-
-    @property
     def final_token(self) -> NDArray[np.int32]:
         """Most probable token of the final layer: what plain greedy decoding would emit here."""
         return self.top1[..., -1]
 
     @property
     def substituted(self) -> BoolArray:
-        """Whether the decoded layer's most probable token is not the final layer's."""
+        """Whether the most probable token is not the final layer's."""
         substituted: BoolArray = self.present & (self.token != self.final_token)
         return substituted
 
@@ -185,6 +182,9 @@ class Recorder:
     def add(self, places: Places, choice: Choice) -> None:
         """Keep what was chosen at the real places of a forward pass, in their order."""
         real = places.real
+        word = choice.word
+        if word is None:
+            word = choice.top1[np.arange(len(choice.column)), choice.column]
         self._passes.append(
             Steps(
                 layers=self._layers,
@@ -192,6 +192,7 @@ class Recorder:
                 layer=_spread(real, self._layers[choice.column], self._layers[-1]),
                 entropy=_spread(real, choice.entropy.astype(np.float32), np.float32(np.nan)),
                 top1=_spread(real, choice.top1.astype(np.int32), np.int32(ABSENT)),
+                token=_spread(real, word.astype(np.int32), np.int32(ABSENT)),
                 probes=_spread(real, choice.probes.astype(np.int32), np.int32(0)),
             )
         )

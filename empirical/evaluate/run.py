@@ -21,6 +21,7 @@ from stopping.statistics import Interval, clopper_pearson
 
 if TYPE_CHECKING:
     from empirical.anatomy import Anatomy
+    from empirical.decoder.custom import AbstractDecoder
     from empirical.lenses import AbstractLens
 
 PLAIN = "plain"
@@ -72,7 +73,7 @@ class Evaluation:
 def evaluate(
     loaded: LoadedModel,
     problems: Sequence[Problem],
-    rules: Sequence[AbstractRule],
+    rules: Sequence["AbstractRule | AbstractDecoder"],
     settings: Settings,
     *,
     lens: Path | None = None,
@@ -114,7 +115,9 @@ def evaluate(
     )
     parts = Parts.open(out, _identity(provenance, settings), fresh) if out is not None else None
 
-    arms: dict[str, AbstractRule | None] = {PLAIN: None} | {rule.spec(): rule for rule in rules}
+    arms: dict[str, AbstractRule | AbstractDecoder | None] = {PLAIN: None} | {
+        rule.spec(): rule for rule in rules
+    }
     answers: dict[str, list[Answer]] = {arm: [] for arm in arms}
     # Texts of like length go together, so that little is padded.
     order = sorted(range(len(problems)), key=lambda index: len(problems[index].prompt))
@@ -138,7 +141,7 @@ def evaluate(
 def answer_batch(
     loaded: LoadedModel,
     problems: Sequence[tuple[int, Problem]],
-    rule: AbstractRule | None,
+    rule: "AbstractRule | AbstractDecoder | None",
     settings: Settings,
     anatomy: "Anatomy | None" = None,
     lens: "AbstractLens | None" = None,
@@ -174,7 +177,9 @@ def answer_batch(
     )
 
 
-def _require_sound(problems: Sequence[Problem], rules: Sequence[AbstractRule]) -> None:
+def _require_sound(
+    problems: Sequence[Problem], rules: Sequence["AbstractRule | AbstractDecoder"]
+) -> None:
     for index, problem in enumerate(problems):
         if not problem.answer:
             raise UserError(
@@ -224,7 +229,7 @@ def _identity(provenance: Provenance, settings: Settings) -> dict[str, Any]:
 
 def _evaluation(
     problems: Sequence[Problem],
-    rules: Sequence[AbstractRule],
+    rules: Sequence["AbstractRule | AbstractDecoder"],
     answers: dict[str, list[Answer]],
     provenance: Provenance,
     settings: Settings,

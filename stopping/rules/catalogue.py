@@ -1,12 +1,16 @@
 """The zoo of rules that reports compare, and the text form that command lines use."""
 
+from collections.abc import Mapping
 from dataclasses import fields
+from typing import TypeVar
 
 from stopping.errors import UserError
 from stopping.rules.admissible import Guarded, Hedged, HedgedMinimax, Minimax
 from stopping.rules.base import AbstractRule
 from stopping.rules.fixed import Final, FixedOffset, ForwardExit, WindowMinimum
 from stopping.rules.scan import Patience, Search, Shifted, Tolerance
+
+Spec = TypeVar("Spec")
 
 KINDS: dict[str, type[AbstractRule]] = {
     rule.kind: rule
@@ -54,12 +58,25 @@ def parse_rule(text: str) -> AbstractRule:
     UserError
         If the kind or a setting is unknown, missing or of the wrong type.
     """
+    return parse_spec(text, KINDS)
+
+
+def parse_spec(text: str, kinds: Mapping[str, type[Spec]]) -> Spec:
+    """Turn `"kind:setting=value,..."` into an instance of one of the dataclasses `kinds`.
+
+    Settings are numbers, words, or on and off, as the field's type says.
+
+    Raises
+    ------
+    UserError
+        If the kind or a setting is unknown, missing or of the wrong type.
+    """
     kind, _, settings = text.strip().partition(":")
-    rule = KINDS.get(kind.strip())
+    rule = kinds.get(kind.strip())
     if rule is None:
-        raise UserError(f"rule {text!r}: unknown kind {kind!r}; choose from {', '.join(KINDS)}")
+        raise UserError(f"rule {text!r}: unknown kind {kind!r}; choose from {', '.join(kinds)}")
     types = {f.name: f.type for f in fields(rule)}  # type: ignore[arg-type]  # every rule is a dataclass
-    values: dict[str, int | float] = {}
+    values: dict[str, object] = {}
     for setting in filter(None, (part.strip() for part in settings.split(","))):
         key, equals, value = (part.strip() for part in setting.partition("="))
         if key not in types or not equals:
@@ -68,10 +85,20 @@ def parse_rule(text: str) -> AbstractRule:
                 f"{kind} takes {', '.join(f'{name}=...' for name in types) or 'no settings'}"
             )
         try:
-            values[key] = int(value) if types[key] is int else float(value)
+            values[key] = _read(value, types[key])
+        except KeyError:
+            raise UserError(f"rule {text!r}: {key} is on or off, got {value!r}") from None
         except ValueError:
             raise UserError(f"rule {text!r}: {key} needs a number, got {value!r}") from None
     try:
         return rule(**values)
     except TypeError as error:
         raise UserError(f"rule {text!r}: {error}") from None
+
+
+def _read(value: str, kind: object) -> object:
+    if kind is bool:
+        return {"on": True, "off": False}[value]
+    if kind is str:
+        return value
+    return int(value) if kind is int else float(value)

@@ -308,8 +308,30 @@ def test_mistakes_of_the_user(
     there.write_text("{}")
     assert "exists already" in told("--rule", "search", "--problems", 2, "--out", there)
     assert there.read_text() == "{}"
+    assert "none of them is given" in told("--rule", "search", "--norm", "off")
     lens = tmp_path / "none.lens"
     assert "none.lens" in told("--rule", "search", "--problems", 2, "--lens", lens)
+
+
+def test_rivals_are_evaluated_like_rules(
+    folder: Path, prompts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("evaluate", "--model", folder, "--prompts", prompts, "--max-new-tokens", 16)
+    rules = [
+        x for spec in ("search:K=2", "dola", "sled", "released-score") for x in ("--rule", spec)
+    ]
+    assert stopping(*command, *rules, "--norm", "off", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    found = {rule["spec"]: rule for rule in result["rules"]}
+    assert list(found) == [
+        "search:K=2,p=1.0",
+        "dola:layers=low,relative_top=0.1,divergence=js,norm=off",
+        "sled:rate=2.0,scale=10,steps=10,floor=-2500.0,layers=all,norm=off",
+        "released-score:K=10",
+    ]
+    dola = found["dola:layers=low,relative_top=0.1,divergence=js,norm=off"]
+    # It takes no layer's word for its own.
+    assert (dola["moved"]["estimate"], dola["substituted"]["estimate"] > 0) == (0, True)
 
 
 def test_too_few_problems_for_an_interval() -> None:

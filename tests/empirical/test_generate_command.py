@@ -114,6 +114,18 @@ def test_the_final_rule_writes_what_transformers_writes(run: Run, folder: Path) 
     assert "20 tokens: 0% from an earlier layer" in run.errors
 
 
+def test_rivals_write_too(run: Run) -> None:
+    plain_text = run.json("--prompt", "Hello", "--rule", "final")["text"]
+    content = run.json("--prompt", "Hello", "--rule", "dola:layers=all", "--norm", "off")
+    assert content["rule"] == "dola:layers=all,relative_top=0.1,divergence=js,norm=off"
+    assert content["layers"] == [1, 2, 3, 4, 5, 6]
+    assert content["text"] != plain_text
+    assert content["summary"]["moved"] == 0
+    run("--prompt", "Hello", "--rule", "calm", "--norm", "off")
+    assert run.code == 2
+    assert "--norm belongs to dola, sled" in run.errors
+
+
 def test_json_says_which_layer_each_token_is_from(run: Run) -> None:
     content = run.json("--prompt", "Hello")
     assert content["layers"] == [1, 2, 3, 4, 5, 6]

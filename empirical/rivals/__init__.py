@@ -1,0 +1,27 @@
+"""Rival decoders beside the rules: DoLa, SLED, a CALM-style exit, and the released code's score.
+
+Each is a pure function of the logits of a window of layers, and runs in the same hook and the same
+commands as the rules (needs the extra `models`). Fixed offsets (`offset`), the window's minimum
+(`minimum`) and the exit on entropies (`forward`) are rules and stand in `stopping.rules`.
+"""
+
+from empirical.rivals.base import AbstractContrast, AbstractRival, AbstractSelection
+from empirical.rivals.calm import Calm
+from empirical.rivals.catalogue import RIVALS, parse_decoder
+from empirical.rivals.dola import DoLa
+from empirical.rivals.released import ReleasedScore
+from empirical.rivals.sled import SLED
+from empirical.rivals.unnormed import UnnormedLens
+
+__all__ = [
+    "RIVALS",
+    "SLED",
+    "AbstractContrast",
+    "AbstractRival",
+    "AbstractSelection",
+    "Calm",
+    "DoLa",
+    "ReleasedScore",
+    "UnnormedLens",
+    "parse_decoder",
+]

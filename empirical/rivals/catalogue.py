@@ -1,0 +1,49 @@
+"""All decoders by their specs: the rules of `stopping.rules` and the rivals of this package."""
+
+from dataclasses import replace
+from typing import Any
+
+from empirical.decoder.custom import AbstractDecoder
+from empirical.rivals.base import AbstractContrast, AbstractRival
+from empirical.rivals.calm import Calm
+from empirical.rivals.dola import DoLa
+from empirical.rivals.released import ReleasedScore
+from empirical.rivals.sled import SLED
+from stopping.errors import UserError
+from stopping.rules import AbstractRule, Search
+from stopping.rules.catalogue import KINDS, parse_spec
+
+RIVALS: dict[str, type[AbstractRival]] = {
+    rival.kind: rival for rival in (DoLa, SLED, Calm, ReleasedScore)
+}
+_ALL: dict[str, Any] = {**KINDS, **RIVALS}
+
+
+def parse_decoder(
+    text: str, p: float | None = None, norm: bool | None = None
+) -> AbstractRule | AbstractDecoder:
+    """Turn `"search"`, `"tolerance:tau=0.5"` or `"dola:norm=off"` into a rule or a rival.
+
+    Parameters
+    ----------
+    p : float, optional
+        Sets the `p` of the search.
+    norm : bool, optional
+        Sets `norm` of a rival that has it.
+
+    Raises
+    ------
+    UserError
+        If the spec is not understood, or `p` or `norm` is given to what has none.
+    """
+    decoder: AbstractRule | AbstractDecoder = parse_spec(text, _ALL)
+    if p is not None:
+        if not isinstance(decoder, Search):
+            raise UserError(f"--p belongs to the rule search; {text!r} has no p")
+        decoder = replace(decoder, p=p)
+    if norm is not None:
+        if not isinstance(decoder, AbstractContrast):
+            having = ", ".join(k for k, r in RIVALS.items() if issubclass(r, AbstractContrast))
+            raise UserError(f"--norm belongs to {having}; {text!r} has no such setting")
+        decoder = replace(decoder, norm=norm)  # type: ignore[type-var]
+    return decoder
