@@ -113,12 +113,24 @@ def test_a_killed_shard_goes_on(folder: Path, tmp_path: Path, single: Path) -> N
     assert_same(read_traces(out), read_traces(single))
 
 
-def test_torchrun_starts_one_shard_a_process(folder: Path, tmp_path: Path, single: Path) -> None:
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--nproc-per-node=2", "--no-python"],
+    # On a CPU accelerate starts a single process unless it is told that there are several GPUs.
+    "accelerate": [
+        *("accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"),
+        *("--mixed_precision=no", "--dynamo_backend=no", "--gpu_ids=all", "--no_python"),
+    ],
+}
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_launchers_start_one_shard_a_process(
+    launcher: str, folder: Path, tmp_path: Path, single: Path
+) -> None:
     out = tmp_path / "t.parquet"
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    arguments = ["-m", "stopping", "trace", "--model", folder, "--out", out, *RUN]
+    trace = [sys.executable, "-m", "stopping", "trace", "--model", folder, "--out", out, *RUN]
     subprocess.run(
-        [*launcher, *map(str, arguments)],
+        [sys.executable, "-m", *LAUNCHERS[launcher], *map(str, trace), "--device", "cpu"],
         check=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
