@@ -122,8 +122,14 @@ class Anatomy:
                 handle.remove()
 
     def _check(self, kind: str, last_state: Tensor, logits: Tensor) -> None:
-        with torch.inference_mode():
-            seen = self.lens(last_state)
+        try:
+            with torch.inference_mode():
+                seen = self.lens(last_state)
+        except (TypeError, AttributeError, ValueError, RuntimeError) as failure:
+            raise LensError(
+                f"{kind}: the head cannot be called on a layer's state ({failure}); "
+                "this architecture or its quantisation is not supported"
+            ) from failure
         if seen.shape != logits.shape:
             raise LensError(
                 f"{kind}: the lens of the last layer has shape {tuple(seen.shape)}, "
@@ -179,6 +185,11 @@ def _probe(model: nn.Module) -> tuple[list[_Call], Tensor]:
         raise LensError(
             f"{type(model).__name__}: not a causal language model that takes input_ids and "
             f"returns logits ({error})"
+        ) from error
+    except RuntimeError as error:
+        raise LensError(
+            f"{type(model).__name__}: the model's own forward pass fails ({error}); if its weights "
+            "are quantised, this device may lack the kernels: load them dequantised"
         ) from error
     finally:
         for handle in handles:

@@ -118,7 +118,7 @@ def load_model(
             model: Any = transformers.AutoModelForCausalLM.from_pretrained(
                 source, dtype=getattr(torch, dtype), **options, **spread
             )
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        except Exception as error:  # a damaged file breaks its reader in any way whatever
             raise UserError(_explain(name, source, error)) from error
     model = (model if spread else model.to(place)).eval()
     return LoadedModel(model, tokenizer, name, _hashes(source, options))

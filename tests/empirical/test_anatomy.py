@@ -165,6 +165,29 @@ def test_a_head_that_the_lens_cannot_repeat_is_refused() -> None:
         Anatomy.of(model)
 
 
+class _Packed(nn.Module):
+    """A quantised head whose kernel is not there, or only for the model's own call."""
+
+    def __init__(self, head: nn.Module, calls: int) -> None:
+        super().__init__()
+        self.head, self.calls = head, calls
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        self.calls -= 1
+        if self.calls < 0:
+            raise RuntimeError("no kernel for packed weights on this device")
+        logits: torch.Tensor = self.head(h)
+        return logits
+
+
+@pytest.mark.parametrize(("calls", "message"), [(0, "forward pass fails"), (1, "cannot be called")])
+def test_a_quantised_head_that_cannot_be_called_is_refused(calls: int, message: str) -> None:
+    model = tiny_model()
+    model.lm_head = _Packed(model.lm_head, calls)
+    with pytest.raises(LensError, match=f"{message}.*no kernel for packed weights"):
+        Anatomy.of(model)
+
+
 def test_a_wrong_number_of_layers_is_refused() -> None:
     model = tiny_model()
     model.config.num_hidden_layers = LAYERS + 1

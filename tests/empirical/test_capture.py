@@ -109,6 +109,25 @@ def test_the_comparison_tells_neighbouring_positions_apart(model: Any, anatomy: 
     assert np.abs(found - expected).max() > 0.1
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_low_precision_is_read_in_float32(dtype: torch.dtype) -> None:
+    """Sums do not lose what the logits still hold: only the logits' own rounding remains."""
+    low = tiny_model().to(dtype)
+    found = capture(Anatomy.of(low), TEXTS, provenance(), layers=(LAYERS,))
+    for text in TEXTS:
+        with torch.no_grad():
+            ids = torch.tensor([text.ids])
+            z = low(input_ids=ids).logits[0, len(text.prompt_ids) - 1 : -1].double()
+        log_p = torch.log_softmax(z, 1)
+        entropy = -(log_p.exp() * log_p).sum(1).numpy()
+        # A shift of every logit by at most r moves a log-probability by at most 2 r.
+        rounding = 2 * torch.finfo(dtype).eps * float(z.abs().max())
+        own = rows(found, text.prompt)
+        assert np.abs(own.entropy[:, 0] - entropy).max() <= rounding * np.log(z.shape[1])
+        gold = log_p[torch.arange(len(z)), torch.tensor(text.completion_ids)].numpy()
+        assert np.abs(own.log_prob[:, 0] - gold).max() <= rounding
+
+
 def test_residual_diagnostics(model: Any, anatomy: Anatomy) -> None:
     text = TEXTS[2]
     traces = capture(anatomy, [text], provenance(), layers=(LAYERS,))

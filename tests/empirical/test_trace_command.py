@@ -220,6 +220,15 @@ def test_an_encoder_decoder_is_told(tmp_path: Path) -> None:
         load_model(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"GGUF" + bytes(5), b"GGUF\x03" + bytes(200), b"#!/bin/sh"]
+)
+def test_a_damaged_model_file_is_told(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "m.gguf"
+    file.write_bytes(content)
+    assert trace(file, tmp_path / "t.parquet", "--problems", 2) == 2
+
+
 def test_a_missing_extra_is_named(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
