@@ -91,10 +91,14 @@ class Anatomy:
         -------
         (batch, positions, vocabulary)
         """
+        logits: Tensor = self.shell(inputs_embeds=self.normed(h)).logits
+        return logits
+
+    def normed(self, h: Tensor) -> Tensor:
+        """What the decoder would have handed to the head had its last layer returned `h`."""
         for module in self.tail:
             h = _tensor_of(module(h))
-        logits: Tensor = self.shell(inputs_embeds=h).logits
-        return logits
+        return h
 
     @contextmanager
     def listening(self, listener: StateListener) -> Iterator[None]:

@@ -1,10 +1,10 @@
 """From a model and texts to traces, layer by layer.
 
 A batch of texts runs through the decoder once. Whenever a layer returns, the residual states that
-predict completion tokens are taken out, read through the lens in chunks, and reduced to four
-numbers each before the next layer runs: no array of (layers, tokens, vocabulary) ever exists, and
-the memory needed beyond the model is that of one chunk of logits. Residual diagnostics are taken
-at every layer, the lens is applied at the probed ones only.
+predict completion tokens are taken out, read through the lens, and reduced to four numbers each:
+no array of (layers, tokens, vocabulary) ever exists, nor one of (tokens, vocabulary). How the
+logits are read is the business of `empirical.reading`. Residual diagnostics are taken at every
+layer, the lens is applied at the probed ones only.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from empirical.anatomy import Anatomy
+from empirical.head import Unembedding
 from empirical.lenses import AbstractLens, RawLens
 from empirical.provenance import Provenance
-from empirical.readout import Readout, read_logits
+from empirical.reading import AbstractReader, reader_for
 from empirical.texts import Text
 from empirical.traces import Traces
 from stopping.errors import UserError
-
-# The unembedding is read once per chunk, so chunks want to be long; their logits must fit.
-_CHUNK_BYTES = 256 << 20
 
 
 def last_layers(depth: int, count: int | None) -> tuple[int, ...]:
@@ -66,8 +64,9 @@ def capture(
     texts = sorted((text for text in texts if text.completion_ids), key=len)
     if not texts:
         return Traces.empty(probed, provenance)
+    head = Unembedding.of(anatomy)
     pieces = [
-        _capture_batch(anatomy, texts[start : start + batch], probed, lens)
+        _capture_batch(anatomy, texts[start : start + batch], probed, lens, head)
         for start in range(0, len(texts), batch)
     ]
     rows: dict[str, Any] = {
@@ -86,7 +85,11 @@ def capture(
 
 
 def _capture_batch(
-    anatomy: Anatomy, texts: Sequence[Text], probed: tuple[int, ...], lens: AbstractLens
+    anatomy: Anatomy,
+    texts: Sequence[Text],
+    probed: tuple[int, ...],
+    lens: AbstractLens,
+    head: Unembedding | None,
 ) -> dict[str, NDArray[np.generic]]:
     """Trace one batch; columns as in `Traces`, rows in the order of `texts`."""
     # A model that is spread over devices takes its inputs where its first weights are.
@@ -102,21 +105,16 @@ def _capture_batch(
         # The state at one position predicts the token at the next.
         predicts[row, len(text.prompt_ids) - 1 : len(text) - 1] = True
     tokens = [token for text in texts for token in text.completion_ids]
-    reader = _Reader(
-        lens,
-        anatomy.vocabulary_size,
-        predicts.to(device),
-        torch.tensor(tokens, device=device),
-        probed,
-    )
-    with torch.inference_mode(), anatomy.listening(reader.hear):
+    reader = reader_for(anatomy, lens, torch.tensor(tokens, device=device), head)
+    listener = _Listener(reader, predicts.to(device), probed)
+    with torch.inference_mode(), anatomy.listening(listener.hear):
         anatomy.decoder(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False)
     lengths = [len(text.completion_ids) for text in texts]
     return {
         "prompt": np.repeat(np.array([text.prompt for text in texts], dtype=np.int32), lengths),
         "position": np.concatenate([np.arange(n, dtype=np.int32) for n in lengths]),
         "token": np.array(tokens, dtype=np.int32),
-        **reader.columns(),
+        **listener.columns(),
     }
 
 
@@ -128,22 +126,12 @@ class _Residual:
     cosine: Tensor
 
 
-class _Reader:
+class _Listener:
     """Hears the residual states of one forward pass and keeps their statistics."""
 
-    def __init__(
-        self,
-        lens: AbstractLens,
-        vocabulary: int,
-        predicts: Tensor,
-        tokens: Tensor,
-        probed: tuple[int, ...],
-    ) -> None:
-        self._lens, self._vocabulary = lens, vocabulary
-        self._predicts, self._tokens = predicts, tokens
-        self._probed = frozenset(probed)
+    def __init__(self, reader: AbstractReader, predicts: Tensor, probed: tuple[int, ...]) -> None:
+        self._reader, self._predicts, self._probed = reader, predicts, frozenset(probed)
         self._before: Tensor | None = None
-        self._readouts: list[Readout] = []
         self._residuals: list[_Residual] = []
 
     def hear(self, layer: int, state: Tensor) -> None:
@@ -153,33 +141,16 @@ class _Reader:
             self._residuals.append(_residual(self._before, states))
         self._before = states
         if layer in self._probed:
-            self._readouts.append(self._read(layer, states))
-
-    def _read(self, layer: int, states: Tensor) -> Readout:
-        chunk = max(16, _CHUNK_BYTES // (4 * self._vocabulary))
-        parts = []
-        try:
-            for some, tokens in zip(
-                torch.split(states, chunk), torch.split(self._tokens, chunk), strict=True
-            ):
-                z = self._lens.read(layer, some[None])[0]
-                parts.append(read_logits(z, tokens.to(z.device)))
-        except UserError as error:
-            raise UserError(f"layer {layer}: {error}") from error
-        return Readout(
-            entropy=torch.cat([part.entropy for part in parts]),
-            log_prob=torch.cat([part.log_prob for part in parts]),
-            top1=torch.cat([part.top1 for part in parts]),
-            top1_prob=torch.cat([part.top1_prob for part in parts]),
-        )
+            self._reader.add(layer, states)
 
     def columns(self) -> dict[str, NDArray[np.generic]]:
         """Return the statistics as arrays, the layer axis last."""
+        seen = self._reader.readouts()
         return {
-            "entropy": _stack([r.entropy for r in self._readouts], np.float32),
-            "log_prob": _stack([r.log_prob for r in self._readouts], np.float32),
-            "top1": _stack([r.top1 for r in self._readouts], np.int32),
-            "top1_prob": _stack([r.top1_prob for r in self._readouts], np.float32),
+            "entropy": _stack([r.entropy for r in seen], np.float32),
+            "log_prob": _stack([r.log_prob for r in seen], np.float32),
+            "top1": _stack([r.top1 for r in seen], np.int32),
+            "top1_prob": _stack([r.top1_prob for r in seen], np.float32),
             "residual_norm": _stack([r.norm for r in self._residuals], np.float32),
             "residual_cosine": _stack([r.cosine for r in self._residuals], np.float32),
         }

@@ -15,15 +15,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from empirical.online import FLOOR
 from stopping.errors import UserError
 
 # Rows are reduced in blocks whose copies stay in the processor's cache: half the time of doing
 # all rows at once (on a GPU it makes no difference worth a second code path).
 _BLOCK_BYTES = 1 << 20
-# A word this far below the best weighs e^-80: a vocabulary of them changes no digit of a float32.
-# Flooring there makes a masked word contribute 0 (not 0 * inf), and keeps the arithmetic out of
-# denormal numbers, which are several times slower.
-_FLOOR = -80.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,21 +51,34 @@ def read_logits(logits: Tensor, tokens: Tensor) -> Readout:
     block = max(1, _BLOCK_BYTES // (4 * logits.shape[1])) if logits.device.type == "cpu" else 256
     rows = [_read_block(z.float()) for z in torch.split(logits, block)]
     largest, top1, log_s, entropy = (torch.cat(column) for column in zip(*rows, strict=True))
-    if not torch.isfinite(largest).all():
-        row = int((~torch.isfinite(largest)).nonzero()[0])
-        raise UserError(
-            f"logits: row {row} of {len(largest)} holds NaN, +inf or no finite value at all; "
-            "the model's numbers overflow: load it with --dtype float32"
-        )
+    require_finite(largest)
     chosen = logits.gather(1, tokens[:, None])[:, 0].float()
     return Readout(
         entropy=entropy, log_prob=chosen - largest - log_s, top1=top1, top1_prob=torch.exp(-log_s)
     )
 
 
+class NoNumberError(UserError):
+    """Row number `row` of `rows` rows of logits holds no number."""
+
+    def __init__(self, row: int, rows: int) -> None:
+        self.row, self.rows = row, rows
+        super().__init__(
+            f"logits: row {row} of {rows} holds NaN, +inf or no finite value at all; "
+            "the model's numbers overflow: load it with --dtype float32"
+        )
+
+
+def require_finite(largest: Tensor) -> None:
+    """Refuse rows whose largest logit, (n,), is no number."""
+    finite = torch.isfinite(largest)
+    if not finite.all():
+        raise NoNumberError(int((~finite).nonzero()[0]), len(largest))
+
+
 def _read_block(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     largest, top1 = z.max(dim=1)
-    shifted = (z - largest[:, None]).clamp_(min=_FLOOR)
+    shifted = (z - largest[:, None]).clamp_(min=FLOOR)
     weights = shifted.exp()
     s = weights.sum(dim=1)
     t = torch.linalg.vecdot(weights, shifted)

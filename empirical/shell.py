@@ -16,12 +16,17 @@ from transformers.modeling_outputs import BaseModelOutput
 
 def shell_of(model: nn.Module, decoder_path: str) -> nn.Module:
     """Copy the modules from the model down to its decoder, and put the pass-through there."""
-    shell = node = _bare_copy(model)
-    *containers, last = decoder_path.split(".")
+    return with_module(model, decoder_path, _PassThrough(model.get_submodule(decoder_path)))
+
+
+def with_module(model: nn.Module, path: str, module: nn.Module) -> nn.Module:
+    """Copy a model, sharing its parameters, with another module at `path`."""
+    copied = node = _bare_copy(model)
+    *containers, last = path.split(".")
     for name in containers:
         node._modules[name] = node = _bare_copy(node.get_submodule(name))
-    node._modules[last] = _PassThrough(model.get_submodule(decoder_path))
-    return shell
+    node._modules[last] = module
+    return copied
 
 
 class _HeadInput(BaseModelOutput):

@@ -46,6 +46,14 @@ class AbstractLens(abc.ABC):
         (batch, positions, vocabulary)
         """
 
+    def before_head(self, layer: int, h: Tensor) -> tuple[Tensor, float] | None:
+        """Return `x` and `T` such that `read(layer, h)` is the model's head at `x`, divided by `T`.
+
+        `x` has shape (batch, positions, hidden). None if the lens reads layers otherwise; it is
+        then asked for its logits alone.
+        """
+        return None
+
 
 @final
 class RawLens(AbstractLens):
@@ -62,3 +70,7 @@ class RawLens(AbstractLens):
     def read(self, layer: int, h: Tensor) -> Tensor:
         """Logits that the model would have given had its last layer returned `h`."""
         return self._anatomy.lens(h)
+
+    def before_head(self, layer: int, h: Tensor) -> tuple[Tensor, float]:
+        """Return the normed states, and a temperature of 1."""
+        return self._anatomy.normed(h), 1.0

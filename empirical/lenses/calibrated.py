@@ -67,9 +67,11 @@ class Correction:
 
     def read(self, anatomy: Anatomy, h: Tensor) -> Tensor:
         """Corrected logits of the states `h`, (batch, positions, hidden)."""
-        return anatomy.lens(h if self.translation is None else self.translation(h)) / (
-            self.temperature
-        )
+        return anatomy.lens(self.translated(h)) / self.temperature
+
+    def translated(self, h: Tensor) -> Tensor:
+        """States in the coordinates of the final layer."""
+        return h if self.translation is None else self.translation(h)
 
 
 @final
@@ -102,11 +104,26 @@ class CalibratedLens(AbstractLens):
         UserError
             If the lens was not fitted at this layer.
         """
+        correction = self._correction(layer)
+        return self._anatomy.lens(h) if correction is None else correction.read(self._anatomy, h)
+
+    def before_head(self, layer: int, h: Tensor) -> tuple[Tensor, float]:
+        """Return the translated and normed states, and the layer's temperature.
+
+        Raises
+        ------
+        UserError
+            If the lens was not fitted at this layer.
+        """
+        correction = self._correction(layer)
+        if correction is None:
+            return self._anatomy.normed(h), 1.0
+        return self._anatomy.normed(correction.translated(h)), correction.temperature
+
+    def _correction(self, layer: int) -> Correction | None:
         correction = self._corrections.get(layer)
-        if correction is not None:
-            return correction.read(self._anatomy, h)
-        if layer == len(self._anatomy.layers):
-            return self._anatomy.lens(h)
+        if correction is not None or layer == len(self._anatomy.layers):
+            return correction
         fitted = ", ".join(str(number) for number in sorted(self._corrections))
         raise UserError(
             f"lens {self._name!r}: not fitted at layer {layer}, only at {fitted}; probe fewer "

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from empirical import capture as capturing
+from empirical import reading
 from empirical.anatomy import Anatomy
 from empirical.capture import capture, last_layers
 from empirical.models import LoadedModel
@@ -157,33 +157,44 @@ def test_a_batch_is_its_texts_and_padding_changes_nothing(anatomy: Anatomy) -> N
         np.testing.assert_array_equal(found.top1, alone.top1)
 
 
-def test_chunks_of_the_head_change_nothing(
-    anatomy: Anatomy, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("way", ["tiles", "chunks"])
+def test_pieces_of_the_head_change_nothing(
+    anatomy: Anatomy, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    texts = texts_of((4, 60))
+    """Also where the head is no product, and its logits come in chunks of rows."""
+    texts = texts_of((4, 60), (2, 9))
     whole = capture(anatomy, texts, provenance())
     sizes: list[int] = []
-    real = capturing.read_logits
+    name = {"tiles": "read_tiles", "chunks": "read_logits"}[way]
+    real = getattr(reading, name)
 
-    def counted(logits: torch.Tensor, tokens: torch.Tensor) -> Any:
-        sizes.append(len(logits))
-        return real(logits, tokens)
+    def counted(*args: Any) -> Any:
+        sizes.append(len(args[-1]))
+        return real(*args)
 
-    monkeypatch.setattr(capturing, "read_logits", counted)
-    monkeypatch.setattr(capturing, "_CHUNK_BYTES", 1)
-    chunked = capture(anatomy, texts, provenance())
-    assert sizes == [16, 16, 16, 12] * LAYERS
+    monkeypatch.setattr(reading, name, counted)
+    if way == "tiles":
+        monkeypatch.setattr("empirical.tiles.tile_of", lambda device: 16)
+        monkeypatch.setattr(reading, "tile_of", lambda device: 16)
+    else:
+        monkeypatch.setattr(reading, "_CHUNK_BYTES", 1)
+        monkeypatch.setattr("empirical.capture.Unembedding.of", lambda anatomy: None)
+    pieces = capture(anatomy, texts, provenance())
+    # Rows of several layers fill a tile, and only the last one is smaller.
+    full, rest = divmod(69 * LAYERS, 16)
+    assert sizes == [16] * full + [rest] if way == "tiles" else [16, 16, 16, 16, 5] * LAYERS
     for name in FIELDS:
         np.testing.assert_allclose(
-            getattr(chunked, name), getattr(whole, name), atol=1000 * EPS, rtol=1000 * EPS
+            getattr(pieces, name), getattr(whole, name), atol=1000 * EPS, rtol=1000 * EPS
         )
+    np.testing.assert_array_equal(pieces.top1, whole.top1)
 
 
 def test_only_the_last_layers_are_probed(anatomy: Anatomy) -> None:
     every = capture(anatomy, TEXTS, provenance())
     last = capture(anatomy, TEXTS, provenance(), layers=last_layers(LAYERS, 2))
     assert last.layers.tolist() == [3, 4]
-    np.testing.assert_array_equal(last.entropy, every.entropy[:, -2:])
+    np.testing.assert_allclose(last.entropy, every.entropy[:, -2:], atol=1000 * EPS)
     assert last_layers(30, 12) == tuple(range(19, 31))
     assert last_layers(4, 12) == last_layers(4, None) == (1, 2, 3, 4)
     with pytest.raises(UserError, match="at least the final layer"):

@@ -234,5 +234,6 @@ def test_offloaded_weights_change_nothing(folder: Path, single: Path) -> None:
     assert next(offloaded.model.parameters()).is_meta
     assert offloaded.device == torch.device("cpu")
     found = capture(Anatomy.of(offloaded.model), texts, provenance)
-    np.testing.assert_array_equal(found.entropy, expected.entropy)
+    # A head that is elsewhere is left to the model's own call, which adds in another order.
+    np.testing.assert_allclose(found.entropy, expected.entropy, atol=1e-5)
     np.testing.assert_array_equal(found.residual_norm, expected.residual_norm)
