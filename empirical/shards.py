@@ -16,6 +16,7 @@ from typing import Any
 from empirical.traces import Traces, read_traces, write_traces
 from stopping.errors import UserError
 from stopping.files import write_atomic
+from stopping.journal import require_equal_settings
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Shards:
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
         elif record.is_file():
-            require_equal_settings(record, json.loads(json.dumps(settings)))
+            require_same_run(record, json.loads(json.dumps(settings)))
         elif out.exists():
             raise UserError(f"{out}: exists already; name another file, or replace it with --fresh")
         if not record.is_file():
@@ -72,19 +73,10 @@ class Shards:
         return self.folder / f"part-{number:05d}.parquet"
 
 
-def require_equal_settings(record: Path, settings: Mapping[str, Any]) -> None:
+def require_same_run(record: Path, settings: Mapping[str, Any]) -> None:
     """Raise a UserError that names the differences to the settings in the file `record`."""
     try:
         before = json.loads(record.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{record}: damaged; start anew with --fresh") from error
-    different = [
-        f"{name} was {before.get(name)!r}, is {settings.get(name)!r}"
-        for name in sorted({*before, *settings})
-        if before.get(name) != settings.get(name)
-    ]
-    if different:
-        raise UserError(
-            f"{record.parent}: an unfinished run with other settings is here "
-            f"({'; '.join(different)}); repeat its settings to go on, or start anew with --fresh"
-        )
+    require_equal_settings(record.parent, before, settings)

@@ -36,8 +36,9 @@ what the starts' agreement suggests, not a proof.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.optimize import Bounds, minimize
@@ -52,6 +53,7 @@ from stopping.densities import (
 )
 from stopping.errors import UserError
 from stopping.exact import scan_masses, stopping_law
+from stopping.parallel import Workers, in_order
 from stopping.types import FloatArray
 
 ONE_STEP_UNIFORM = 4.0 / 27.0
@@ -267,10 +269,27 @@ def average_case(
 
 
 def average_table(
-    rng: np.random.Generator, laws: Sequence[Law] = LAWS, max_layers: int = 8, starts: int = 3
+    rng: np.random.Generator,
+    laws: Sequence[Law] = LAWS,
+    max_layers: int = 8,
+    starts: int = 3,
+    workers: Workers | None = None,
+    advance: Callable[[int], object] = lambda _: None,
 ) -> tuple[AverageCase, ...]:
-    """T13 for several laws; seconds per law, so callers keep the result."""
-    return tuple(average_case(law, rng, max_layers, starts=starts) for law in laws)
+    """T13 for several laws; seconds per law, so callers keep the result.
+
+    Each law's starts have a stream of their own, spawned from `rng`: the table does not depend on
+    `workers` (default: this process). `advance` is called with the number of laws done.
+    """
+    work = (
+        partial(average_case, law, stream, max_layers, starts=starts)
+        for law, stream in zip(laws, rng.spawn(len(laws)), strict=True)
+    )
+    cases = []
+    for case in in_order(work, workers):
+        cases.append(case)
+        advance(1)
+    return tuple(cases)
 
 
 def _centre(drifts: FloatArray) -> FloatArray:

@@ -29,6 +29,7 @@ import enum
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -51,6 +52,7 @@ from stopping.montecarlo import (
     summarise,
 )
 from stopping.noise import per_layer
+from stopping.parallel import Workers, in_order
 from stopping.paths import Paths, at
 from stopping.rules import Search
 from stopping.scenarios import Bound, Scenario, scenarios
@@ -228,7 +230,12 @@ MEASURES: dict[Bound, Measure] = {
 
 
 def robustness_table(
-    seed: int, n: int = 1 << 18, asked: Sequence[Scenario] | None = None, alpha: float = 1e-3
+    seed: int,
+    n: int = 1 << 18,
+    asked: Sequence[Scenario] | None = None,
+    alpha: float = 1e-3,
+    workers: Workers | None = None,
+    advance: Callable[[int], object] = lambda _: None,
 ) -> tuple[Row, ...]:
     """Ask every scenario's bounds.
 
@@ -243,12 +250,20 @@ def robustness_table(
     alpha : float
         Probability that any row of the table comes out wrong by chance: the rows' confidence
         intervals share it equally (Bonferroni).
+    workers : Workers, optional
+        Default: this process. The rows do not depend on it.
+    advance : callable
+        Called with the number of scenarios done since the last call.
     """
     if n < 2:
         raise UserError(f"n: need at least two tokens per scenario, got {n}")
     chosen = scenarios() if asked is None else tuple(asked)
     level = 1.0 - alpha / sum(len(scenario.asks) for scenario in chosen)
-    return tuple(row for scenario in chosen for row in _rows(scenario, seed, n, level))
+    rows: list[Row] = []
+    for found in in_order((partial(_rows, s, seed, n, level) for s in chosen), workers):
+        rows += found
+        advance(1)
+    return tuple(rows)
 
 
 def _rows(scenario: Scenario, seed: int, n: int, level: float) -> list[Row]:

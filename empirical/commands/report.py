@@ -10,9 +10,10 @@ from empirical.data import bundled_evaluations, bundled_traces
 from empirical.provenance import command_line
 from empirical.report.results import FULL, QUICK, Report, compute, count_steps
 from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import jobs_option, json_option, output, progress, seed_option
+from stopping.cli.ui import json_option, output, progress, seed_option, workers_options
 from stopping.errors import UserError
 from stopping.files import write_atomic
+from stopping.parallel import Workers
 
 PAGE, DATA = "report.html", "report.json"
 
@@ -43,7 +44,7 @@ PAGE, DATA = "report.html", "report.json"
 )
 @click.option("--quick", is_flag=True, help="Fewer resamples and draws: wider intervals.")
 @seed_option
-@jobs_option
+@workers_options
 @json_option
 def report(
     traces: tuple[Path, ...],
@@ -52,7 +53,7 @@ def report(
     window: int | None,
     quick: bool,
     seed: int,
-    jobs: int | None,
+    workers: Workers,
     as_json: bool,
 ) -> None:
     """Write one page that says whether to switch Confident Decoding on.
@@ -84,7 +85,7 @@ def report(
             window=window,
             seed=seed,
             effort=QUICK if quick else FULL,
-            jobs=jobs or os.cpu_count() or 1,
+            workers=workers,
             command=command_of(traces, evaluations, window, quick, seed),
             begin=lambda name: bar.update(task, description=name),
             done=lambda: bar.advance(task),

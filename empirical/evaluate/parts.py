@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from empirical.evaluate.answers import Answer
-from empirical.shards import require_equal_settings
+from empirical.shards import require_same_run
 from stopping.errors import UserError
 from stopping.files import write_atomic
 
@@ -40,7 +40,7 @@ class Parts:
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
         elif record.is_file():
-            require_equal_settings(record, json.loads(json.dumps(settings)))
+            require_same_run(record, json.loads(json.dumps(settings)))
         elif out.exists():
             raise UserError(f"{out}: exists already; name another file, or replace it with --fresh")
         if not record.is_file():

@@ -21,6 +21,7 @@ from empirical.traces import Traces, read_traces
 from empirical.validate import Validation, validate
 from stopping.claims import CLAIMS, Finding, check
 from stopping.errors import UserError
+from stopping.parallel import Workers
 
 WINDOW = 10
 
@@ -101,7 +102,7 @@ def compute(
     window: int | None = None,
     seed: int = 0,
     effort: Effort = FULL,
-    jobs: int = 1,
+    workers: Workers | None = None,
     command: str = "stopping report",
     begin: Callable[[str], object] = lambda _: None,
     done: Callable[[], object] = lambda: None,
@@ -116,8 +117,8 @@ def compute(
         Results of `stopping evaluate`.
     window : int, optional
         Steps back of the search; by default ten, or as many as a file's probed layers allow.
-    jobs : int
-        Worker processes for the claims; results do not depend on it.
+    workers : Workers, optional
+        Where the claims are checked, default: this process; results do not depend on it.
     begin, done : callable
         Called before each step with its name, and after it: `count_steps(paths)` times.
 
@@ -131,7 +132,7 @@ def compute(
     loaded = [(path, read_traces(path)) for path in paths]
     require_distinct(loaded)
     begin("claims of the theory")
-    claims = check(CLAIMS, seed=seed, effort=effort.claims, jobs=jobs, error=CLAIMS_ERROR)
+    claims = check(CLAIMS, seed=seed, effort=effort.claims, workers=workers, error=CLAIMS_ERROR)
     done()
     results = []
     for path, traces in loaded:

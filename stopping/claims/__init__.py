@@ -1,7 +1,7 @@
 """The registry of claims: it drives `stopping verify`, the tests and the book."""
 
 from stopping.claims import deterministic, exact_law, games, stochastic
-from stopping.claims.claim import Claim, Finding, Twin, check, count_blocks, draws_of
+from stopping.claims.claim import Claim, Finding, Twin, check, count_parts, draws_of
 
 CLAIMS: tuple[Claim, ...] = (
     *deterministic.CLAIMS,
@@ -10,4 +10,4 @@ CLAIMS: tuple[Claim, ...] = (
     *exact_law.CLAIMS,
 )
 
-__all__ = ["CLAIMS", "Claim", "Finding", "Twin", "check", "count_blocks", "draws_of"]
+__all__ = ["CLAIMS", "Claim", "Finding", "Twin", "check", "count_parts", "draws_of"]

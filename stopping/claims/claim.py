@@ -5,12 +5,11 @@ can fail. The twin is the same check with one deliberate error (a bound 10 % too
 tight, the rule off by one layer, an assumption dropped); a check that lets it pass proves nothing.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from joblib import Parallel, delayed
-
+from stopping.journal import Journal, sweep
 from stopping.montecarlo import (
     Draw,
     Estimate,
@@ -22,8 +21,11 @@ from stopping.montecarlo import (
     judge,
     summarise,
 )
+from stopping.parallel import Workers
 
 BLOCK = 1 << 14
+PART = 16
+"""Blocks to a part, the unit of work that is shared out among workers and kept in a journal."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Claim:
     draws : int
         Number of draws at the default setting; dear quantities take fewer.
     block : int
-        Draws per block: the unit of memory, of streams and of parallel work.
+        Draws per block: the unit of memory and of streams.
     """
 
     label: str
@@ -102,7 +104,8 @@ def check(
     *,
     seed: int = 0,
     effort: float = 1.0,
-    jobs: int = 1,
+    workers: Workers | None = None,
+    journal: Journal | None = None,
     error: float = 1e-3,
     advance: Callable[[int], object] = lambda _: None,
 ) -> tuple[Finding, ...]:
@@ -112,64 +115,97 @@ def check(
     ----------
     claims : tuple of Claim
     seed : int
-        Streams are keyed by it; the findings do not depend on `jobs`.
+        Streams are keyed by it; the findings do not depend on `workers`.
     effort : float
-        Multiplies every claim's number of draws.
-    jobs : int
-        Worker processes.
+        Multiplies every claim's number of draws. A twin gets no more than at effort 1: it has to
+        be rejected, and further draws say nothing more about that.
+    workers : Workers, optional
+        Default: this process.
+    journal : Journal, optional
+        Where finished parts are kept, made with the settings `{"seed": seed}` at least.
     error : float
         Chance that any of the verdicts is wrong, shared evenly among claims and twins
         (Bonferroni), as far as the central limit theorem goes.
     advance : callable
-        Called with the number of blocks done since the last call.
+        Called with the number of parts done since the last call.
     """
     level = 1.0 - error / max(1, 2 * len(claims))
-    work = [
-        partial(
-            block_moments,
-            draw,
-            claim.name,
-            seed,
-            index,
-            size,
-            bound,
-            claim.relation is Relation.ALWAYS_BELOW,
-        )
+    parts = {
+        name: job
         for claim in claims
-        for draw, bound in _sides(claim)
-        for index, size in blocks(draws_of(claim, effort), claim.block)
-    ]
-    moments: list[Moments] = []
-    for result in Parallel(n_jobs=jobs, return_as="generator")(delayed(job)() for job in work):
-        moments.append(result)
-        advance(1)
-    done = iter(moments)
+        for side in _sides(claim)
+        for name, job in _parts(claim, side, effort, seed)
+    }
+    done = iter(sweep(parts, Moments, workers=workers, journal=journal, advance=advance).values())
     return tuple(_finding(claim, _merge(claim, effort, done, level, seed)) for claim in claims)
 
 
-def draws_of(claim: Claim, effort: float) -> int:
-    """Number of draws of `claim` at `effort`."""
-    return max(2, round(claim.draws * effort))
+def draws_of(claim: Claim, effort: float, twin: bool = False) -> int:
+    """Number of draws of `claim`, or of its twin, at `effort`."""
+    return max(2, round(claim.draws * (min(effort, 1.0) if twin else effort)))
 
 
-def count_blocks(claims: tuple[Claim, ...], effort: float) -> int:
+def count_parts(claims: tuple[Claim, ...], effort: float) -> int:
     """Units of work in `check`, for a progress bar."""
-    return sum(2 * -(-draws_of(claim, effort) // claim.block) for claim in claims)
+    return sum(
+        -(-draws_of(claim, effort, side.twin) // (claim.block * PART))
+        for claim in claims
+        for side in _sides(claim)
+    )
 
 
-def _sides(claim: Claim) -> tuple[tuple[Draw, float], tuple[Draw, float]]:
-    """Return the quantity and bound of the claim, then those of its twin."""
+@dataclass(frozen=True)
+class _Side:
+    """The claim itself or its twin: what is drawn, and the bound that it is held against."""
+
+    draw: Draw
+    bound: float
+    twin: bool
+
+
+def _sides(claim: Claim) -> tuple[_Side, _Side]:
     twin = claim.twin
-    return (claim.draw, claim.bound), (twin.draw or claim.draw, claim.bound * twin.bound_factor)
+    return (
+        _Side(claim.draw, claim.bound, False),
+        _Side(twin.draw or claim.draw, claim.bound * twin.bound_factor, True),
+    )
+
+
+def _parts(
+    claim: Claim, side: _Side, effort: float, seed: int
+) -> Iterator[tuple[str, Callable[[], Moments]]]:
+    """Jobs of one side, each with a name that tells it from all others of the same seed."""
+    what = f"{claim.name} twin" if side.twin else claim.name
+    strict = claim.relation is Relation.ALWAYS_BELOW
+    whole = list(blocks(draws_of(claim, effort, side.twin), claim.block))
+    for part in (whole[i : i + PART] for i in range(0, len(whole), PART)):
+        first, draws = part[0][0], sum(size for _, size in part)
+        name = f"{what}, {draws} draws from block {first}"
+        yield name, partial(_moments, side.draw, claim.name, seed, part, side.bound, strict)
+
+
+def _moments(
+    draw: Draw,
+    name: str,
+    seed: int,
+    part: Sequence[tuple[int, int]],
+    bound: float,
+    strict: bool,
+) -> Moments:
+    """Draw the blocks of a part and merge their moments in order."""
+    total = Moments()
+    for index, size in part:
+        total += block_moments(draw, name, seed, index, size, bound, strict)
+    return total
 
 
 def _merge(
     claim: Claim, effort: float, done: Iterator[Moments], level: float, seed: int
 ) -> tuple[Estimate, Estimate]:
     estimates = []
-    for _ in _sides(claim):
+    for side in _sides(claim):
         total = Moments()
-        for _ in blocks(draws_of(claim, effort), claim.block):
+        for _ in _parts(claim, side, effort, seed):
             total += next(done)
         estimates.append(summarise(total, level, seed))
     return estimates[0], estimates[1]

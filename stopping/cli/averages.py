@@ -6,10 +6,11 @@ from typing import TypeAlias
 import click
 import numpy as np
 
-from stopping.averages import AverageCase, average_case
+from stopping.averages import AverageCase, average_table
 from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, progress, seed_option, table
+from stopping.cli.ui import json_option, output, progress, seed_option, table, workers_options
 from stopping.densities import LAWS
+from stopping.parallel import Workers
 
 SHOWN = 4
 """Falls of the worst drifts to print; those further below `V*` are loose."""
@@ -24,8 +25,9 @@ SHOWN = 4
     help="Largest number of layers below V* whose falls are searched.",
 )
 @seed_option
+@workers_options
 @json_option
-def averages(layers: int, seed: int, as_json: bool) -> None:
+def averages(layers: int, seed: int, workers: Workers, as_json: bool) -> None:
     """Largest expected excess over all drifts, by the exact law (T13).
 
     The bounds T2 and T10 hold for the worst noise and for any sub-Gaussian noise. Here the noise
@@ -37,14 +39,14 @@ def averages(layers: int, seed: int, as_json: bool) -> None:
       stopping averages --layers 4     faster; the remainder says what is missed
       stopping averages --json         all falls and constants, machine-readable
     """
-    rng = np.random.default_rng(seed)
-    cases = []
     with progress() as bar:
         task = bar.add_task("averages", total=len(LAWS))
-        for law in LAWS:
-            bar.update(task, description=law.name)
-            cases.append(average_case(law, rng, layers))
-            bar.advance(task)
+        cases = average_table(
+            np.random.default_rng(seed),
+            max_layers=layers,
+            workers=workers,
+            advance=lambda done: bar.advance(task, done),
+        )
     if as_json:
         click.echo(to_json({"seed": seed, "layers": layers, "cases": cases}))
     else:

@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, progress, seed_option, table
+from stopping.cli.ui import json_option, output, progress, seed_option, table, workers_options
 from stopping.errors import UserError
+from stopping.parallel import Workers
 from stopping.robustness import Basis, Outcome, Row, robustness_table
 from stopping.scenarios import SURE, Bound, Scenario, scenarios
 
@@ -35,8 +36,11 @@ ERROR = 1e-3
     help="Tokens per scenario.",
 )
 @seed_option
+@workers_options
 @json_option
-def robustness(names: tuple[str, ...], draws: int, seed: int, as_json: bool) -> None:
+def robustness(
+    names: tuple[str, ...], draws: int, seed: int, workers: Workers, as_json: bool
+) -> None:
     """Ask the bounds in worlds where an assumption fails.
 
     A survival is a theorem or a finding of the simulation about this world alone; a failure needs
@@ -50,16 +54,11 @@ def robustness(names: tuple[str, ...], draws: int, seed: int, as_json: bool) -> 
       stopping robustness --draws 20000 --seed 7 --json    fewer draws, machine-readable
     """
     chosen = select(names)
-    rows: list[Row] = []
-    asked = sum(len(scenario.asks) for scenario in chosen)
     with progress() as bar:
         task = bar.add_task("robustness", total=len(chosen))
-        for scenario in chosen:
-            bar.update(task, description=scenario.broken)
-            # Each scenario gets its rows' share of the error, so the table is that of one call.
-            error = ERROR * len(scenario.asks) / asked
-            rows += robustness_table(seed, draws, (scenario,), error)
-            bar.advance(task)
+        rows = robustness_table(
+            seed, draws, chosen, ERROR, workers, lambda done: bar.advance(task, done)
+        )
     if as_json:
         click.echo(to_json({"seed": seed, "draws": draws, "error": ERROR, "rows": rows}))
     else:

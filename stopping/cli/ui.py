@@ -5,9 +5,12 @@ be piped while a bar is shown.
 """
 
 import dataclasses
+import functools
 import json
 import math
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import click
 import numpy as np
@@ -23,18 +26,53 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from stopping.parallel import BACKENDS, Workers
+
+C = TypeVar("C", bound=Callable[..., Any])
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON on standard output instead of text."
 )
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every draw."
 )
-jobs_option = click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=None,
-    help="Worker processes (default: the machine's cores). Results do not depend on it.",
+resume_option = click.option(
+    "--resume",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Keep finished parts in FILE, and go on from those that it holds.",
 )
+fresh_option = click.option(
+    "--fresh", is_flag=True, help="Throw away what an earlier run left in --resume's file."
+)
+
+
+def workers_options(command: C) -> C:
+    """Give a command `--jobs`, `--backend` and `--scheduler`; it gets them as `workers`."""
+
+    @click.option(
+        "--jobs",
+        type=click.IntRange(min=1),
+        default=None,
+        help="Worker processes (default: the machine's cores). Results do not depend on it.",
+    )
+    @click.option(
+        "--backend",
+        type=click.Choice(BACKENDS),
+        default="loky",
+        show_default=True,
+        help="This machine, or a cluster (extra `cluster`). Results do not depend on it.",
+    )
+    @click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="A running cluster, such as tcp://host:8786; default: one on this machine.",
+    )
+    @functools.wraps(command)
+    def run(*args: Any, jobs: Any, backend: Any, scheduler: Any, **options: Any) -> Any:
+        return command(*args, workers=Workers(jobs, backend, scheduler), **options)
+
+    return cast(C, run)
 
 
 def output() -> Console:

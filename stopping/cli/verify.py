@@ -1,25 +1,37 @@
 """`stopping verify`: every claim by Monte Carlo, with the broken twin that must be rejected."""
 
-import os
 import time
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 import click
 from rich.text import Text
 
-from stopping.claims import CLAIMS, Claim, Finding, check, count_blocks
+from stopping.claims import CLAIMS, Claim, Finding, check, count_parts
 from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import jobs_option, json_option, output, progress, seed_option, table
+from stopping.cli.ui import (
+    fresh_option,
+    json_option,
+    output,
+    progress,
+    resume_option,
+    seed_option,
+    table,
+    workers_options,
+)
 from stopping.errors import UserError
+from stopping.journal import Journal
 from stopping.montecarlo import Relation, Verdict
+from stopping.parallel import Workers
 
-THOROUGH = 100.0
+THOROUGH = 1e8 / Claim.draws
+"""Effort at which a claim gets 1e8 draws; dear ones, by linear programs, as many times more."""
 COLOURS = {Verdict.HOLDS: "green", Verdict.VIOLATED: "red", Verdict.UNDECIDED: "yellow"}
 
 
 @click.command()
 @click.argument("names", nargs=-1)
-@click.option("--thorough", is_flag=True, help="A hundred times as many draws.")
+@click.option("--thorough", is_flag=True, help="1e8 draws of each claim (dear ones fewer).")
 @click.option(
     "--effort",
     type=click.FloatRange(min=0, min_open=True),
@@ -35,7 +47,9 @@ COLOURS = {Verdict.HOLDS: "green", Verdict.VIOLATED: "red", Verdict.UNDECIDED: "
     help="Chance that any verdict of the run is wrong.",
 )
 @seed_option
-@jobs_option
+@workers_options
+@resume_option
+@fresh_option
 @json_option
 def verify(
     names: tuple[str, ...],
@@ -43,7 +57,9 @@ def verify(
     effort: float,
     error: float,
     seed: int,
-    jobs: int | None,
+    workers: Workers,
+    resume: Path | None,
+    fresh: bool,
     as_json: bool,
 ) -> int:
     """Check the theory's claims; NAMES are labels or patterns, such as T2 or 'T1*'.
@@ -54,19 +70,23 @@ def verify(
     \b
     Examples:
       stopping verify                     all claims, within a minute
-      stopping verify T2 T11 --thorough   two theorems, a hundred times as many draws
+      stopping verify T2 T11 --thorough   two theorems, 1e8 draws each
       stopping verify --seed 7 --json     machine-readable
+      stopping verify --thorough --resume thorough.jsonl      goes on where it was stopped
+      stopping verify --thorough --backend dask --scheduler tcp://head:8786      on a cluster
     """
     chosen = select(names)
     effort *= THOROUGH if thorough else 1.0
+    journal = Journal.open(resume, {"command": "verify", "seed": seed}, fresh)
     start = time.perf_counter()
     with progress() as bar:
-        task = bar.add_task("verify", total=count_blocks(chosen, effort))
+        task = bar.add_task("verify", total=count_parts(chosen, effort))
         findings = check(
             chosen,
             seed=seed,
             effort=effort,
-            jobs=jobs or os.cpu_count() or 1,
+            workers=workers,
+            journal=journal,
             error=error,
             advance=lambda done: bar.advance(task, done),
         )

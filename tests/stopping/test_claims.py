@@ -6,11 +6,12 @@ import pytest
 
 from stopping.claims import CLAIMS, Claim, Finding, check
 from stopping.montecarlo import Verdict
+from stopping.parallel import Workers
 
 
 @pytest.fixture(scope="module")
 def findings() -> dict[str, Finding]:
-    return {finding.name: finding for finding in check(CLAIMS, seed=11, jobs=2)}
+    return {finding.name: finding for finding in check(CLAIMS, seed=11, workers=Workers(2))}
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
@@ -30,7 +31,7 @@ def test_names_are_unique_and_begin_with_their_label() -> None:
 
 def test_findings_do_not_depend_on_the_number_of_workers() -> None:
     some = tuple(replace(claim, draws=40_000) for claim in CLAIMS if claim.label in ("T2", "T11"))
-    assert check(some, seed=5, jobs=1) == check(some, seed=5, jobs=2)
+    assert check(some, seed=5) == check(some, seed=5, workers=Workers(2))
     assert check(some, seed=5) != check(some, seed=6)
 
 
@@ -41,10 +42,10 @@ def test_a_tight_bound_that_is_not_attained_is_not_confirmed() -> None:
     assert check((lazy,), seed=0)[0].verdict is Verdict.UNDECIDED
 
 
-def test_progress_counts_every_block() -> None:
-    from stopping.claims import count_blocks
+def test_progress_counts_every_part() -> None:
+    from stopping.claims import count_parts
 
     some = CLAIMS[:2]
     done: list[int] = []
     check(some, seed=0, effort=0.3, advance=done.append)
-    assert sum(done) == count_blocks(some, 0.3)
+    assert sum(done) == count_parts(some, 0.3)

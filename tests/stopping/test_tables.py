@@ -82,7 +82,7 @@ def test_the_rows_share_one_error_level(capsys: Captured, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("stopping.robustness.summarise", spy)
     names = ("--scenario", "A4", "--scenario", "nothing")
-    code, out, _ = run(capsys, "robustness", "--draws", "100", *names, "--json")
+    code, out, _ = run(capsys, "robustness", "--draws", "100", *names, "--json", "--jobs", "1")
     assert code == 0
     rows = len(json.loads(out)["rows"])
     assert len(levels) == rows > 4
