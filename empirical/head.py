@@ -77,7 +77,7 @@ class Unembedding:
         return self.linear.in_features
 
     def logits(self, x: Tensor, words: slice = slice(None), out: Tensor | None = None) -> Tensor:
-        """Logits of some words, in the orientation `W x`: the faster one on a CPU.
+        """Logits of some words.
 
         Parameters
         ----------
@@ -93,33 +93,34 @@ class Unembedding:
         (words, n), float32 or float64
         """
         weight, bias = self._parameters()
-        weight = weight[words]
-        z = _product(weight, x, out)
+        z = _product(weight[words], x, out)
         if bias is not None:
             z += bias[words, None]
-        return z if self.plain else self._finished(z.T).T
+        return z if self.plain else self.finished(z.T).T
 
-    def rows(self, x: Tensor) -> Tensor:
-        """Logits of all words in the orientation `x W'`: (n, hidden) to (n, vocabulary).
+    def product(self, x: Tensor, across: bool) -> Tensor:
+        """Logits before the rest of the head: (n, hidden) to (n, vocabulary).
 
-        The faster one for a few rows, and where the rest is done row by row.
+        Computed as `(W x')'` if `across`, else as `x W'`; which is faster depends on the
+        device and on `n`. The two differ by rounding.
         """
         weight, bias = self._parameters()
-        if weight.dtype in (torch.float32, torch.float64):
-            z = nn.functional.linear(x, weight, bias)
+        if not across and weight.dtype in (torch.float32, torch.float64):
+            return nn.functional.linear(x, weight, bias)
+        if across or not weight.is_cuda:
+            z = _product(weight, x.T).T.contiguous()
         else:
-            z = _product(x, weight.T) if weight.is_cuda else _product(weight, x.T).T
-            z = z if bias is None else z + bias
-        return z if self.plain else self._finished(z)
+            z = _product(x, weight.T)
+        return z if bias is None else z.add_(bias)
+
+    def finished(self, z: Tensor) -> Tensor:
+        """Do the rest of the head to some logits (n, words)."""
+        done: Tensor = z if self.plain else self.after(inputs_embeds=z[None]).logits[0]
+        return done
 
     def _parameters(self) -> tuple[Tensor, Tensor | None]:
         bias = self.linear.bias
         return self.linear.weight.detach(), None if bias is None else bias.detach()
-
-    def _finished(self, z: Tensor) -> Tensor:
-        """Do the rest of the head to logits (n, words)."""
-        done: Tensor = self.after(inputs_embeds=z[None]).logits[0]
-        return done
 
     @torch.inference_mode()  # type: ignore[untyped-decorator, unused-ignore]
     def _verified(self, anatomy: Anatomy) -> bool:
@@ -136,7 +137,7 @@ class Unembedding:
                     self.logits(x.T, slice(start, start + tile))
                     for start in range(0, self.words, tile)
                 ]
-                found = (torch.cat(tiles).T, self.rows(x))
+                found = (torch.cat(tiles).T, self.finished(self.product(x, across=False)))
             except (RuntimeError, IndexError, ValueError, TypeError, AttributeError):
                 return False
             if any(z.shape != whole.shape for z in found):

@@ -1,33 +1,39 @@
 """From the residual states of a window to chosen logits, reading no layer without need.
 
-The layers are read backwards, `L` first, each for those rows only that still want it. Whether a
-row wants another layer is what its rule says itself: `rule.probes` counts the layers that a lazy
-reader needs, and for a rule that goes backwards the count exceeds `j` or not by the first `j`
-layers read alone, whatever stands below them. So the unread columns are filled with an entropy
-that is never reached, and the rule is asked. A rule whose `reading` is not "backward" (a forward
-exit, a certificate) gets the whole window.
+The layers are read backwards, `L` first, in rounds: a round projects the next few layers, as many
+as ride free (`empirical.decoder.plan`, at least one), for the rows that still want one, in one
+product. On a device where a product of few rows costs what reading the weights costs, that is one
+product for the first candidates of all rows, and one more for the rest of the rows that go on.
+Layers that rode on the model's own product (`empirical.decoder.riding`) make the first round.
+
+Whether a row wants another layer is what its rule says itself: `rule.probes` counts the layers
+that a lazy reader needs, and for a rule that goes backwards the count exceeds `j` or not by the
+first `j` layers read alone, whatever stands below them. So the unread columns are filled with an
+entropy that is never reached, and the rule is asked. A rule whose `reading` is not "backward" (a
+forward exit, a certificate) gets the whole window.
+
+Within a round each row takes what it needs and no more: entropies and counts are those of a
+reader that goes layer by layer, whatever the rounds were.
 
 A layer's logits replace the row's when the rule, knowing no more, would choose that layer; a rule
 that returns to a layer it has passed (`Shifted`) reads its choice a second time. So besides the
-model's own logits those of one layer are held at any time, twice while they are copied.
+model's own logits those of one round are held at any time, twice while they are turned or copied.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from empirical.decoder.board import Ahead, Board
+from empirical.decoder.projecting import AbstractProjector, LensProjector
 from empirical.lenses import AbstractLens
-from empirical.readout import Readout, read_logits
 from stopping.errors import UserError
 from stopping.rules import AbstractRule, Final, FixedOffset, Search
 from stopping.types import BoolArray, FloatArray, IntArray
 
-# Above any entropy, and safe to reckon with: a scan never steps onto an unread layer.
-_UNREAD = 1e6
 # The unembedding is read once per block of rows, so blocks want to be long; logits must fit.
 _BLOCK_BYTES = 128 << 20
 
@@ -77,6 +83,8 @@ class Chooser:
         `layers` are the numbers of the window's layers, ascending, ending in `L`.
     whole : bool
         Read every layer of the window for every row, needed or not.
+    projector : AbstractProjector, optional
+        How states become logits; default by the lens, layer by layer.
     """
 
     def __init__(
@@ -86,8 +94,10 @@ class Chooser:
         layers: tuple[int, ...],
         seed: int,
         whole: bool = False,
+        projector: AbstractProjector | None = None,
     ) -> None:
         self.rule, self.lens, self.layers, self.seed, self.whole = rule, lens, layers, seed, whole
+        self._projector = projector or LensProjector(lens)
         self._last = len(layers) - 1
         self._lazy, self._sinks = rule.reading == "backward", rule.reading != "window"
         # The paper's `p` is one coin for each token, tossed before the scan rather than after it.
@@ -95,12 +105,18 @@ class Chooser:
         self._sure = replace(rule, p=1.0) if isinstance(rule, Search) else rule
         self._draws = self._last > 0 and _draws(self._sure, len(layers))
 
+    @property
+    def scans(self) -> bool:
+        """Whether any row may ever want a layer below `L`."""
+        return self._last > 0 and (self._p > 0 or self.whole)
+
     def choose(
         self,
         logits: Tensor,
         states: Mapping[int, Tensor],
         position: NDArray[np.int64],
         token: NDArray[np.int64],
+        ahead: Ahead | None = None,
     ) -> Choice:
         """Choose a layer for each row and put its logits into `logits`, in place.
 
@@ -112,12 +128,15 @@ class Chooser:
             Residual states of the window's layers; of `L` only if the lens does not keep it.
         position, token : (n,) int
             What the generator of each row is keyed by.
+        ahead : Ahead, optional
+            What was found out while the model's own logits were made.
 
         Raises
         ------
         UserError
             If logits hold NaN or +inf.
         """
+        ahead = ahead or Ahead()
         rows = _block_rows(logits)
         parts = [
             self._choose_block(
@@ -125,6 +144,7 @@ class Chooser:
                 {layer: h[start : start + rows] for layer, h in states.items()},
                 position[start : start + rows],
                 token[start : start + rows],
+                ahead.rows(slice(start, start + rows)),
             )
             for start in range(0, len(logits), rows)
         ]
@@ -141,22 +161,31 @@ class Chooser:
         states: Mapping[int, Tensor],
         position: NDArray[np.int64],
         token: NDArray[np.int64],
+        ahead: Ahead,
     ) -> Choice:
-        board = _Board(logits, states, self.layers, self.lens)
+        board = Board(logits, states, self.layers, self.lens, self._projector, ahead)
+        if self.lens.keeps_final and ahead.own is None and board.rounds:
+            # The final layer's logits are rounded, so the others' must be.
+            board.projector = LensProjector(self.lens)
         scans = self._tossed(position, token)
         board.read_final(np.flatnonzero(scans | self.whole))
         wanted = np.full(len(logits), self.whole) | scans
-        for column in range(self._last - 1, -1, -1):
-            rows = np.flatnonzero(wanted)
-            if not rows.size:
-                break
-            block, known = board.read(column, rows), board.known(rows)
-            if self._sinks:
-                taken = (self._sure.choose(known) == column) & scans[rows]
-                board.take(column, rows[taken], block[_index(taken, block)])
-            del block  # before the next layer's is made
-            if self._lazy and not self.whole:
-                wanted[rows] = self._sure.probes(known) > self._last - column
+        left = self._last
+        while left > 0 and wanted.any():
+            columns = board.next_columns(left, int(wanted.sum()))
+            block = board.read(columns, np.flatnonzero(wanted))
+            for column in columns:
+                rows = np.flatnonzero(wanted)
+                if not rows.size:
+                    break
+                block.note(column, rows)
+                known = board.known(rows)
+                if self._sinks:
+                    block.take(column, rows[(self._sure.choose(known) == column) & scans[rows]])
+                if self._lazy and not self.whole:
+                    wanted[rows] = self._sure.probes(known) > self._last - column
+            left -= len(columns)
+            del block  # before the next layers' is made
         chosen = np.full(len(logits), self._last)
         chosen[scans] = self._decide(board.known(np.flatnonzero(scans)), position, token, scans)
         board.settle(chosen)
@@ -194,71 +223,6 @@ class Chooser:
         return np.random.Generator(np.random.Philox(key=self.seed, counter=counter))
 
 
-class _Board:
-    """The rows of one block: what has been read of each, and whose logits it holds."""
-
-    def __init__(
-        self,
-        logits: Tensor,
-        states: Mapping[int, Tensor],
-        layers: tuple[int, ...],
-        lens: AbstractLens,
-    ) -> None:
-        n, width = len(logits), len(layers)
-        self._logits, self._states, self._layers, self._lens = logits, states, layers, lens
-        self.entropy = np.full((n, width), np.nan)
-        self.top1 = np.full((n, width), -1, dtype=np.int64)
-        self.probes = np.zeros(n, dtype=np.intp)
-        self._held = np.full(n, width - 1)
-
-    def read_final(self, through_lens: IntArray) -> None:
-        """Read the model's own logits, and `through_lens` where the lens sees `L` otherwise."""
-        last = len(self._layers) - 1
-        rows = np.arange(len(self._logits))
-        self._note(last, rows, self._logits)
-        if not self._lens.keeps_final and through_lens.size:
-            said = self.top1[:, last].copy()
-            self.read(last, through_lens)
-            # What the final layer would have said is the model's own word in any case.
-            self.top1[:, last] = said
-
-    def read(self, column: int, rows: IntArray) -> Tensor:
-        """Project one layer for some rows; return their logits (rows, vocabulary)."""
-        layer = self._layers[column]
-        h = self._states[layer]
-        # A lens reads (batch, positions, hidden).
-        z = self._lens.read(layer, h[_index(rows, h)][None])[0]
-        self.probes[rows] += 1
-        self._note(column, rows, z)
-        return z
-
-    def known(self, rows: IntArray) -> FloatArray:
-        """Entropies of some rows, unread ones out of reach."""
-        known: FloatArray = np.nan_to_num(self.entropy[rows], nan=_UNREAD)
-        return known
-
-    def take(self, column: int, rows: IntArray, block: Tensor) -> None:
-        """Let these rows hold the logits of `column`."""
-        if rows.size:
-            self._logits[_index(rows, self._logits)] = block.to(self._logits)
-            self._held[rows] = column
-
-    def settle(self, chosen: IntArray) -> None:
-        """Read the chosen layer once more for rows that hold another one's logits."""
-        stale = chosen != self._held
-        for column in np.unique(chosen[stale]):
-            rows = np.flatnonzero(stale & (chosen == column))
-            self.take(int(column), rows, self.read(int(column), rows))
-
-    def _note(self, column: int, rows: IntArray, z: Tensor) -> None:
-        try:
-            seen: Readout = read_logits(z, torch.zeros(len(z), dtype=torch.long, device=z.device))
-        except UserError as error:
-            raise UserError(f"layer {self._layers[column]}: {error}") from error
-        self.entropy[rows, column] = seen.entropy.cpu().numpy()
-        self.top1[rows, column] = seen.top1.cpu().numpy()
-
-
 def _draws(rule: AbstractRule, width: int) -> bool:
     """Whether a rule needs a generator."""
     try:
@@ -266,10 +230,6 @@ def _draws(rule: AbstractRule, width: int) -> bool:
     except UserError:
         return True
     return False
-
-
-def _index(rows: NDArray[np.generic], like: Tensor) -> Tensor:
-    return torch.from_numpy(rows).to(like.device)
 
 
 def _block_rows(logits: Tensor) -> int:

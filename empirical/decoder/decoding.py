@@ -9,7 +9,6 @@ compiles, the hooks run between graphs.
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
@@ -21,20 +20,16 @@ from empirical.anatomy import Anatomy
 from empirical.decoder.choosing import Chooser, window_of
 from empirical.decoder.custom import AbstractDecoder, Chooses
 from empirical.decoder.places import Inputs
+from empirical.decoder.plan import Plan
+from empirical.decoder.projecting import HeadProjector, projector_for
+from empirical.decoder.riding import Pass, riding
 from empirical.decoder.steps import Recorder, Steps
+from empirical.head import Unembedding
 from empirical.lenses import AbstractLens, RawLens
 from stopping.errors import UserError
 from stopping.rules import AbstractRule, Search
 
 PAPER_RULE = Search(K=10)
-
-
-@dataclass(eq=False)
-class _Pass:
-    """A forward pass that is under way in one thread."""
-
-    inputs: Inputs
-    states: dict[int, Tensor] = field(default_factory=dict)
 
 
 class ConfidentDecoding:
@@ -59,6 +54,10 @@ class ConfidentDecoding:
         `statistics` has all entropies. The choices are the same.
     anatomy : Anatomy, optional
         The model's anatomy where it is known already.
+    plan : Plan, optional
+        How many layers are projected together; default as many as ride free on this device, which
+        is measured once in a process (see `empirical.decoder.plan`). The plan changes the time and
+        the rounding of products, and nothing else.
 
     Raises
     ------
@@ -77,6 +76,7 @@ class ConfidentDecoding:
         *,
         whole: bool = False,
         anatomy: Anatomy | None = None,
+        plan: Plan | None = None,
     ) -> None:
         if seed < 0:
             raise UserError(f"seed: must be >= 0, got {seed}")
@@ -86,6 +86,7 @@ class ConfidentDecoding:
         self.rule, self.lens = rule, lens or RawLens(self.anatomy)
         depth = len(self.anatomy.layers)
         self._chooser: Chooses
+        self._rides_on: HeadProjector | None = None
         if isinstance(rule, AbstractDecoder):
             self.layers = rule.window(depth, _tied(model))
             self._chooser = rule.chooser(self.anatomy, lens, self.layers)
@@ -93,7 +94,11 @@ class ConfidentDecoding:
         else:
             self.layers = window_of(rule, depth)
             """Numbers of the layers in the window, ascending, ending in `L`."""
-            self._chooser = Chooser(rule, self.lens, self.layers, seed, whole)
+            projector = projector_for(self.lens, Unembedding.of(self.anatomy), plan)
+            chooser = Chooser(rule, self.lens, self.layers, seed, whole, projector)
+            if isinstance(projector, HeadProjector) and chooser.scans and self.lens.keeps_final:
+                self._rides_on = projector
+            self._chooser = chooser
             heard = self.layers if not self.lens.keeps_final else self.layers[:-1]
         self._heard = frozenset(heard)
         self._hooks: ExitStack | None = None
@@ -131,6 +136,8 @@ class ConfidentDecoding:
             after = self._model.register_forward_hook(self._rewrite, with_kwargs=True)
             hooks.callback(after.remove)
             hooks.enter_context(self.anatomy.listening(self._hear))
+            if self._rides_on is not None:
+                hooks.enter_context(riding(self._rides_on, self.layers, self._current))
             hooks.enter_context(_uncompiled(self._model))
             self._hooks = hooks.pop_all()
         return self
@@ -174,11 +181,14 @@ class ConfidentDecoding:
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _begin(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._local.under_way = _Pass(Inputs.of(args, kwargs))
+        self._local.under_way = Pass(Inputs.of(args, kwargs))
+
+    def _current(self) -> Pass | None:
+        return getattr(self._local, "under_way", None)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _hear(self, layer: int, state: Tensor) -> None:
-        under_way = getattr(self._local, "under_way", None)
+        under_way = self._current()
         if under_way is not None and layer in self._heard:
             under_way.states[layer] = under_way.inputs.kept(state)
 
@@ -186,7 +196,7 @@ class ConfidentDecoding:
     def _rewrite(
         self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> Any:
-        under_way: _Pass = self._local.under_way
+        under_way: Pass = self._local.under_way
         del self._local.under_way
         if _drafts(model, len(self.anatomy.layers)):
             return output
@@ -207,7 +217,7 @@ class ConfidentDecoding:
         return (*output[:place], chosen, *output[place + 1 :])
 
     @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
-    def _chosen(self, logits: Tensor, under_way: _Pass, recorder: Recorder) -> Tensor:
+    def _chosen(self, logits: Tensor, under_way: Pass, recorder: Recorder) -> Tensor:
         """Return the chosen layers' logits, written over the model's own where that is safe."""
         places = under_way.inputs.places()
         if logits.shape[:2] != places.real.shape:
@@ -221,11 +231,16 @@ class ConfidentDecoding:
         rows = None if real.all() else torch.from_numpy(np.flatnonzero(real))
         flat = logits.flatten(0, 1)
         decoded = _of_rows(flat, rows)
+        ahead = {}
+        if under_way.ahead is not None:
+            keep = slice(None) if rows is None else rows.to(flat.device)
+            ahead["ahead"] = under_way.ahead.rows(keep)
         choice = self._chooser.choose(
             decoded,
             {layer: _of_rows(h.flatten(0, 1), rows) for layer, h in under_way.states.items()},
             places.position[places.real],
             places.token[places.real],
+            **ahead,
         )
         if rows is not None:
             flat[rows.to(flat.device)] = decoded

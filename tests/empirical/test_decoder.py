@@ -15,7 +15,6 @@ from transformers import DynamicCache
 from empirical.anatomy import Anatomy
 from empirical.decoder import ConfidentDecoding
 from empirical.lenses import AbstractLens
-from empirical.readout import read_logits
 from stopping.rules import (
     AbstractRule,
     Final,
@@ -323,11 +322,12 @@ def test_every_precision_decodes_the_layer_it_says(dtype: torch.dtype) -> None:
     )
     assert output.logits[0].dtype == torch.float32  # transformers' own doing
     assert steps.moved.any()
-    # Entropies are right to single precision whatever the model's.
+    # Entropies are those of logits that were not rounded yet (see `test_decoder_rounds`), so what
+    # comes out in half precision has them up to its rounding.
+    close = 1e-5 if dtype == torch.float32 else 8 * torch.finfo(dtype).eps
     rows, columns = np.nonzero(steps.present)
     for row, step in zip(rows, columns, strict=True):
         z = output.logits[step][row]
         column = steps.layers.tolist().index(steps.layer[row, step])
-        assert abs(entropy(z) - steps.entropy[row, step, column]) < 1e-5
-    zeros = torch.zeros(1, dtype=torch.long)
-    assert read_logits(output.logits[0][:1], zeros).top1[0] == steps.token[0, 0]
+        assert abs(entropy(z) - steps.entropy[row, step, column]) < close
+        assert z.argmax() == steps.token[row, step]

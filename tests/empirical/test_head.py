@@ -42,8 +42,9 @@ def test_pieces_of_a_head_are_the_model_s_own_logits(family: str) -> None:
     with torch.inference_mode():
         own = anatomy.shell(inputs_embeds=x[None]).logits[0]
         tiles = [head.logits(x.T, slice(a, min(a + 13, 97))) for a in range(0, 97, 13)]
-    torch.testing.assert_close(torch.cat(tiles).T, own, atol=2e-5, rtol=1e-5)
-    torch.testing.assert_close(head.rows(x), own, atol=2e-5, rtol=1e-5)
+        rows = [head.finished(head.product(x, across)) for across in (False, True)]
+    for z in (torch.cat(tiles).T, *rows):
+        torch.testing.assert_close(z, own, atol=2e-5, rtol=1e-5)
 
 
 def with_head(after: Callable[[Tensor], Tensor]) -> Any:
@@ -90,7 +91,7 @@ def test_half_precision_weights_are_multiplied_in_single_precision(dtype: torch.
     _, head = head_of(tiny_model().to(dtype))
     x = states().to(dtype)
     exact = x.double() @ head.linear.weight.double().T
-    for z in (head.rows(x), head.logits(x.T).T):
+    for z in (head.product(x, True), head.product(x, False), head.logits(x.T).T):
         assert z.dtype == torch.float32
         assert (z - exact).abs().max() < 1e-4
     # The twin: the model's own product is rounded to half precision.
@@ -102,7 +103,7 @@ def test_weights_that_are_replaced_are_seen() -> None:
     _, head = head_of(model)
     with torch.no_grad():
         model.lm_head.weight.mul_(2)
-    torch.testing.assert_close(head.rows(states()), model.lm_head(states()))
+    torch.testing.assert_close(head.product(states(), False), model.lm_head(states()))
 
 
 def test_modules_that_do_more_than_they_say_are_left_alone() -> None:

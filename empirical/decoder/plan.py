@@ -1,0 +1,131 @@
+"""How many layers are projected at once: as many as ride free on the unembedding's stream.
+
+A product of `r` rows with the unembedding reads all its weights, whatever `r`. As long as reading
+them takes longer than the arithmetic, more rows cost no more time, and a layer that is projected
+before anybody knows whether its rows will want it costs nothing; beyond that each costs its FLOPs,
+and only laziness helps. Where the one turns into the other depends on the device, its libraries
+and the precision (on paper 184 rows on an H200 in bfloat16), so it is *measured*: a table of the
+time of a product by its rows. `r` rows that want another layer get `w` of them, the largest number
+for which
+
+    time(w r) <= (1 + SLACK) time(r).
+
+The plan is no part of the result: which layers a row needs, what is chosen and what is recorded
+are the rule's. Only the rounding of the products depends on their shapes, so choices may differ
+between plans where two neighbouring entropies differ by a rounding. Give `Plan.free(rows)` for
+runs that shall repeat bit by bit on the same machine.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from empirical.head import Unembedding
+
+SLACK = 0.25
+_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+_REPEATS = 3
+# Weights of the sample that is measured: more than a cache holds, no more than a second's work.
+_SAMPLE = {"cpu": 1 << 23, "cuda": 1 << 27}
+# A product with fewer weights takes less time than it takes to call it.
+_WORTH_MEASURING = 1 << 20
+_PLENTY = 1 << 30
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Times of products by rows.
+
+    Attributes
+    ----------
+    rows : ascending numbers of rows.
+    seconds : time of a product with so many, in any unit.
+    across : whether the faster orientation was `W x'` rather than `x W'`.
+    """
+
+    rows: tuple[int, ...]
+    seconds: tuple[float, ...]
+    across: tuple[bool, ...]
+
+    @classmethod
+    def free(cls, rows: int) -> "Plan":
+        """A plan in which `rows` rows cost as much as one, and more their share.
+
+        With `rows = 1` every layer is projected alone, for the rows that want it.
+        """
+        return cls((rows, 64 * rows), (1.0, 64.0), (False, False))
+
+    def time(self, rows: int) -> float:
+        """Time of a product with `rows` rows, in proportion beyond the table."""
+        if rows > self.rows[-1]:
+            return self.seconds[-1] * rows / self.rows[-1]
+        return float(np.interp(rows, self.rows, self.seconds))
+
+    def width(self, rows: int, layers: int, most: int = _PLENTY) -> int:
+        """Layers that `rows` rows read at once, of `layers`, in at most `most` rows (but one)."""
+        allowed = (1 + SLACK) * self.time(rows)
+        width = 1
+        while (
+            width < layers
+            and (width + 1) * rows <= most
+            and self.time((width + 1) * rows) <= allowed
+        ):
+            width += 1
+        return width
+
+    def turned(self, rows: int) -> bool:
+        """Whether `W x'` is the orientation for a product with `rows` rows."""
+        place = min(int(np.searchsorted(self.rows, rows)), len(self.rows) - 1)
+        return self.across[place]
+
+
+ONE_BY_ONE = Plan.free(1)
+ALL_AT_ONCE = Plan.free(_PLENTY)
+
+
+def plan_for(head: Unembedding) -> Plan:
+    """Measure the products of a head's shape and precision, once in a process."""
+    weight = head.linear.weight
+    if weight.numel() < _WORTH_MEASURING:
+        return ALL_AT_ONCE
+    sample = _SAMPLE.get(weight.device.type, _SAMPLE["cpu"])
+    words = min(head.words, max(256, sample // head.hidden))
+    return _measured(weight.device, weight.dtype, words, head.hidden, torch.get_num_threads())
+
+
+@lru_cache
+@torch.inference_mode()  # type: ignore[untyped-decorator, unused-ignore]
+def _measured(
+    device: torch.device, dtype: torch.dtype, words: int, hidden: int, threads: int
+) -> Plan:
+    linear = torch.nn.Linear(hidden, words, bias=False, device=device, dtype=dtype)
+    head = Unembedding(linear, linear, plain=True)
+    rows: list[int] = []
+    seconds: list[float] = []
+    across: list[bool] = []
+    for size in _SIZES:
+        x = torch.zeros(size, hidden, device=device, dtype=dtype)
+        times = [_time(head, x, turned) for turned in (False, True)]
+        rows.append(size)
+        # More rows never take less time; where they seem to, it was noise.
+        seconds.append(max([min(times), *seconds[-1:]]))
+        across.append(times[1] < times[0])
+    return Plan(tuple(rows), tuple(seconds), tuple(across))
+
+
+def _time(head: Unembedding, x: Tensor, across: bool) -> float:
+    """Least time of a few products."""
+    wait: Callable[[], object] = torch.cuda.synchronize if x.is_cuda else lambda: None
+    least = np.inf
+    for _ in range(1 + _REPEATS):
+        wait()
+        began = time.perf_counter()
+        head.product(x, across)
+        wait()
+        least = min(least, time.perf_counter() - began)
+    return float(least)

@@ -1,0 +1,105 @@
+"""States of several layers to logits, in one product where the head is one.
+
+Through a head that is a product (`empirical.head`) the states of any layers are stacked and
+projected together, in whichever orientation the plan has found to be faster; what comes out is
+float32 whatever the model's precision, for entropies are taken from sums that were never rounded.
+Any other lens is asked layer by layer.
+"""
+
+import abc
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+
+from empirical.decoder.plan import ONE_BY_ONE, Plan, plan_for
+from empirical.head import Unembedding
+from empirical.lenses import AbstractLens
+
+# Logits that are held at once beyond those of one layer, so that several layers may be projected
+# together: on a CPU the cache is the measure, on a GPU 184 rows of a large vocabulary.
+_HELD_BYTES = {"cpu": 8 << 20, "cuda": 128 << 20}
+
+Part = tuple[int, Tensor]
+"""Number of a layer and some rows' states as the layer returned them, (rows, ...)."""
+
+
+class AbstractProjector(abc.ABC):
+    """Turns states into logits."""
+
+    plan: Plan
+    """How many layers go together."""
+
+    @abc.abstractmethod
+    def project(self, parts: Sequence[Part]) -> Tensor:
+        """Logits of the rows of all parts, in their order, (rows in all, vocabulary)."""
+
+
+def projector_for(
+    lens: AbstractLens, head: Unembedding | None, plan: Plan | None = None
+) -> AbstractProjector:
+    """Choose the way to project; `plan` None is measured."""
+    if head is None or type(lens).before_head is AbstractLens.before_head:
+        return LensProjector(lens)
+    return HeadProjector(lens, head, plan or plan_for(head))
+
+
+@final
+class LensProjector(AbstractProjector):
+    """Asks the lens."""
+
+    plan = ONE_BY_ONE
+
+    def __init__(self, lens: AbstractLens) -> None:
+        self._lens = lens
+
+    def project(self, parts: Sequence[Part]) -> Tensor:
+        """One call for each part; a lens reads (batch, positions, hidden)."""
+        read = [self._lens.read(layer, h[None])[0] for layer, h in parts]
+        return read[0] if len(read) == 1 else torch.cat(read)
+
+
+@final
+class HeadProjector(AbstractProjector):
+    """Stacks all parts."""
+
+    def __init__(self, lens: AbstractLens, head: Unembedding, plan: Plan) -> None:
+        self._lens, self.head, self.plan = lens, head, plan
+
+    def project(self, parts: Sequence[Part]) -> Tensor:
+        """One product for all parts."""
+        x, scales = self.stacked(parts)
+        return self.finished(self.product(x), scales)
+
+    def stacked(self, parts: Sequence[Part]) -> tuple[Tensor, Tensor | None]:
+        """What the head is given, (rows, hidden), and what its logits are then multiplied by."""
+        before = [_before_head(self._lens, layer, h) for layer, h in parts]
+        weight = self.head.linear.weight
+        x = torch.cat([x for x, _ in before]).to(weight)
+        if all(temperature == 1.0 for _, temperature in before):
+            return x, None
+        temperatures = torch.cat(
+            [x.new_full((len(x), 1), t, dtype=torch.float64) for x, t in before]
+        )
+        return x, (1 / temperatures).to(x.device)
+
+    def product(self, x: Tensor) -> Tensor:
+        """One product, in the plan's orientation."""
+        return self.head.product(x, self.plan.turned(len(x)))
+
+    def finished(self, z: Tensor, scales: Tensor | None) -> Tensor:
+        """Do to the products what the head and the lens do to them."""
+        z = self.head.finished(z)
+        return z if scales is None else z * scales.to(z)
+
+
+def rows_held(words: int, device: torch.device) -> int:
+    """Rows of logits that may be held at once."""
+    return _HELD_BYTES.get(device.type, _HELD_BYTES["cpu"]) // (4 * words)
+
+
+def _before_head(lens: AbstractLens, layer: int, h: Tensor) -> tuple[Tensor, float]:
+    found = lens.before_head(layer, h[None])
+    assert found is not None, "a lens reads all layers in one way"
+    return found[0][0], found[1]
