@@ -64,7 +64,13 @@ def phases(
     layer is large if its mean contribution norm lies above a band around the middle layers';
     guess and perturb are the runs of large layers at the two ends of the stack.
     """
-    results = for_each(traces, "phases", lambda t: find_phases(t, seed, replicates))
+    # What layers write does not depend on the lens: the raw lens's files say it all.
+    results = for_each(
+        traces,
+        "phases",
+        lambda t: find_phases(t, seed, replicates),
+        bundled=lambda t: t.provenance.lens == "raw",
+    )
     if figure is not None:
         from empirical.phase_figure import save_phases
 

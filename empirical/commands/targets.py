@@ -41,14 +41,21 @@ COLOURS = {"holds": "green", "better": "green", "fails": "red", "worse": "red"}
 
 
 def for_each(
-    traces: Sequence[Path], what: str, compute: Callable[[Traces], Result]
+    traces: Sequence[Path],
+    what: str,
+    compute: Callable[[Traces], Result],
+    bundled: Callable[[Traces], bool] = lambda _: True,
 ) -> list[tuple[str, Result]]:
-    """Read each trace file (default: the bundled ones) and compute its result, under a bar."""
-    paths = list(traces) or list(bundled_traces().values())
+    """Read each trace file and compute its result, under a bar.
+
+    Without any file the bundled ones are taken, those for which `bundled` is true.
+    """
     results = []
     with progress() as bar:
-        for path in bar.track(paths, description=what):
-            results.append((str(path) if traces else path.stem, compute(read_traces(path))))
+        for path in bar.track(list(traces) or [*bundled_traces().values()], description=what):
+            read = read_traces(path)
+            if traces or bundled(read):
+                results.append((str(path) if traces else path.stem, compute(read)))
     return results
 
 

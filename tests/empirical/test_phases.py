@@ -159,6 +159,21 @@ def test_command_prints_a_line_per_layer(
     assert rows[-1][1] == "perturb"
 
 
+def test_bundled_traces_of_a_calibrated_lens_are_not_shown_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    traces = traced(PROFILE)
+    origin = replace(traces.provenance, lens="temperature")
+    files = {"raw": tmp_path / "raw.parquet", "calibrated": tmp_path / "calibrated.parquet"}
+    write_traces(files["raw"], traces)
+    write_traces(files["calibrated"], replace(traces, provenance=origin))
+    monkeypatch.setattr("empirical.commands.targets.bundled_traces", lambda: files)
+    assert run("--replicates", "100", "--json") == 0
+    assert [r["traces"] for r in json.loads(capsys.readouterr().out)] == ["raw"]
+    assert run(str(files["calibrated"]), "--replicates", "100", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
