@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: report test lint book benchmarks clean
+.PHONY: report test lint book book-test benchmarks clean
 
 report: $(VENV)/.installed-base
 	$(BIN)/stopping report
@@ -24,6 +24,10 @@ lint: $(VENV)/.installed-dev
 book: $(VENV)/.installed-book
 	bash book/build.sh $(BIN)/python
 
+# Opens the book that `make book` built in the system's chromium.
+book-test: $(VENV)/.installed-browser
+	$(BIN)/pytest tests/book
+
 clean:
 	rm -rf $(VENV) build dist book/_build report .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
@@ -36,6 +40,6 @@ $(VENV)/.installed-base: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) -e .
 	@touch $@
 
-$(VENV)/.installed-test $(VENV)/.installed-dev $(VENV)/.installed-book: $(VENV)/.installed-%: $(BIN)/python pyproject.toml constraints.txt
+$(VENV)/.installed-test $(VENV)/.installed-dev $(VENV)/.installed-book $(VENV)/.installed-browser: $(VENV)/.installed-%: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) -e ".[$*]"
 	@touch $@

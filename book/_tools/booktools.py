@@ -16,6 +16,8 @@ from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 from myst_nb import glue
 
+from empirical.data import bundled_traces
+from empirical.traces import Traces, read_traces
 from stopping.claims import Finding
 from stopping.montecarlo import Relation
 
@@ -35,7 +37,31 @@ mpl.rcParams.update(
         "svg.hashsalt": "layer-stopping",
     }
 )
+REM_PER_INCH = 6.5
+"""Figures of any width have letters of one size, a little smaller than the text's."""
 _count = itertools.count()
+
+MODELS = {
+    "SmolLM2-135M-Instruct.Q4_1": "SmolLM2-135M",
+    "qwen2.5-coder-0.5b-instruct-q4_k_m": "Qwen2.5-Coder-0.5B",
+}
+"""Short names of the bundled models."""
+
+
+def bundled(mode: str = "reference", lens: str = "raw") -> dict[str, Traces]:
+    """Return the bundled traces of one mode and lens by the model's short name, smallest first."""
+    found = {}
+    for path in bundled_traces().values():
+        traces = read_traces(path)
+        if (traces.provenance.mode, traces.provenance.lens) == (mode, lens):
+            found[MODELS[traces.provenance.model]] = traces
+    return {name: found[name] for name in MODELS.values() if name in found}
+
+
+def text_before(traces: Traces, row: int, tokens: int = 8) -> str:
+    """Return the end of the completion that stands before token `row`."""
+    first = max(row - tokens, row - int(traces.position[row]))
+    return "".join(traces.vocabulary[int(t)] for t in traces.token[first:row])
 
 
 def figure(name: str, fig: Figure, alt: str) -> None:
@@ -53,9 +79,10 @@ def figure(name: str, fig: Figure, alt: str) -> None:
     svg = svg.replace("#000000", "currentColor")
     svg = svg.replace('<g id="', '<g style="fill: currentColor" id="', 1)
     label = html.escape(alt, quote=True)
+    widest = f"max-width: {fig.get_figwidth() * REM_PER_INCH:.3g}rem"
     svg = re.sub(
         r'<svg ([^>]*?)width="[^"]*"',
-        rf'<svg class="book-figure" role="img" aria-label="{label}" \1',
+        rf'<svg class="book-figure" role="img" aria-label="{label}" style="{widest}" \1',
         svg,
         count=1,
     )

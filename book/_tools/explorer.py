@@ -1,0 +1,136 @@
+"""Data of the explorers: one token of a known world, and a sample of the bundled traces, as HTML.
+
+What the browser computes again, the package computes here: the sentence for those without
+JavaScript, and the numbers that the browser test compares.
+"""
+
+import html
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from booktools import bundled, text_before
+from IPython.display import HTML
+
+from empirical.traces import Traces
+from stopping.certificates import certify
+from stopping.paths import Paths
+from stopping.rules import Tolerance
+from stopping.windows import window_start
+
+LAYERS, FLOOR = 20, 0.8
+
+
+@dataclass(frozen=True)
+class Slider:
+    """One setting of an explorer; `step` below 1 means nats."""
+
+    name: str
+    label: str
+    value: float
+    least: float
+    most: float
+    step: float
+    unit: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        """Return the names that an HTML slider has."""
+        kept = asdict(self)
+        return kept | {"min": kept.pop("least"), "max": kept.pop("most")}
+
+
+WINDOW = Slider("K", "window, steps back", 10, 1, 15, 1, " steps back")
+TOLERANCE = Slider("tau", "tolerance τ", 0.0, 0.0, 1.0, 0.05)
+WORLD = (
+    Slider("eps", "noise εₘₐₓ", 0.25, 0.0, 1.0, 0.01),
+    Slider("drift", "drift, mean fall", 0.15, 0.0, 0.5, 0.01),
+    Slider("rise", "perturbation, rise", 0.55, 0.0, 1.5, 0.01),
+    TOLERANCE,
+    WINDOW,
+)
+
+
+def simulated(seed: int) -> HTML:
+    """One token whose world is known, at the settings where the sliders stand."""
+    rng = np.random.default_rng(seed)
+    eps, drift, rise, tau, K = (slider.value for slider in WORLD)
+    turning = LAYERS - 4
+    falls, noise = rng.standard_exponential(LAYERS), rng.uniform(-1, 1, LAYERS)
+    below = np.append(np.cumsum(drift * falls[turning:0:-1])[::-1], 0.0)
+    G = FLOOR + np.concatenate([below, rise * np.arange(1, LAYERS - turning)])
+    l_min = window_start(LAYERS, int(K))
+    paths = Paths.from_latent(G[None], eps * noise[None], np.array([turning]), l_min)
+    stop = Tolerance(tau, int(K)).choose(paths.x)
+    proof = certify(paths.x[:, l_min:], eps).excess[0, stop[0] - l_min]
+    data = {
+        "sliders": [slider.as_json() for slider in WORLD],
+        "floor": FLOOR,
+        "token": {"turning": turning, "falls": falls.tolist(), "noise": noise.tolist()},
+    }
+    sentence = (
+        f"With εₘₐₓ = {eps:g} nats the search stops at layer {stop[0] + 1}; V* is layer "
+        f"{turning + 1}. It loses {paths.excess(stop)[0]:.2f} nats, where the trace proves at most "
+        f"{proof:.2f} and T2 allows {2 * eps:.2f}."
+    )
+    return _explorer("simulated", data, sentence, stop=int(stop[0]), certificate=float(proof))
+
+
+def real(seed: int, each: int) -> HTML:
+    """Tokens of the bundled traces: `each` of those that stay, move, are mended and are broken."""
+    models = {name: _sample(traces, seed, each) for name, traces in bundled().items()}
+    data = {"sliders": [TOLERANCE.as_json(), {**WINDOW.as_json(), "max": 11}], "models": models}
+    first, name = next(iter(models.values())), next(iter(models))
+    token = first["tokens"][0]
+    stop = int(Tolerance(0.0, 10).choose(np.array([token["x"]]))[0])
+    sentence = (
+        f"The first of these tokens, of {name}: after “{token['before']}” the search stops at "
+        f"layer {first['first'] + stop}, which says “{token['says'][stop]}”; the last layer says "
+        f"“{token['says'][-1]}”."
+    )
+    return _explorer("real", data, sentence, stop=stop)
+
+
+def _sample(traces: Traces, seed: int, each: int) -> dict[str, object]:
+    x = traces.entropy.astype(float)
+    rows, stop = np.arange(len(x)), Tolerance(0.0, 10).choose(x)
+    moved = stop < x.shape[1] - 1
+    right, right_last = traces.top1[rows, stop] == traces.token, traces.top1[:, -1] == traces.token
+    readable = traces.position >= 4
+    groups = (
+        ~moved,
+        moved & (right == right_last),
+        moved & right & ~right_last,
+        moved & ~right & right_last,
+    )
+    rng = np.random.default_rng(seed)
+    chosen = np.concatenate(
+        [rng.choice(np.flatnonzero(group & readable), each, replace=False) for group in groups]
+    )
+    tokens = [_token(traces, int(row)) for row in rng.permutation(chosen)]
+    return {"first": int(traces.layers[0]), "tokens": tokens}
+
+
+def _token(traces: Traces, row: int) -> dict[str, object]:
+    words = traces.vocabulary
+    return {
+        "before": text_before(traces, row, 20),
+        "next": words[int(traces.token[row])],
+        # As stored, so that the browser compares the very numbers that the rules of Python see.
+        "x": [float(v) for v in traces.entropy[row]],
+        "logp": [round(float(v), 4) for v in traces.log_prob[row]],
+        "says": [words[int(t)] for t in traces.top1[row]],
+        "conf": [round(float(v), 3) for v in traces.top1_prob[row]],
+    }
+
+
+def _explorer(kind: str, data: Mapping[str, object], sentence: str, **python: float) -> HTML:
+    facts = " ".join(f'data-python-{name}="{value!r}"' for name, value in python.items())
+    # A closing tag within the data would end the script element.
+    embedded = json.dumps(data, ensure_ascii=False).replace("</", "<\\/")
+    return HTML(
+        f'<div class="explorer" data-kind="{kind}" {facts}>'
+        f'<script type="application/json">{embedded}</script>'
+        f'<p class="explorer-fallback">{html.escape(sentence)} Turn on JavaScript to move the '
+        "settings.</p></div>"
+    )
