@@ -21,15 +21,17 @@ _FORMULAS = "() => window.MathJax?.startup?.promise?.then(() => true) ?? true"
 _LOOK = """() => {
   const list = (selector, wrong, say) =>
     [...document.querySelectorAll(selector)].filter(wrong).slice(0, 3).map(say);
+  // A phone zooms out to show what sticks out, and innerWidth grows with it.
+  const screen = document.documentElement.clientWidth;
   const scrolls = (e) => getComputedStyle(e).overflowX !== "visible";
   const sticksOut = (e) => {
     const box = e.getBoundingClientRect();
-    if (!box.width || box.right <= innerWidth + 1) return false;
+    if (!box.width || box.right <= screen + 1) return false;
     for (let p = e; p && p !== document.body; p = p.parentElement) if (scrolls(p)) return false;
     return true;
   };
   const name = (e) => `<${e.tagName.toLowerCase()} class="${e.getAttribute("class") ?? ""}">`;
-  const wide = document.documentElement.scrollWidth - innerWidth;
+  const wide = document.documentElement.scrollWidth - screen;
   return [
     ...list(".math", (e) => !e.querySelector("mjx-container"),
             (e) => `formula not set: ${e.textContent.slice(0, 60)}`),
@@ -38,7 +40,8 @@ _LOOK = """() => {
     ...list("img", (e) => e.complete && !e.naturalWidth, (e) => `broken image: ${e.src}`),
     ...list("img", (e) => !e.hasAttribute("alt") || (!e.alt && !e.closest("[aria-hidden]")),
             (e) => `image without alternative text: ${e.src}`),
-    ...list("svg[role=img]", (e) => !e.closest("mjx-container") && !e.getAttribute("aria-label"),
+    ...list("svg[role=img]",
+            (e) => !e.ariaLabel && !e.closest("mjx-container, button, a, [aria-hidden=true]"),
             (e) => `drawing without a label: ${name(e)}`),
     ...(document.querySelector("h1") ? [] : ["no title"]),
     ...(wide > 0 ? [`${wide} px wider than the screen: ${list("body *", sticksOut, name)}`] : []),
@@ -81,7 +84,7 @@ async def _visit(context: BrowserContext, address: str, base: str) -> list[str]:
         await page.close()
 
 
-async def _survey(pages: Sequence[str], bases: Mapping[View, str]) -> Faults:
+async def _survey(pages: Mapping[View, Sequence[str]], bases: Mapping[View, str]) -> Faults:
     found: Faults = {}
     turns = asyncio.Semaphore(AT_ONCE)
 
@@ -92,7 +95,7 @@ async def _survey(pages: Sequence[str], bases: Mapping[View, str]) -> Faults:
             async with turns:
                 found[str(view), page] = await _visit(context, base + page, base)
 
-        await asyncio.gather(*map(visit, pages))
+        await asyncio.gather(*map(visit, pages[view]))
         await context.close()
 
     async with async_playwright() as playwright:
@@ -103,8 +106,8 @@ async def _survey(pages: Sequence[str], bases: Mapping[View, str]) -> Faults:
     return found
 
 
-def survey(pages: Sequence[str], bases: Mapping[View, str]) -> Faults:
-    """Open every page in every view; `bases` gives the address of the site in each."""
+def survey(pages: Mapping[View, Sequence[str]], bases: Mapping[View, str]) -> Faults:
+    """Open the pages of every view; `bases` gives the address of the site in each."""
     # In a thread of its own, for the tests' own browser has a loop running in this one.
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(lambda: asyncio.run(_survey(pages, bases))).result()

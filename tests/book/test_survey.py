@@ -40,7 +40,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[str]
     for name, (body, _) in {**BROKEN, "sound": ("<p>all is well</p>", "")}.items():
         (site / f"{name}.html").write_text(PAGE.format(body), "utf-8")
     with served(site) as address:
-        faults = survey([f"{name}.html" for name in (*BROKEN, "sound")], {VIEW: address})
+        faults = survey({VIEW: [f"{name}.html" for name in (*BROKEN, "sound")]}, {VIEW: address})
     return lambda name: faults[str(VIEW), f"{name}.html"]
 
 
