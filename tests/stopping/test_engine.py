@@ -120,7 +120,7 @@ def test_it_agrees_with_the_plain_simulation(case: tuple[Process, Simulation]) -
         plain = np.bincount(layer, minlength=process.layers) / n
         for p, q in zip(shares, plain, strict=True):
             within(p, q, p * (1 - p) * (1 / n + 1 / N))
-        # No excess of a whole number of falls or rises lies on an edge, where rounding would decide.
+        # No whole number of falls or rises lies on an edge, where rounding would decide.
         bins = np.histogram(np.maximum(excess, 0.0), bins=40, range=(0.0, HIGH))[0] / n
         for count, q in zip(found.histogram, [*bins, 1.0 - bins.sum()], strict=True):
             within(count / N, q, q * (1 - q) * (1 / n + 1 / N) + 1 / N**2)
