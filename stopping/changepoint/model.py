@@ -28,6 +28,7 @@ from stopping.types import FloatArray
 
 FORMAT = "layer-stopping change-point model"
 VERSION = 1
+_NODES = 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,21 +82,22 @@ class ChangePointModel:
         return law
 
     def noise_nats(self) -> FloatArray:
-        """Root mean square of `x[l] - G[l]` in nats over all tokens, shape (w,)."""
-        law = [
-            (weight * probability, component, component.moments(v))
-            for weight, component in zip(self.weights, self.components, strict=True)
-            for v, probability in enumerate(component.turning)
-        ]
+        """Root mean square of `x[l] - G[l]` in nats over all tokens, shape (w,).
+
+        Gauss-Hermite quadrature over `G` and `eps`, which are independent given class and `V*`.
+        """
+        nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
+        weights = weights / weights.sum()
         total = np.zeros(self.w)
-        for probability, component, m in law:
-            noise = np.diag(component.noise_covariance())
-            if self.scale.shift is None:
-                total += probability * noise
-            else:
-                # (G + shift)^2 (e^eps - 1)^2 with G and eps independent.
-                squared = np.exp(2 * m.mean + 2 * np.diag(m.latent))
-                total += probability * squared * (np.exp(2 * noise) - 2 * np.exp(noise / 2) + 1)
+        for share, component in zip(self.weights, self.components, strict=True):
+            noise = np.sqrt(np.diag(component.noise_covariance()))[:, None, None] * nodes
+            for v in np.flatnonzero(component.turning):
+                moments = component.moments(int(v))
+                spread = np.sqrt(np.diag(moments.latent))[:, None]
+                G = (moments.mean[:, None] + spread * nodes)[:, :, None]
+                error = self.scale.nats(G + noise) - self.scale.nats(G)
+                mean_square = np.einsum("lij,i,j->l", error**2, weights, weights)
+                total += share * component.turning[v] * mean_square
         return np.sqrt(total)
 
     def sample(self, rng: np.random.Generator, n: int) -> Paths:
@@ -112,7 +114,7 @@ class ChangePointModel:
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and lists."""
         return {
-            "scale": {"shift": self.scale.shift},
+            "scale": self.scale.to_dict(),
             "weights": self.weights.tolist(),
             "components": [component.to_dict() for component in self.components],
         }
@@ -127,11 +129,11 @@ class ChangePointModel:
             If a part is missing or out of range.
         """
         try:
-            shift = content["scale"]["shift"]
+            ends = {k: content["scale"].get(k) for k in ("shift", "knee")}
             return cls(
                 components=tuple(Component.from_dict(c) for c in content["components"]),
                 weights=np.asarray(content["weights"], dtype=np.float64),
-                scale=Scale(None if shift is None else float(shift)),
+                scale=Scale(**{k: None if v is None else float(v) for k, v in ends.items()}),
             )
         except UserError:
             raise

@@ -6,6 +6,8 @@ import numpy as np
 
 from stopping.changepoint import ChangePointModel, Component, Scale
 
+NATS, LOG, SOFTPLUS = Scale(), Scale(0.05), Scale(0.02, 0.7)
+
 
 def component(w: int = 5, level: float = 2.0, spread: float = 1.0) -> Component:
     """Every layer different, every spread times `spread`."""
@@ -27,11 +29,11 @@ def one_class(w: int = 5) -> ChangePointModel:
     return ChangePointModel((component(w),), np.array([1.0]))
 
 
-def two_classes(shift: float | None = None, w: int = 5) -> ChangePointModel:
-    """A confident and an uncertain class; on a log scale with that shift."""
-    levels = (0.5, 2.5) if shift is None else (-1.0, 0.5)
+def two_classes(scale: Scale = NATS, w: int = 5) -> ChangePointModel:
+    """A confident and an uncertain class on that scale."""
+    levels = (0.5, 2.5) if scale == NATS else (-1.0, 0.5)
     classes = (component(w, levels[0], 0.4), component(w, levels[1]))
-    return ChangePointModel(classes, np.array([0.35, 0.65]), Scale(shift))
+    return ChangePointModel(classes, np.array([0.35, 0.65]), scale)
 
 
 def with_types(model: ChangePointModel) -> ChangePointModel:

@@ -1,0 +1,261 @@
+"""Maximum likelihood: several starts on part of the tokens, the best of them carried on to all.
+
+Mixtures have many local maxima. Each start deals the tokens to classes by a random reading of
+their level, gives turning points and spreads at random, and climbs for `SHORT` iterations on whole
+prompts drawn at random, about `PART` tokens. The best `CARRIED_ON` starts climb on `SAMPLE` tokens,
+and the better of them on all, if there are more. What is reported is what a user needs to judge
+the climb: the log-likelihood at which every start ended, and the gain in log-likelihood that one
+more scoring step promises, `g' I^-1 g / 2` over all tokens, in nats. A promise well below one nat
+is convergence in the only sense that statistics asks for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import ArrayLike
+from scipy.optimize import Bounds, minimize
+
+from stopping.changepoint.component import Component
+from stopping.changepoint.layout import FinalNoise, Layout
+from stopping.changepoint.model import ChangePointModel
+from stopping.changepoint.objective import Objective
+from stopping.changepoint.scale import Scale
+from stopping.changepoint.scores import token_scores
+from stopping.errors import UserError
+from stopping.types import FloatArray, IntArray
+from stopping.windows import as_batch
+
+STARTS, CARRIED_ON = 8, 2
+PART, SAMPLE = 4_000, 12_000
+SHORT, LONG, LAST = 60, 800, 150
+TOKENS_PER_PARAMETER = 2
+PROMISE = 1.0
+"""Nats of log-likelihood, over all tokens, below which a climb has converged."""
+_MEMORY, _TOLERANCE = 30, 1e-10
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A maximum of the likelihood, and how it was reached.
+
+    Attributes
+    ----------
+    model : ChangePointModel
+    layout, theta
+        The parameter vector and what its entries mean.
+    tokens : int
+        Tokens that were fitted.
+    log_likelihood : float
+        Mean per token, of densities in nats.
+    starts : tuple of float
+        Mean log-likelihood per token at which each start ended on its part of the tokens.
+    lead : float
+        Mean log-likelihood per token by which the better start that was carried on beat the other,
+        on the same tokens; NaN if one was. Zero means that both found the same maximum.
+    promised_gain : float
+        Log-likelihood, over all tokens, that one more scoring step promises.
+    evaluations : int
+        Likelihoods with gradient on the way to it, after its start.
+    """
+
+    model: ChangePointModel
+    layout: Layout
+    theta: FloatArray
+    tokens: int
+    log_likelihood: float
+    starts: tuple[float, ...]
+    lead: float
+    promised_gain: float
+    evaluations: int
+
+    @property
+    def converged(self) -> bool:
+        """Whether a further step promises less than `PROMISE`."""
+        return self.promised_gain < PROMISE
+
+
+def layout_for(
+    x: FloatArray,
+    classes: int,
+    scale: Scale,
+    types: Sequence[str] | None = None,
+    final_noise: FinalNoise = "none",
+) -> Layout:
+    """Shape of an estimate for tokens `x`, (n, w), with optional names of the layers' types.
+
+    Raises
+    ------
+    UserError
+        If there are too few tokens or layers, a layer does not vary, or the types do not fit.
+    """
+    w = x.shape[1]
+    if w < 2:
+        raise UserError("fit: one layer has no drift to fit; give a window of two or more")
+    if types is not None and len(types) != w:
+        raise UserError(f"types: {len(types)} layer types for a window of {w} layers")
+    names = list(dict.fromkeys(types or ()))
+    kinds = np.array([names.index(t) for t in types] if types else [0] * w, dtype=np.intp)
+    z = scale.of(x)
+    spread = z.std(axis=0) if len(z) else np.zeros(w)
+    layout = Layout(w, classes, scale, float(spread.mean()) or 1.0, kinds, final_noise)
+    needed = TOKENS_PER_PARAMETER * layout.free
+    if len(x) < needed:
+        raise UserError(
+            f"fit: {len(x)} tokens for {layout.free} parameters; give at least {needed} tokens, a "
+            "shorter window, or fewer classes"
+        )
+    constant = np.flatnonzero(spread == 0)
+    if len(constant):
+        raise UserError(
+            f"fit: all tokens have the same entropy at column(s) {constant.tolist()} of the "
+            "window; a constant layer has no noise to fit, leave it out"
+        )
+    return layout
+
+
+def fit(
+    x: ArrayLike,
+    prompt: ArrayLike,
+    layout: Layout,
+    seed: int = 0,
+    starts: int = STARTS,
+    jobs: int = 1,
+    iterations: int = LONG,
+) -> Estimate:
+    """Fit by maximum likelihood.
+
+    Parameters
+    ----------
+    x : array_like, shape (n, w)
+        Observed entropies on the window, nats.
+    prompt : array_like, shape (n,)
+        Prompt of each token; starts look at whole prompts.
+    layout : Layout
+        From `layout_for`, on the same tokens.
+    jobs : int
+        Worker processes for the starts; the result does not depend on it.
+    """
+    readings, prompts = as_batch(x, "x"), np.asarray(prompt)
+    z = layout.scale.of(readings)
+    rng = np.random.default_rng(seed)
+    part, sample = (_some_prompts(prompts, size, rng) for size in (PART, SAMPLE))
+    small = Objective(layout, z[part], np.ones(len(part)))
+    seeds = np.random.SeedSequence(seed).spawn(starts)
+    found = Parallel(n_jobs=min(jobs, starts))(delayed(_short_climb)(small, s) for s in seeds)
+    found.sort(key=lambda end: -end[0])
+    middle = Objective(layout, z[sample], np.ones(len(sample)))
+    ends = Parallel(n_jobs=min(jobs, CARRIED_ON))(
+        delayed(climb)(middle, theta, iterations) for _, theta in found[:CARRIED_ON]
+    )
+    ends.sort(key=lambda end: -end[0])
+    whole = Objective(layout, z, np.ones(len(z)))
+    value, theta, evaluations = ends[0]
+    if len(sample) < len(z):
+        value, theta, more = climb(whole, theta, min(LAST, iterations))
+        evaluations += more
+    slopes = layout.scale.log_slope(readings).sum(axis=1)
+    return Estimate(
+        model=layout.model(theta),
+        layout=layout,
+        theta=theta,
+        tokens=len(z),
+        log_likelihood=value + float(slopes.mean()),
+        starts=tuple(end[0] + float(slopes[part].mean()) for end in found),
+        lead=ends[0][0] - ends[1][0] if len(ends) > 1 else float("nan"),
+        promised_gain=promised_gain(whole, theta),
+        evaluations=evaluations,
+    )
+
+
+def climb(
+    objective: Objective, theta: FloatArray, iterations: int
+) -> tuple[float, FloatArray, int]:
+    """L-BFGS-B from `theta`: the mean log-likelihood reached, where, and evaluations made."""
+    low, high = objective.layout.bounds()
+
+    def descent(vector: FloatArray) -> tuple[float, FloatArray]:
+        value, gradient = objective.value_and_gradient(vector)
+        return -value, -gradient
+
+    found = minimize(
+        descent,
+        np.clip(theta, low, high),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=Bounds(low, high),
+        options={
+            "maxiter": iterations,
+            "maxfun": 2 * iterations,
+            "maxcor": _MEMORY,
+            "ftol": _TOLERANCE,
+            "gtol": 1e-7,
+        },
+    )
+    return -float(found.fun), np.asarray(found.x), int(found.nfev)
+
+
+def promised_gain(objective: Objective, theta: FloatArray) -> float:
+    """Log-likelihood over all tokens that a scoring step from `theta` promises, nats."""
+    scores = token_scores(objective, theta)
+    total = objective.weight @ scores
+    low, high = objective.layout.bounds()
+    # At a bound, a slope that points outwards promises nothing.
+    free = ~(((theta <= low) & (total < 0)) | ((theta >= high) & (total > 0)))
+    own = scores[:, free]
+    outer = (own * objective.weight[:, None]).T @ own
+    step = np.linalg.lstsq(outer, total[free], rcond=1e-10)[0]
+    return float(total[free] @ step / 2)
+
+
+def _short_climb(objective: Objective, seed: np.random.SeedSequence) -> tuple[float, FloatArray]:
+    theta = random_start(objective.layout, objective.z, np.random.default_rng(seed))
+    value, theta, _ = climb(objective, theta, SHORT)
+    return value, theta
+
+
+def _some_prompts(prompt: IntArray, size: int, rng: np.random.Generator) -> IntArray:
+    """Rows of whole prompts drawn at random, `size` tokens or just more; all if there are fewer."""
+    names, counts = np.unique(prompt, return_counts=True)
+    order = rng.permutation(len(names))
+    names, counts = names[order], counts[order]
+    enough = int(np.searchsorted(counts.cumsum(), min(size, len(prompt)))) + 1
+    return np.flatnonzero(np.isin(prompt, names[:enough]))
+
+
+def random_start(layout: Layout, z: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Deal the tokens to classes by a random reading of their level, and guess from moments."""
+    K = layout.w - 1
+    level = z @ rng.dirichlet(np.ones(layout.w))
+    cuts = np.quantile(level, np.arange(1, layout.classes) / layout.classes)
+    member = np.digitize(level, cuts)
+    components = []
+    for c in range(layout.classes):
+        mine = z[member == c] if np.count_nonzero(member == c) > layout.w else z
+        steps = np.diff(mine, axis=1)
+        spread = steps.std(axis=0) + 0.01 * layout.spread
+        jitter = np.exp(0.3 * rng.standard_normal((5, K)))
+        ups = np.maximum(steps, 0.0).sum(axis=0) / np.maximum((steps > 0).sum(axis=0), 1)
+        least = 0.05 * layout.spread
+        components.append(
+            Component(
+                start_mean=float(mine[:, 0].mean()),
+                start_sd=float(mine[:, 0].std()) + least,
+                drift_mean=np.maximum(-steps.mean(axis=0), least) * jitter[0],
+                drift_sd=0.6 * spread * jitter[1],
+                rise_mean=np.maximum(ups, least) * jitter[2],
+                rise_sd=0.6 * spread * jitter[3],
+                noise_sd=np.append(0.4 * spread * jitter[4], 0.0),
+                turning=rng.dirichlet(np.append(np.ones(K), 3.0)),
+                jump_sd=np.full(int(layout.types.max()), 0.3 * float(spread.mean())),
+                types=layout.types,
+            )
+        )
+    weights = np.full(layout.classes, 1 / layout.classes)
+    return layout.vector(ChangePointModel(tuple(components), weights, layout.scale))
+
+
+def restricted(layout: Layout, *, turns: bool = True, noisy: bool = True) -> Layout:
+    """The same layout without turning points or without noise: walks to compare with."""
+    return replace(layout, turns=turns, noisy=noisy)
