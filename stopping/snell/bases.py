@@ -1,0 +1,130 @@
+"""Bases of the regression: functions of a problem's features, the constant among them.
+
+A basis is fitted to the features of one time (it may centre and scale them, by robust measures that
+a heavy tail cannot spoil) and then maps any features to columns. Fitted bases are plain data, so a
+rule that uses them can be saved.
+"""
+
+import abc
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from typing import Any, ClassVar, final
+
+import numpy as np
+from numpy.polynomial import laguerre
+
+from stopping.errors import UserError
+from stopping.types import FloatArray
+
+_REACH = 8.0
+"""Scaled features are clipped here: a polynomial must not explode on a token never seen."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A basis with the centres and scales of one time's features."""
+
+    basis: "AbstractBasis"
+    centre: FloatArray
+    scale: FloatArray
+
+    def __call__(self, features: FloatArray) -> FloatArray:
+        """Columns of the regression, shape (n, columns)."""
+        scaled = np.clip((features - self.centre) / self.scale, -_REACH, _REACH)
+        return self.basis.columns(scaled)
+
+
+class AbstractBasis(abc.ABC):
+    """A set of functions of scaled features."""
+
+    kind: ClassVar[str]
+
+    @abc.abstractmethod
+    def columns(self, scaled: FloatArray) -> FloatArray:
+        """Map features `(n, p)` to columns `(n, m)`, the constant first."""
+
+    @abc.abstractmethod
+    def fit(self, features: FloatArray) -> Fitted:
+        """Centre and scale by these features `(n, p)`."""
+
+    def settings(self) -> dict[str, Any]:
+        """What `basis_from` needs to build it again."""
+        return {"kind": self.kind, **vars(self)}
+
+
+@final
+@dataclass(frozen=True)
+class Polynomial(AbstractBasis):
+    """All monomials up to `degree`; products of features up to total degree `mixed`."""
+
+    degree: int = 3
+    mixed: int = 2
+    kind: ClassVar[str] = "polynomial"
+
+    def __post_init__(self) -> None:
+        if self.degree < 1 or self.mixed < 1:
+            raise UserError(f"polynomial: degrees must be >= 1, got {self}")
+
+    def columns(self, scaled: FloatArray) -> FloatArray:
+        """`1, z_i, z_i z_j, ..., z_i ** degree`."""
+        n, p = scaled.shape
+        made = [np.ones(n)]
+        for degree in range(1, self.degree + 1):
+            if degree <= self.mixed:
+                chosen = combinations_with_replacement(range(p), degree)
+                made += [np.prod(scaled[:, list(which)], axis=1) for which in chosen]
+            else:
+                made += list((scaled**degree).T)
+        return np.column_stack(made)
+
+    def fit(self, features: FloatArray) -> Fitted:
+        """Centre at the median, scale by the spread of the middle 80 %."""
+        low, centre, high = np.quantile(features, [0.1, 0.5, 0.9], axis=0)
+        spread = np.maximum(high - low, np.ptp(features, axis=0) / 100) / 2
+        return Fitted(self, centre, np.where(spread > 0, spread, 1.0))
+
+
+@final
+@dataclass(frozen=True)
+class Laguerre(AbstractBasis):
+    """A constant and `count` weighted Laguerre polynomials `exp(-z/2) L_k(z)` of each feature.
+
+    The choice of Longstaff and Schwartz (2001), equation 6; features must be positive, and are
+    divided by their median, since the weight underflows far from 1.
+    """
+
+    count: int = 3
+    kind: ClassVar[str] = "laguerre"
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise UserError(f"laguerre: needs a polynomial at least, got {self.count}")
+
+    def columns(self, scaled: FloatArray) -> FloatArray:
+        """`1, exp(-z/2) L_0(z), ..., exp(-z/2) L_{count-1}(z)`."""
+        values = laguerre.lagval(scaled, np.eye(self.count)) * np.exp(-scaled / 2)
+        return np.column_stack([np.ones(len(scaled)), *values.reshape(-1, len(scaled))])
+
+    def fit(self, features: FloatArray) -> Fitted:
+        """Divide by the median."""
+        centre = np.median(features, axis=0)
+        return Fitted(self, np.zeros_like(centre), np.where(centre > 0, centre, 1.0))
+
+
+BASES: dict[str, type[AbstractBasis]] = {basis.kind: basis for basis in (Polynomial, Laguerre)}
+
+
+def basis_from(settings: dict[str, Any]) -> AbstractBasis:
+    """Build a basis from `settings()`.
+
+    Raises
+    ------
+    UserError
+        If the kind is unknown or a setting does not fit.
+    """
+    given = dict(settings)
+    try:
+        return BASES[given.pop("kind")](**given)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"basis {settings}: unknown; kinds are {', '.join(BASES)}") from error
