@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import TypeVar
 
 from stopping.errors import UserError
@@ -29,6 +30,9 @@ KINDS: dict[str, type[AbstractRule]] = {
         HedgedMinimax,
     )
 }
+
+FROM_FILE = ("bayes", "snell")
+"""Rules that stand in a file, made by `stopping fit` and `stopping solve`."""
 
 
 def zoo(K: int = 10) -> tuple[AbstractRule, ...]:
@@ -58,13 +62,18 @@ def parse_rule(text: str) -> AbstractRule:
     UserError
         If the kind or a setting is unknown, missing or of the wrong type.
     """
-    return parse_spec(text, KINDS)
+    kind, _, settings = (part.strip() for part in text.partition(":"))
+    if kind in FROM_FILE:
+        return _from_file(text, kind, settings)
+    return parse_spec(text, KINDS, FROM_FILE)
 
 
-def parse_spec(text: str, kinds: Mapping[str, type[Spec]]) -> Spec:
+def parse_spec(
+    text: str, kinds: Mapping[str, type[Spec]], others: tuple[str, ...] = ()
+) -> Spec:
     """Turn `"kind:setting=value,..."` into an instance of one of the dataclasses `kinds`.
 
-    Settings are numbers, words, or on and off, as the field's type says.
+    `others` are further kinds that the error names. Settings are numbers, words, or on and off, as the field's type says.
 
     Raises
     ------
@@ -74,7 +83,8 @@ def parse_spec(text: str, kinds: Mapping[str, type[Spec]]) -> Spec:
     kind, _, settings = text.strip().partition(":")
     rule = kinds.get(kind.strip())
     if rule is None:
-        raise UserError(f"rule {text!r}: unknown kind {kind!r}; choose from {', '.join(kinds)}")
+        known = ", ".join((*kinds, *others))
+        raise UserError(f"rule {text!r}: unknown kind {kind!r}; choose from {known}")
     types = {f.name: f.type for f in fields(rule)}  # type: ignore[arg-type]  # every rule is a dataclass
     values: dict[str, object] = {}
     for setting in filter(None, (part.strip() for part in settings.split(","))):
@@ -102,3 +112,13 @@ def _read(value: str, kind: object) -> object:
     if kind is str:
         return value
     return int(value) if kind is int else float(value)
+
+
+def _from_file(text: str, kind: str, settings: str) -> AbstractRule:
+    """Read a solved rule; what solves them is imported only now, as it knows the other rules."""
+    from stopping.snell.rules import load_rule
+
+    key, _, name = (part.strip() for part in settings.partition("="))
+    if key != "file" or not name:
+        raise UserError(f"rule {text!r}: {kind} needs its file, as in {kind}:file=NAME.json")
+    return load_rule(kind, Path(name))

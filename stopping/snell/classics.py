@@ -3,8 +3,8 @@
 - The **secretary problem**: `n` candidates in random order, only relative ranks are seen, stop on
   the best of all. The loss is the probability of having missed it. Optimal: let `r - 1` pass, then
   take the first that is the best so far; `r / n -> 1/e` (Gilbert and Mosteller 1966).
-- **Moser's problem**: `n` independent uniform offers, one is kept, no recall. With losses, the least
-  expected loss with `n` offers left is `v[n] = v[n-1] - v[n-1]**2 / 2`, `v[1] = 1/2` (Moser 1956).
+- **Moser's problem**: `n` independent uniform offers, one is kept, no recall. With losses, the
+  least expected loss of `n` offers is `v[n] = v[n-1] - v[n-1]**2 / 2`, `v[1] = 1/2` (Moser 1956).
 - The **American put** on a binomial tree (Cox, Ross and Rubinstein 1979), and the closed form of
   the perpetual one (McKean 1965). Losses are minus the discounted payoffs.
 """
@@ -44,7 +44,7 @@ def secretary_success(n: int, r: int) -> float:
 
 
 def moser(n: int, points: int) -> Chain:
-    """Moser's problem with `n` offers, each uniform on the midpoints of `points` cells of [0, 1]."""
+    """Moser's problem with `n` offers, uniform on the midpoints of `points` cells of [0, 1]."""
     offers = (np.arange(points) + 0.5) / points
     law = np.full(points, 1.0 / points)
     return Chain(law, (np.tile(law, (points, 1)),) * (n - 1), (offers,) * n)
@@ -93,16 +93,11 @@ def binomial_put(put: Put, dates: int, steps_per_date: int = 1) -> Chain:
         raise UserError("put: the tree is too coarse for this rate and volatility; take more steps")
     losses, kernels = [], []
     for t in range(dates * steps_per_date + 1):
-        price = put.spot * up ** (2.0 * np.arange(t + 1) - t)
+        price: FloatArray = put.spot * np.exp(math.log(up) * (2.0 * np.arange(t + 1) - t))
         exercised = -math.exp(-put.rate * t * step) * put.payoff(price)
         losses.append(exercised if t % steps_per_date == 0 else np.full(t + 1, np.inf))
         if t < dates * steps_per_date:
-            ones = np.ones(t + 1)
-            kernels.append(
-                sparse.diags_array(
-                    [(1 - rise) * ones, rise * ones], offsets=[0, 1], shape=(t + 1, t + 2)
-                ).tocsr()
-            )
+            kernels.append(_down_or_up(t + 1, rise))
     return Chain(np.ones(1), tuple(kernels), tuple(losses))
 
 
@@ -112,4 +107,13 @@ def perpetual_put(put: Put) -> float:
     edge = put.strike * b / (1 + b)
     if put.spot <= edge:
         return put.strike - put.spot
-    return (put.strike - edge) * (put.spot / edge) ** -b
+    return float((put.strike - edge) * (put.spot / edge) ** -b)
+
+
+def _down_or_up(states: int, up: float) -> sparse.csr_array:
+    """From state `i` to `i` or `i + 1`."""
+    here = np.arange(states)
+    weights = np.repeat([1 - up, up], states)
+    return sparse.csr_array(
+        (weights, (np.tile(here, 2), np.concatenate([here, here + 1]))), shape=(states, states + 1)
+    )

@@ -24,11 +24,14 @@ class View:
         What a regression of the continuation value may use.
     eligible : bool ndarray, shape (n,)
         False where stopping now is never right, so that the regression need not be good there.
+    anchor : ndarray, shape (n,)
+        A first guess of the loss of going on, of which the regression learns the error.
     """
 
     loss: FloatArray
     features: FloatArray
     eligible: BoolArray
+    anchor: FloatArray
 
 
 class AbstractProblem(abc.ABC):

@@ -18,10 +18,16 @@ from stopping.types import FloatArray
 
 @dataclass(frozen=True)
 class PutProblem(AbstractProblem):
-    """`put` with `dates` exercise dates; time 0 is the start, at which it may be exercised too."""
+    """`put` with `dates` exercise dates; time 0 is the start, at which it may be exercised too.
+
+    With `european` the regression starts from the value of the put that is exercised at the end
+    only (Black and Scholes 1973), which tightens the dual bound; without it, from nothing, as in
+    the paper.
+    """
 
     put: Put
     dates: int = 50
+    european: bool = False
 
     @property
     def horizon(self) -> int:
@@ -48,8 +54,22 @@ class PutProblem(AbstractProblem):
         price, t = history[:, -1], history.shape[1] - 1
         payoff = self.put.payoff(price)
         discount = math.exp(-self.put.rate * self._step * t)
-        return View(-discount * payoff, price[:, None], payoff > 0)
+        anchor = np.zeros(len(price))
+        if self.european and t < self.dates:
+            left = self.put.years - self._step * t
+            anchor = -discount * european_put(self.put, price, left)
+        return View(-discount * payoff, price[:, None], payoff > 0, anchor)
 
     def _log_step(self, normal: FloatArray) -> FloatArray:
         drift = self.put.rate - self.put.volatility**2 / 2
         return drift * self._step + self.put.volatility * math.sqrt(self._step) * normal
+
+
+def european_put(put: Put, price: FloatArray, years: float) -> FloatArray:
+    """Value of the put exercised in `years` and not before (Black and Scholes 1973)."""
+    spread = put.volatility * math.sqrt(years)
+    d = (np.log(price / put.strike) + (put.rate + put.volatility**2 / 2) * years) / spread
+    value: FloatArray = put.strike * math.exp(-put.rate * years) * special.ndtr(
+        spread - d
+    ) - price * special.ndtr(-d)
+    return value

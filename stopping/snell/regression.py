@@ -26,9 +26,9 @@ class Stage:
     fitted : Fitted
         Basis.
     decision : ndarray, shape (columns,)
-        Continuation value where stopping is eligible: what the rule compares with.
+        Continuation value above the anchor where stopping is eligible: what the rule compares with.
     value : ndarray, shape (columns,)
-        Continuation value everywhere, for the dual bound.
+        The same everywhere, for the dual bound.
     """
 
     fitted: Fitted
@@ -37,11 +37,12 @@ class Stage:
 
     def stops(self, view: View) -> BoolArray:
         """Whether the rule stops, shape (n,)."""
-        return view.eligible & (view.loss <= self.fitted(view.features) @ self.decision)
+        ahead = view.anchor + self.fitted(view.features) @ self.decision
+        return view.eligible & (view.loss <= ahead)
 
     def envelope(self, view: View) -> FloatArray:
         """Approximate value `min(loss, C)`, shape (n,)."""
-        return np.minimum(view.loss, self.fitted(view.features) @ self.value)
+        return np.minimum(view.loss, view.anchor + self.fitted(view.features) @ self.value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,12 +94,13 @@ def fit_policy(
                 f"regression: {columns.shape[1]} columns need at least {10 * columns.shape[1]} "
                 f"paths, got {n}; draw more paths or choose a smaller basis"
             )
-        value = _least_squares(columns, met)
+        target = met - view.anchor
+        value = _least_squares(columns, target)
         chosen = view.eligible
         enough = np.count_nonzero(chosen) >= 10 * columns.shape[1]
         decision = value
         if enough and not chosen.all():
-            decision = _least_squares(columns[chosen], met[chosen])
+            decision = _least_squares(columns[chosen], target[chosen])
         stage = Stage(fitted, decision, value)
         met = np.where(stage.stops(view), view.loss, met)
         stages.append(stage)
@@ -110,4 +112,5 @@ def _least_squares(columns: FloatArray, target: FloatArray) -> FloatArray:
     scale = np.sqrt((columns**2).mean(axis=0))
     scale[scale == 0] = 1.0
     solution: FloatArray = np.linalg.lstsq(columns / scale, target, rcond=1e-9)[0]
-    return solution / scale
+    rescaled: FloatArray = solution / scale
+    return rescaled
