@@ -11,6 +11,7 @@ from stopping.cli.averages import averages
 from stopping.cli.conformance import conformance
 from stopping.cli.figures import figures
 from stopping.cli.robustness import robustness
+from stopping.cli.solve import solve
 from stopping.cli.verify import verify
 from stopping.errors import UserError
 
@@ -20,6 +21,7 @@ OWN: dict[str, click.Command] = {
     "conformance": conformance,
     "figures": figures,
     "robustness": robustness,
+    "solve": solve,
     "verify": verify,
 }
 

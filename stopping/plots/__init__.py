@@ -11,16 +11,29 @@ from stopping.plots.catalogue import FIGURES, Plate
 from stopping.plots.games import draw_certificate, draw_knob, draw_token, draw_values
 from stopping.plots.laws import draw_runs, draw_stops
 from stopping.plots.robustness import draw_mean_bounds, draw_sure_bounds
+from stopping.plots.snell import (
+    check_format,
+    draw_gaps,
+    draw_phases,
+    draw_region,
+    phase_figure,
+    save_phase_diagram,
+    save_solution,
+)
 from stopping.plots.theme import blank, save, settings
 
 __all__ = [
     "FIGURES",
     "Plate",
     "blank",
+    "check_format",
     "draw_certificate",
     "draw_constants",
+    "draw_gaps",
     "draw_knob",
     "draw_mean_bounds",
+    "draw_phases",
+    "draw_region",
     "draw_regret",
     "draw_runs",
     "draw_stops",
@@ -29,6 +42,9 @@ __all__ = [
     "draw_tolerance",
     "draw_values",
     "draw_worst_falls",
+    "phase_figure",
     "save",
+    "save_phase_diagram",
+    "save_solution",
     "settings",
 ]

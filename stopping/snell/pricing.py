@@ -1,17 +1,18 @@
 """The optimum in a bracket, and how far every rule is from it, on the same tokens.
 
-A rule's loss at a token is `E[excess(l) | x] + c probes` for the layer `l` that it chooses, with the
-expectation given the *whole* window: the same mean as the excess itself, with less variance. All
-rules are judged on the same fresh tokens, so gaps are paired.
+A rule's loss at a token is `E[excess(l) | x] + c probes` for the layer `l` that it chooses, with
+the expectation given the *whole* window: the same mean as the excess itself, with less variance.
+All rules are judged on the same fresh tokens, so gaps are paired.
 
 The value with recall bounds every rule that reads backwards and every rule that reads its whole
 window (it pays `c K`). At a positive cost it does not bound two others, marked `bounded = False`: a
 fixed layer is decoded without reading those above it, and a forward exit reads in the other order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -23,15 +24,21 @@ from stopping.snell.bases import AbstractBasis, Polynomial
 from stopping.snell.dual import Dual
 from stopping.snell.filtering import ScanFilter
 from stopping.snell.layers import LayerProblem
-from stopping.snell.regression import Policy, fit_policy
+from stopping.snell.region import RegionSample, region_samples
+from stopping.snell.regression import fit_policy
 from stopping.snell.rules import Bayes, Snell
 from stopping.types import FloatArray
 
 BLOCK = 1 << 12
 LEVEL = 0.95
 MAX_PATHS = 20_000
-Runner = Callable[[Sequence[Callable[[], FloatArray]]], list[FloatArray]]
-"""Runs independent jobs and returns their results in order."""
+Runner: TypeAlias = Callable[[Iterable[Callable[[], Any]]], Iterable[Any]]
+"""Runs independent jobs and yields their results in order."""
+
+
+def one_by_one(work: Iterable[Callable[[], Any]]) -> Iterable[Any]:
+    """Run jobs in this process."""
+    return (job() for job in work)
 
 
 @dataclass(frozen=True)
@@ -64,32 +71,6 @@ class Gap:
     bounded: bool
 
 
-@dataclass(frozen=True)
-class Step:
-    """The stopping region at one time: what is known on either side of its border.
-
-    Attributes
-    ----------
-    probes : int
-        Time `t`.
-    reached, stops : float
-        Share of the tokens that get here, and of these the share that stops.
-    belief_stop, belief_go : tuple of float
-        Quartiles of `P(V* below the present layer)` where the rule stops and where it reads on; NaN
-        if it never does.
-    gain_stop, gain_go : tuple of float
-        Quartiles of the expected gain of the best blind plan, nats.
-    """
-
-    probes: int
-    reached: float
-    stops: float
-    belief_stop: tuple[float, float, float]
-    belief_go: tuple[float, float, float]
-    gain_stop: tuple[float, float, float]
-    gain_go: tuple[float, float, float]
-
-
 @dataclass(frozen=True, eq=False)
 class Priced:
     """What `price` found.
@@ -102,7 +83,7 @@ class Priced:
         Dual bound: the value is at least this.
     gaps : tuple of Gap
         Every rule, the optimal one first.
-    region : tuple of Step
+    region : tuple of RegionSample
     rule : Snell
         The optimal rule found.
     """
@@ -114,7 +95,7 @@ class Priced:
     upper: Estimate
     lower: Estimate
     gaps: tuple[Gap, ...]
-    region: tuple[Step, ...]
+    region: tuple[RegionSample, ...]
     rule: Snell
 
     def __getitem__(self, name: str) -> Gap:
@@ -136,7 +117,7 @@ def price(
     dual_paths: int = 1000,
     inner: int = 64,
     seed: int = 0,
-    run: Runner = lambda jobs: [job() for job in jobs],
+    run: Runner = one_by_one,
 ) -> Priced:
     """Solve the layer problem and price every rule.
 
@@ -157,9 +138,7 @@ def price(
         If a rule reaches below the window, two have one name, or a number is out of range.
     """
     problem = LayerProblem(model, cost, recall)
-    policy = fit_policy(
-        problem, basis or Polynomial(), stream(seed, "regression", 0), paths
-    )
+    policy = fit_policy(problem, basis or Polynomial(), stream(seed, "regression", 0), paths)
     lower = estimate(Dual(policy, inner).draw, dual_paths, seed, name="dual", level=LEVEL)
     upper = estimate(policy.draw, paths, seed, name="primal", level=LEVEL)
     snell = Snell(policy)
@@ -168,19 +147,15 @@ def price(
     names = [rule.name for rule in compared]
     if len(set(names)) < len(names):
         raise UserError("rules: two have one name")
-    table = np.concatenate(
-        run(
-            [
-                partial(_losses, model, compared, cost, seed, index, size)
-                for index, size in blocks(paths, BLOCK)
-            ]
-        )
+    jobs = (
+        partial(_losses, model, compared, seed, index, size) for index, size in blocks(paths, BLOCK)
     )
+    table = np.concatenate(list(run(jobs)))
     gaps = tuple(
         _gap(rule, table[:, :, i], table[:, :, 0], cost) for i, rule in enumerate(compared)
     )
-    region = tuple(_region(policy, problem.sample(stream(seed, "region", 0), min(paths, BLOCK))))
-    return Priced(cost, recall, paths, seed, upper, lower, gaps, region, snell)
+    seen = region_samples(policy, problem.sample(stream(seed, "region", 0), min(paths, BLOCK)))
+    return Priced(cost, recall, paths, seed, upper, lower, gaps, seen, snell)
 
 
 def default_rules(model: ChangePointModel) -> tuple[AbstractRule, ...]:
@@ -192,7 +167,6 @@ def default_rules(model: ChangePointModel) -> tuple[AbstractRule, ...]:
 def _losses(
     model: ChangePointModel,
     rules: Sequence[AbstractRule],
-    cost: float,
     seed: int,
     index: int,
     size: int,
@@ -227,34 +201,3 @@ def _gap(rule: AbstractRule, own: FloatArray, best: FloatArray, cost: float) -> 
         share_final=float(own[:, 2].mean()),
         bounded=cost == 0 or not free,
     )
-
-
-def _region(policy: Policy, x: FloatArray) -> list[Step]:
-    running = np.arange(len(x))
-    steps = []
-    for t, stage in enumerate(policy.stages):
-        view = policy.problem.look(x[running, : t + 1])
-        halt = stage.stops(view)
-        belief, gain = view.features[:, 2], view.features[:, 0]
-        steps.append(
-            Step(
-                t,
-                len(running) / len(x),
-                float(halt.mean()),
-                _quartiles(belief[halt]),
-                _quartiles(belief[~halt]),
-                _quartiles(gain[halt]),
-                _quartiles(gain[~halt]),
-            )
-        )
-        running = running[~halt]
-        if not running.size:
-            break
-    return steps
-
-
-def _quartiles(values: FloatArray) -> tuple[float, float, float]:
-    if not len(values):
-        return (np.nan,) * 3
-    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return float(low), float(middle), float(high)

@@ -1,0 +1,324 @@
+"""`stopping solve`: the best possible rule under a model, and what every other rule costs."""
+
+import time
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from stopping.changepoint import ChangePointModel, read_model
+from stopping.cli.ui import as_json as to_json
+from stopping.cli.ui import json_option, output, progress, seed_option, table
+from stopping.errors import UserError
+from stopping.rules import AbstractRule, parse_rule
+from stopping.snell import phases as diagrams
+from stopping.snell.belief import BeliefSolution, solve_belief
+from stopping.snell.pricing import Priced, price
+from stopping.snell.region import summarise
+from stopping.snell.rules import Snell, save_rule
+
+
+@click.command()
+@click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--cost",
+    type=click.FloatRange(min=0),
+    default=0.02,
+    show_default=True,
+    help="Cost of a probe (an unembedding), nats.",
+)
+@click.option("--no-recall", is_flag=True, help="A layer that was passed is lost.")
+@click.option(
+    "--rule",
+    "specs",
+    multiple=True,
+    metavar="SPEC",
+    help="Rule to compare, such as search or tolerance:tau=0.5; repeat. [default: all]",
+)
+@click.option(
+    "--paths",
+    type=click.IntRange(min=1000),
+    default=20_000,
+    show_default=True,
+    help="Tokens of the regression, and as many fresh ones to judge the rules.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Save the optimal rule here (JSON).")
+@click.option(
+    "--figure",
+    type=click.Path(path_type=Path),
+    help="Draw region and gaps (.svg, .pdf, .png).",
+)
+@click.option(
+    "--phases",
+    "cells",
+    type=click.Path(path_type=Path),
+    help="In place of all this: the phase diagram of the paper's search, kept in this JSON file.",
+)
+@seed_option
+@json_option
+def solve(
+    model: Path | None,
+    cost: float,
+    no_recall: bool,
+    specs: tuple[str, ...],
+    paths: int,
+    out: Path | None,
+    figure: Path | None,
+    cells: Path | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Solve layer selection as an optimal stopping problem (S1-S3).
+
+    MODEL is a change-point model as JSON: what `stopping fit` writes, or your own parameters in
+    its format; without one, a reference world with rises of one nat is solved. Losses are nats:
+    expected excess plus the cost of probes, least is best. The value is printed in a bracket: the
+    loss of the rule found is at least the optimum, the dual bound is at most the optimum.
+
+    \b
+    Examples:
+      stopping solve                                     the reference world
+      stopping solve FIT.json --cost 0.05 --out rule.json
+      stopping validate TRACES --rule snell:file=rule.json --rule bayes:file=FIT.json
+      stopping generate --model M --rule snell:file=rule.json --prompt P
+      stopping solve FIT.json --cost 0 --figure gaps.svg
+      stopping solve --phases phases.json --figure phases.svg     where is the search near-optimal?
+    """
+    from stopping.plots import check_format
+
+    if figure is not None:
+        check_format(figure)
+    if cells is not None:
+        _phases(model, cells, figure, seed, paths, as_json)
+        return
+    started = time.perf_counter()
+    law = reference_model() if model is None else read_model(model)
+    rules = [parse_rule(_within(spec, law.K)) for spec in specs] or None
+    found = _price(law, cost, not no_recall, rules, paths, seed)
+    exact = exact_value(law, cost, not no_recall)
+    saved: Snell | None = None
+    if out is not None:
+        saved = save_rule(out, found.rule, {"from": None if model is None else model.name})
+    if figure is not None:
+        from stopping.plots import save_solution
+
+        save_solution(found, figure)
+    if as_json:
+        click.echo(to_json(_content(found, exact, model, saved, figure)))
+    else:
+        _show(found, exact, model, saved, figure, time.perf_counter() - started)
+
+
+def reference_model() -> ChangePointModel:
+    """The component that the phase diagrams vary, as a model."""
+    return diagrams.world(diagrams.reference(), eps_max=0.3, perturbed=0.5)
+
+
+def exact_value(model: ChangePointModel, cost: float, recall: bool) -> BeliefSolution | None:
+    """Solve the two-phase model on a grid, if this is one; None otherwise."""
+    if len(model.components) > 1 or model.scale.shift is not None:
+        return None
+    component = model.components[0]
+    # A flat start is one whose spread dwarfs the largest change that the window can bring about.
+    steps = component.rise_mean + component.drift_mean + component.rise_sd + component.drift_sd
+    if component.noise_sd.any() or component.start_sd < 30 * steps.sum():
+        return None
+    return solve_belief(component, cost, recall)
+
+
+def _price(
+    model: ChangePointModel,
+    cost: float,
+    recall: bool,
+    rules: list[AbstractRule] | None,
+    paths: int,
+    seed: int,
+) -> Priced:
+    with progress() as bar:
+        bar.add_task("solving", total=None)
+        return price(model, cost, recall, rules=rules, paths=paths, seed=seed)
+
+
+def _within(spec: str, K: int) -> str:
+    """Give a rule without a window of its own the model's, where it takes one."""
+    kind, _, settings = spec.partition(":")
+    takes = kind in ("search", "shifted", "tolerance", "patience", "minimum", "forward", "guarded")
+    if not takes or "K=" in settings:
+        return spec
+    return f"{kind}:{settings},K={K}" if settings else f"{kind}:K={K}"
+
+
+def _content(
+    found: Priced,
+    exact: BeliefSolution | None,
+    model: Path | None,
+    saved: Snell | None,
+    figure: Path | None,
+) -> dict[str, object]:
+    return {
+        "model": None if model is None else model.name,
+        "cost": found.cost,
+        "recall": found.recall,
+        "seed": found.seed,
+        "paths": found.paths,
+        "value": {"at_most": found.upper, "at_least": found.lower},
+        "exact": None
+        if exact is None
+        else {"value": exact.value, "moved": exact.moved, "converged": exact.converged},
+        "region": [summarise(sample) for sample in found.region],
+        "rules": found.gaps,
+        "rule": None if saved is None else saved.spec(),
+        "figure": None if figure is None else figure.name,
+    }
+
+
+def _show(
+    found: Priced,
+    exact: BeliefSolution | None,
+    model: Path | None,
+    saved: Snell | None,
+    figure: Path | None,
+    seconds: float,
+) -> None:
+    out = output()
+    K = found.rule.K
+    recall = "with recall" if found.recall else "without recall"
+    out.print(
+        f"{model or 'reference world'}: window of {K} steps, {found.cost:g} nats a probe, "
+        f"{recall}, {found.paths:,} tokens, seed {found.seed}",
+        markup=False,
+    )
+    out.print(
+        f"value: at least {found.lower.mean:.4f} (s.e. {found.lower.stderr:.4f}), "
+        f"at most {found.upper.mean:.4f} (s.e. {found.upper.stderr:.4f}) nats"
+    )
+    if exact is not None:
+        state = "" if exact.converged else ", not converged"
+        out.print(f"exact, on a grid: {exact.value:.4f} (moved {exact.moved:.1e}{state})")
+    show_region(out, found)
+    show_gaps(out, found)
+    best = next(gap for gap in found.gaps[1:] if gap.bounded)
+    for gap in found.gaps[1:]:
+        if gap.bounded and gap.loss < best.loss:
+            best = gap
+    out.print(
+        f"Nearest rule: {best.name}, {best.gap:+.4f} nats (s.e. {best.gap_stderr:.4f}) "
+        f"from the optimum. ({seconds:.1f} s)",
+        markup=False,
+    )
+    if saved is not None:
+        out.print(f"saved: --rule {saved.spec()}", markup=False)
+    if figure is not None:
+        out.print(f"figure: {figure}", markup=False)
+
+
+def show_region(out: Console, found: Priced) -> None:
+    """When the rule stops: what it believes on either side of the border."""
+    rows = table(
+        "Stopping region",
+        *("probes", "reached", "stop", "P(V* below) at stop", "on", "planned gain at stop", "on"),
+        caption="quartiles over tokens; gain: of the best plan that reads nothing more, nats",
+    )
+    for sample in found.region:
+        step = summarise(sample)
+        rows.add_row(
+            str(step.probes),
+            f"{step.reached:.1%}",
+            f"{step.stops:.1%}",
+            *map(_quartiles, (step.belief_stop, step.belief_go, step.gain_stop, step.gain_go)),
+        )
+    out.print(rows)
+
+
+def show_gaps(out: Console, found: Priced) -> None:
+    """Every rule's loss and its gap."""
+    rows = table(
+        "Optimality gap of every rule, nats",
+        *("rule", "loss", "s.e.", "gap", "s.e.", "probes", "at L"),
+        caption=None
+        if all(gap.bounded for gap in found.gaps)
+        else "* reads fewer layers, or in another order, than a backward scan can: not bounded",
+    )
+    for gap in found.gaps:
+        rows.add_row(
+            gap.name + ("" if gap.bounded else " *"),
+            f"{gap.loss:.4f}",
+            f"{gap.stderr:.4f}",
+            "–" if gap is found.gaps[0] else f"{gap.gap:+.4f}",
+            "–" if gap is found.gaps[0] else f"{gap.gap_stderr:.4f}",
+            f"{gap.probes:.2f}",
+            f"{gap.share_final:.0%}",
+            end_section=gap is found.gaps[0],
+        )
+    out.print(rows)
+
+
+def _quartiles(values: tuple[float, float, float]) -> str:
+    low, middle, high = values
+    return "–" if middle != middle else f"{low:.2f} {middle:.2f} {high:.2f}"
+
+
+def _phases(
+    model: Path | None, path: Path, figure: Path | None, seed: int, paths: int, as_json: bool
+) -> None:
+    component = diagrams.reference()
+    if model is not None:
+        law = read_model(model)
+        if len(law.components) > 1 or law.scale.shift is not None:
+            raise UserError(
+                f"{model}: phase diagrams vary one component on the scale of nats; fit with one "
+                "class and without a logarithm, or leave MODEL out for the reference world"
+            )
+        component = law.components[0]
+    key = diagrams.run_key(component, seed, paths)
+    cells = list(diagrams.read_cells(path, key)) if path.exists() else []
+    total = len(diagrams.EPS_MAX) * len(diagrams.PERTURBED) * len(diagrams.COSTS)
+    with progress() as bar:
+        task = bar.add_task("cells", total=total, completed=len(cells))
+        fresh = diagrams.diagram(component, seed, paths, done=tuple(cells))
+        try:
+            for cell in fresh:
+                cells.append(cell)
+                bar.advance(task)
+        finally:
+            # An interrupted run keeps what it has, and goes on from there.
+            diagrams.write_cells(path, key, cells)
+    if figure is not None:
+        from stopping.plots import save_phase_diagram
+
+        save_phase_diagram(cells, figure)
+    if as_json:
+        click.echo(to_json([asdict(cell) | {"won": cell.won} for cell in cells]))
+        return
+    out = output()
+    near = partial(_near, cells)
+    rows = table(
+        "Cells in which the search is within 5% of optimal",
+        *("cost", "cells", "within 5%", "not", "undecided", "largest eps_max within, by share"),
+        caption="decided at two standard errors; eps_max and cost in units of the mean rise",
+    )
+    for cost in sorted({cell.cost for cell in cells}):
+        rows.add_row(*near(cost))
+    out.print(rows)
+    out.print(f"{len(cells)} cells in {path}" + (f", figure: {figure}" if figure else ""))
+
+
+def _near(cells: list[diagrams.Cell], cost: float) -> tuple[str, ...]:
+    here = [cell for cell in cells if cell.cost == cost]
+    within = [cell for cell in here if cell.near + 2 * cell.near_stderr <= 0]
+    outside = [cell for cell in here if cell.near - 2 * cell.near_stderr > 0]
+    edges = []
+    for share in sorted({cell.perturbed for cell in here}):
+        largest = max((cell.eps_max for cell in within if cell.perturbed == share), default=None)
+        edges.append(f"{share:g}: {'none' if largest is None else f'{largest:g}'}")
+    undecided = len(here) - len(within) - len(outside)
+    return (
+        f"{cost:g}",
+        str(len(here)),
+        str(len(within)),
+        str(len(outside)),
+        str(undecided),
+        ", ".join(edges),
+    )

@@ -1,0 +1,216 @@
+"""The price of conservatism: the paper's search against the optimum as the world varies.
+
+The paper's rule knows nothing of the world and stops at the first layer that does not fall. A cell
+of the phase diagram is a world, and what that ignorance costs in it:
+
+- `eps_max`: how noisy the probes are, in units of the mean rise, so that A3 asks for less than 1/2.
+  The noise is Gaussian with the variance of uniform noise on `[-eps_max, eps_max]`, since the Bayes
+  rule is in closed form for Gaussian noise.
+- `perturbed`: the share of tokens with `V* < L`.
+- `cost` of a probe, in units of the mean rise.
+
+Everything else is that of one component, `reference()` by default: falls of 0.3 and rises of 1,
+with little spread, so that A1 and A3 hold on nearly every token when the noise is small. The
+optimum is with recall. At no cost it is the Bayes rule (exact but for the sample), else that of
+least-squares Monte Carlo, hence an upper bound of the value: the ratios are lower bounds, and the
+paper's rule may be a little further from the optimum than they say.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from stopping.changepoint import ChangePointModel, Component
+from stopping.errors import UserError
+from stopping.files import write_atomic
+from stopping.montecarlo import stream
+from stopping.rules import AbstractRule, Final, Search
+from stopping.snell.bases import Polynomial
+from stopping.snell.filtering import ScanFilter
+from stopping.snell.layers import LayerProblem
+from stopping.snell.pricing import Runner, one_by_one
+from stopping.snell.regression import fit_policy
+from stopping.snell.rules import Bayes, Snell
+
+EPS_MAX = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0)
+PERTURBED = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
+COSTS = (0.0, 0.02, 0.1)
+NEAR = 0.05
+"""The paper's rule is near the optimum if its loss is at most this share above it."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One world, and what the rules lose in it.
+
+    Attributes
+    ----------
+    eps_max, perturbed, cost : float
+        See the module.
+    optimum, search, final : float
+        Mean loss of the optimal rule, the paper's search and the final layer.
+    gap, gap_stderr : float
+        Of the search, paired.
+    near, near_stderr : float
+        `search - (1 + NEAR) optimum` and its standard error, paired: the search is within 5 % of
+        optimal if this is not positive.
+    probes_optimum, probes_search : float
+    paths : int
+    """
+
+    eps_max: float
+    perturbed: float
+    cost: float
+    optimum: float
+    search: float
+    final: float
+    gap: float
+    gap_stderr: float
+    near: float
+    near_stderr: float
+    probes_optimum: float
+    probes_search: float
+    paths: int
+
+    @property
+    def won(self) -> float:
+        """Share of what the optimum wins over the final layer that the search wins; NaN if none."""
+        winnable = self.final - self.optimum
+        return (self.final - self.search) / winnable if winnable > 0 else math.nan
+
+
+def reference(K: int = 6) -> Component:
+    """The component that the diagrams vary: a window of `K` steps, unit rises."""
+    return Component(
+        start_mean=3.0,
+        start_sd=1.0,
+        drift_mean=np.full(K, 0.3),
+        drift_sd=np.full(K, 0.05),
+        rise_mean=np.full(K, 1.0),
+        rise_sd=np.full(K, 0.2),
+        noise_sd=np.full(K + 1, 0.1),
+        turning=np.append(np.full(K, 0.5 / K), 0.5),
+    )
+
+
+def world(component: Component, eps_max: float, perturbed: float) -> ChangePointModel:
+    """`component` with this noise, in units of its mean rise, and share of perturbed tokens.
+
+    Raises
+    ------
+    UserError
+        If `eps_max` is negative, `perturbed` no probability, or there is nothing to vary.
+    """
+    if not (eps_max >= 0 and 0 <= perturbed <= 1):
+        raise UserError(f"world: need eps_max >= 0 and a share, got {eps_max}, {perturbed}")
+    law = component.turning[:-1]
+    if law.sum() <= 0:
+        raise UserError("world: the component perturbs no token, so its onsets have no law")
+    noise = eps_max * float(component.rise_mean.mean()) / math.sqrt(3.0)
+    turning = np.append(law / law.sum() * perturbed, 1 - perturbed)
+    varied = replace(component, noise_sd=np.full(component.w, noise), turning=turning)
+    return ChangePointModel((varied,), np.ones(1))
+
+
+def measure_cell(
+    component: Component, eps_max: float, perturbed: float, cost: float, seed: int, paths: int
+) -> Cell:
+    """Solve one world and measure the search in it."""
+    model = world(component, eps_max, perturbed)
+    paid = cost * float(component.rise_mean.mean())
+    name = f"{eps_max:g} {perturbed:g} {cost:g}"
+    best: AbstractRule = Bayes(model)
+    if paid > 0:
+        problem = LayerProblem(model, paid)
+        best = Snell(fit_policy(problem, Polynomial(2), stream(seed, f"fit {name}", 0), paths))
+    x = model.sample(stream(seed, f"cell {name}", 0), paths).x
+    excess = ScanFilter(model).known(x[:, ::-1]).excess
+    rows = np.arange(paths)
+    losses, probes = [], []
+    for rule in (best, Search(model.K), Final()):
+        # At no cost it does not matter how many probes the Bayes rule makes.
+        probes.append(rule.probes(x))
+        losses.append(excess[rows, rule.choose(x)] + paid * probes[-1])
+    optimum, search, final = losses
+    near = search - (1 + NEAR) * optimum
+    root = math.sqrt(paths)
+    return Cell(
+        eps_max,
+        perturbed,
+        cost,
+        float(optimum.mean()),
+        float(search.mean()),
+        float(final.mean()),
+        float((search - optimum).mean()),
+        float((search - optimum).std(ddof=1) / root),
+        float(near.mean()),
+        float(near.std(ddof=1) / root),
+        float(probes[0].mean()),
+        float(probes[1].mean()),
+        paths,
+    )
+
+
+def diagram(
+    component: Component,
+    seed: int = 0,
+    paths: int = 10_000,
+    *,
+    grid: tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]] = (
+        EPS_MAX,
+        PERTURBED,
+        COSTS,
+    ),
+    done: Iterable[Cell] = (),
+    run: Runner = one_by_one,
+) -> Iterator[Cell]:
+    """Yield the cells of the grid (`eps_max`, `perturbed`, `cost`) that are not `done`, in order.
+
+    Each cell has streams of its own, so it comes out the same alone, resumed or in parallel.
+    """
+    known = {(cell.eps_max, cell.perturbed, cell.cost) for cell in done}
+    yield from run(
+        partial(measure_cell, component, *key, seed, paths)
+        for key in product(*grid)
+        if key not in known
+    )
+
+
+def write_cells(path: Path, key: str, cells: Iterable[Cell]) -> None:
+    """Write cells as JSON, whole or not at all; `key` says of which run they are."""
+    rows = ",\n".join(json.dumps(asdict(cell), allow_nan=False) for cell in cells)
+    write_atomic(path, f'{{"key": {json.dumps(key)}, "cells": [\n{rows}\n]}}\n')
+
+
+def read_cells(path: Path, key: str | None = None) -> tuple[Cell, ...]:
+    """Read cells; those of another run than `key`, if given, are not mixed in.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged, or of a run with other parameters.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        cells = tuple(Cell(**row) for row in content["cells"])
+        found = content["key"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: no phase diagram, or damaged ({error}); remove it") from error
+    if key is not None and found != key:
+        raise UserError(
+            f"{path}: holds cells of another model, seed or sample; remove it, or name another file"
+        )
+    return cells
+
+
+def run_key(component: Component, seed: int, paths: int) -> str:
+    """What makes two runs the same: the component, the seed and the sample."""
+    text = json.dumps([component.to_dict(), seed, paths], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
