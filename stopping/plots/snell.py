@@ -13,7 +13,6 @@ from stopping.plots.theme import (
     BLUE,
     GREEN,
     INK,
-    MUTED,
     PURPLE,
     VERMILION,
     blank,
@@ -28,6 +27,8 @@ from stopping.snell.region import RegionSample
 FORMATS = ("svg", "pdf", "png")
 SHOWN = 3000
 """Points of a region: more are a blot."""
+_LEAST = 1e-6
+"""Beliefs nearer to 0 or 1 are drawn at this."""
 _WON = LinearSegmentedColormap.from_list("won", [VERMILION, "#f4f1ea", BLUE])
 
 
@@ -46,26 +47,34 @@ def check_format(path: Path) -> str:
 
 
 def draw_region(ax: Axes, samples: Sequence[RegionSample]) -> None:
-    """Where the optimal rule stops and where it reads on, by belief and planned gain."""
-    belief = np.concatenate([sample.belief for sample in samples])
-    gain = np.concatenate([sample.gain for sample in samples])
-    stops = np.concatenate([sample.stops for sample in samples])
-    shown = np.random.default_rng(0).permutation(len(belief))[:SHOWN]
-    for mask, colour, marker, label in (
-        (~stops, VERMILION, "o", "reads on"),
-        (stops, BLUE, "x", "stops"),
+    """Where the optimal rule stops and where it reads on, by probes made and belief."""
+    rng = np.random.default_rng(0)
+    for stops, colour, marker, label in (
+        (False, VERMILION, "o", "reads on"),
+        (True, BLUE, "x", "stops"),
     ):
-        of = shown[mask[shown]]
-        ax.plot(belief[of], gain[of], marker, color=colour, label=label, markersize=3, alpha=0.5)
-    ax.set_yscale("symlog", linthresh=0.1)
-    ax.axhline(0, color=MUTED, linewidth=0.8)
+        for i, sample in enumerate(samples):
+            of = np.flatnonzero(sample.stops == stops)
+            of = rng.permutation(of)[: SHOWN // len(samples)]
+            side = 0.2 if stops else -0.2
+            ax.plot(
+                sample.probes + side + rng.uniform(-0.15, 0.15, len(of)),
+                np.clip(sample.belief[of], _LEAST, 1 - _LEAST),
+                marker,
+                color=colour,
+                label=label if i == 0 else None,
+                markersize=2.5,
+                alpha=0.5,
+            )
+    ax.set_yscale("logit")
+    ax.set_xticks([sample.probes for sample in samples])
     frame(
         ax,
-        "S2: the rule stops where it believes in no more fall",
+        "S2: the optimal rule stops once it believes that $V^*$ is reached",
+        "probes made",
         r"$P(V^* < l \mid$ read$)$",
-        "planned gain, nats",
     )
-    ax.legend(loc="upper left", markerscale=2)
+    ax.legend(loc="lower left", markerscale=2)
 
 
 def draw_gaps(ax: Axes, gaps: Sequence[Gap]) -> None:
@@ -89,7 +98,7 @@ def draw_gaps(ax: Axes, gaps: Sequence[Gap]) -> None:
     ax.set_yticks(at, [gap.name for gap in shown])
     frame(ax, "S2: what each rule loses to the optimum", "gap, nats", "")
     if not all(gap.bounded for gap in shown):
-        ax.legend(loc="lower right")
+        ax.legend(loc="upper right")
 
 
 def draw_phases(ax: Axes, cells: Sequence[Cell], cost: float) -> None:

@@ -44,10 +44,10 @@ class Dual:
         """Draw `n` values, shape (n,); their mean bounds the value from below."""
         problem = self.policy.problem
         x = problem.sample(rng, n)
-        least, first = self._envelope(x[:, :1])
+        loss, first = self._envelope(x[:, :1])
         others = self._envelope(problem.sample(rng, n * self.starts)[:, :1])[1]
         martingale = first - others.reshape(n, self.starts).mean(axis=1)
-        least = least - martingale
+        least: FloatArray = loss - martingale
         for t in range(problem.horizon):
             further = prolonged(problem, rng, x[:, : t + 1], self.inner)
             mean = self._envelope(further)[1].reshape(n, self.inner).mean(axis=1)
