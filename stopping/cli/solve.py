@@ -1,17 +1,26 @@
 """`stopping solve`: the best possible rule under a model, and what every other rule costs."""
 
 import time
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from stopping.changepoint import ChangePointModel, read_model
+from stopping.cli.phase_diagram import show_phases
 from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, progress, seed_option, table
+from stopping.cli.ui import (
+    fresh_option,
+    json_option,
+    output,
+    progress,
+    resume_option,
+    seed_option,
+    table,
+    workers_options,
+)
 from stopping.errors import UserError
+from stopping.parallel import Workers
 from stopping.rules import AbstractRule, parse_rule
 from stopping.snell import phases as diagrams
 from stopping.snell.belief import BeliefSolution, solve_belief
@@ -52,11 +61,13 @@ from stopping.snell.rules import Snell, save_rule
 )
 @click.option(
     "--phases",
-    "cells",
-    type=click.Path(path_type=Path),
-    help="In place of all this: the phase diagram of the paper's search, kept in this JSON file.",
+    is_flag=True,
+    help="In place of all this: where is the paper's search near the optimum?",
 )
+@resume_option
+@fresh_option
 @seed_option
+@workers_options
 @json_option
 def solve(
     model: Path | None,
@@ -66,8 +77,11 @@ def solve(
     paths: int,
     out: Path | None,
     figure: Path | None,
-    cells: Path | None,
+    phases: bool,
+    resume: Path | None,
+    fresh: bool,
     seed: int,
+    workers: Workers,
     as_json: bool,
 ) -> None:
     """Solve layer selection as an optimal stopping problem (S1-S3).
@@ -84,19 +98,21 @@ def solve(
       stopping validate TRACES --rule snell:file=rule.json --rule bayes:file=FIT.json
       stopping generate --model M --rule snell:file=rule.json --prompt P
       stopping solve FIT.json --cost 0 --figure gaps.svg
-      stopping solve --phases phases.json --figure phases.svg     where is the search near-optimal?
+      stopping solve --phases --resume cells.jsonl --figure phases.svg
     """
     from stopping.plots import check_format
 
     if figure is not None:
         check_format(figure)
-    if cells is not None:
-        _phases(model, cells, figure, seed, paths, as_json)
+    if phases:
+        show_phases(model, figure, resume, fresh, seed, paths, workers, as_json)
         return
+    if resume is not None or fresh:
+        raise UserError("--resume and --fresh belong to --phases; a solution has no parts to keep")
     started = time.perf_counter()
     law = reference_model() if model is None else read_model(model)
     rules = [parse_rule(_within(spec, law.K)) for spec in specs] or None
-    found = _price(law, cost, not no_recall, rules, paths, seed)
+    found = _price(law, cost, not no_recall, rules, paths, seed, workers)
     exact = exact_value(law, cost, not no_recall)
     saved: Snell | None = None
     if out is not None:
@@ -135,10 +151,11 @@ def _price(
     rules: list[AbstractRule] | None,
     paths: int,
     seed: int,
+    workers: Workers,
 ) -> Priced:
     with progress() as bar:
         bar.add_task("solving", total=None)
-        return price(model, cost, recall, rules=rules, paths=paths, seed=seed)
+        return price(model, cost, recall, rules=rules, paths=paths, seed=seed, workers=workers)
 
 
 def _within(spec: str, K: int) -> str:
@@ -258,67 +275,3 @@ def show_gaps(out: Console, found: Priced) -> None:
 def _quartiles(values: tuple[float, float, float]) -> str:
     low, middle, high = values
     return "–" if middle != middle else f"{low:.2f} {middle:.2f} {high:.2f}"
-
-
-def _phases(
-    model: Path | None, path: Path, figure: Path | None, seed: int, paths: int, as_json: bool
-) -> None:
-    component = diagrams.reference()
-    if model is not None:
-        law = read_model(model)
-        if len(law.components) > 1 or law.scale.shift is not None:
-            raise UserError(
-                f"{model}: phase diagrams vary one component on the scale of nats; fit with one "
-                "class and without a logarithm, or leave MODEL out for the reference world"
-            )
-        component = law.components[0]
-    key = diagrams.run_key(component, seed, paths)
-    cells = list(diagrams.read_cells(path, key)) if path.exists() else []
-    total = len(diagrams.EPS_MAX) * len(diagrams.PERTURBED) * len(diagrams.COSTS)
-    with progress() as bar:
-        task = bar.add_task("cells", total=total, completed=len(cells))
-        fresh = diagrams.diagram(component, seed, paths, done=tuple(cells))
-        try:
-            for cell in fresh:
-                cells.append(cell)
-                bar.advance(task)
-        finally:
-            # An interrupted run keeps what it has, and goes on from there.
-            diagrams.write_cells(path, key, cells)
-    if figure is not None:
-        from stopping.plots import save_phase_diagram
-
-        save_phase_diagram(cells, figure)
-    if as_json:
-        click.echo(to_json([asdict(cell) | {"won": cell.won} for cell in cells]))
-        return
-    out = output()
-    near = partial(_near, cells)
-    rows = table(
-        "Cells in which the search is within 5% of optimal",
-        *("cost", "cells", "within 5%", "not", "undecided", "largest eps_max within, by share"),
-        caption="decided at two standard errors; eps_max and cost in units of the mean rise",
-    )
-    for cost in sorted({cell.cost for cell in cells}):
-        rows.add_row(*near(cost))
-    out.print(rows)
-    out.print(f"{len(cells)} cells in {path}" + (f", figure: {figure}" if figure else ""))
-
-
-def _near(cells: list[diagrams.Cell], cost: float) -> tuple[str, ...]:
-    here = [cell for cell in cells if cell.cost == cost]
-    within = [cell for cell in here if cell.near + 2 * cell.near_stderr <= 0]
-    outside = [cell for cell in here if cell.near - 2 * cell.near_stderr > 0]
-    edges = []
-    for share in sorted({cell.perturbed for cell in here}):
-        largest = max((cell.eps_max for cell in within if cell.perturbed == share), default=None)
-        edges.append(f"{share:g}: {'none' if largest is None else f'{largest:g}'}")
-    undecided = len(here) - len(within) - len(outside)
-    return (
-        f"{cost:g}",
-        str(len(here)),
-        str(len(within)),
-        str(len(outside)),
-        str(undecided),
-        ", ".join(edges),
-    )

@@ -68,12 +68,11 @@ def parse_rule(text: str) -> AbstractRule:
     return parse_spec(text, KINDS, FROM_FILE)
 
 
-def parse_spec(
-    text: str, kinds: Mapping[str, type[Spec]], others: tuple[str, ...] = ()
-) -> Spec:
+def parse_spec(text: str, kinds: Mapping[str, type[Spec]], others: tuple[str, ...] = ()) -> Spec:
     """Turn `"kind:setting=value,..."` into an instance of one of the dataclasses `kinds`.
 
-    `others` are further kinds that the error names. Settings are numbers, words, or on and off, as the field's type says.
+    Settings are numbers, words, or on and off, as the field's type says; `others` are further
+    kinds for the error to name.
 
     Raises
     ------

@@ -16,29 +16,29 @@ least-squares Monte Carlo, hence an upper bound of the value: the ratios are low
 paper's rule may be a little further from the optimum than they say.
 """
 
-import hashlib
-import json
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
 from stopping.changepoint import ChangePointModel, Component
 from stopping.errors import UserError
-from stopping.files import write_atomic
+from stopping.journal import Journal, sweep
 from stopping.montecarlo import stream
+from stopping.parallel import Workers
 from stopping.rules import AbstractRule, Final, Search
 from stopping.snell.bases import Polynomial
 from stopping.snell.filtering import ScanFilter
 from stopping.snell.layers import LayerProblem
-from stopping.snell.pricing import Runner, one_by_one
 from stopping.snell.regression import fit_policy
 from stopping.snell.rules import Bayes, Snell
+from stopping.types import FloatArray
 
+Grid: TypeAlias = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
 EPS_MAX = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0)
 PERTURBED = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
 COSTS = (0.0, 0.02, 0.1)
@@ -136,26 +136,32 @@ def measure_cell(
     losses, probes = [], []
     for rule in (best, Search(model.K), Final()):
         # At no cost it does not matter how many probes the Bayes rule makes.
-        probes.append(rule.probes(x))
+        probes.append(rule.probes(x).astype(np.float64))
         losses.append(excess[rows, rule.choose(x)] + paid * probes[-1])
     optimum, search, final = losses
-    near = search - (1 + NEAR) * optimum
-    root = math.sqrt(paths)
+    gap, gap_stderr = _mean(search - optimum)
+    near, near_stderr = _mean(search - (1 + NEAR) * optimum)
     return Cell(
         eps_max,
         perturbed,
         cost,
-        float(optimum.mean()),
-        float(search.mean()),
-        float(final.mean()),
-        float((search - optimum).mean()),
-        float((search - optimum).std(ddof=1) / root),
-        float(near.mean()),
-        float(near.std(ddof=1) / root),
-        float(probes[0].mean()),
-        float(probes[1].mean()),
+        _mean(optimum)[0],
+        _mean(search)[0],
+        _mean(final)[0],
+        gap,
+        gap_stderr,
+        near,
+        near_stderr,
+        _mean(probes[0])[0],
+        _mean(probes[1])[0],
         paths,
     )
+
+
+def _mean(values: FloatArray) -> tuple[float, float]:
+    """Mean and standard error, to six digits: more would be noise in a file of cells."""
+    error = values.std(ddof=1) / math.sqrt(len(values))
+    return float(f"{values.mean():.6g}"), float(f"{error:.6g}")
 
 
 def diagram(
@@ -163,54 +169,26 @@ def diagram(
     seed: int = 0,
     paths: int = 10_000,
     *,
-    grid: tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]] = (
-        EPS_MAX,
-        PERTURBED,
-        COSTS,
-    ),
-    done: Iterable[Cell] = (),
-    run: Runner = one_by_one,
-) -> Iterator[Cell]:
-    """Yield the cells of the grid (`eps_max`, `perturbed`, `cost`) that are not `done`, in order.
+    grid: Grid = (EPS_MAX, PERTURBED, COSTS),
+    workers: Workers | None = None,
+    journal: Journal | None = None,
+    advance: Callable[[int], object] = lambda _: None,
+) -> tuple[Cell, ...]:
+    """Measure every cell of the grid (`eps_max`, `perturbed`, `cost`).
 
     Each cell has streams of its own, so it comes out the same alone, resumed or in parallel.
+    `settings` says what a journal of such cells depends on.
     """
-    known = {(cell.eps_max, cell.perturbed, cell.cost) for cell in done}
-    yield from run(
-        partial(measure_cell, component, *key, seed, paths)
-        for key in product(*grid)
-        if key not in known
-    )
-
-
-def write_cells(path: Path, key: str, cells: Iterable[Cell]) -> None:
-    """Write cells as JSON, whole or not at all; `key` says of which run they are."""
-    rows = ",\n".join(json.dumps(asdict(cell), allow_nan=False) for cell in cells)
-    write_atomic(path, f'{{"key": {json.dumps(key)}, "cells": [\n{rows}\n]}}\n')
-
-
-def read_cells(path: Path, key: str | None = None) -> tuple[Cell, ...]:
-    """Read cells; those of another run than `key`, if given, are not mixed in.
-
-    Raises
-    ------
-    UserError
-        If the file is damaged, or of a run with other parameters.
-    """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        cells = tuple(Cell(**row) for row in content["cells"])
-        found = content["key"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: no phase diagram, or damaged ({error}); remove it") from error
-    if key is not None and found != key:
-        raise UserError(
-            f"{path}: holds cells of another model, seed or sample; remove it, or name another file"
+    work = {
+        f"eps_max={e!r}, perturbed={p!r}, cost={c!r}": partial(
+            measure_cell, component, e, p, c, seed, paths
         )
-    return cells
+        for e, p, c in product(*grid)
+    }
+    found = sweep(work, Cell, workers=workers, journal=journal, advance=advance)
+    return tuple(found.values())
 
 
-def run_key(component: Component, seed: int, paths: int) -> str:
-    """What makes two runs the same: the component, the seed and the sample."""
-    text = json.dumps([component.to_dict(), seed, paths], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def settings(component: Component, seed: int, paths: int) -> dict[str, object]:
+    """What all cells of a diagram have in common, for `Journal.open`."""
+    return {"component": component.to_dict(), "seed": seed, "paths": paths}

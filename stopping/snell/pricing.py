@@ -9,16 +9,16 @@ window (it pays `c K`). At a positive cost it does not bound two others, marked 
 fixed layer is decoded without reading those above it, and a forward exit reads in the other order.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
 
 import numpy as np
 
 from stopping.changepoint import ChangePointModel
 from stopping.errors import UserError
 from stopping.montecarlo import Estimate, blocks, estimate, stream
+from stopping.parallel import Workers, in_order
 from stopping.rules import AbstractRule, FixedOffset, ForwardExit, zoo
 from stopping.snell.bases import AbstractBasis, Polynomial
 from stopping.snell.dual import Dual
@@ -32,13 +32,6 @@ from stopping.types import FloatArray
 BLOCK = 1 << 12
 LEVEL = 0.95
 MAX_PATHS = 20_000
-Runner: TypeAlias = Callable[[Iterable[Callable[[], Any]]], Iterable[Any]]
-"""Runs independent jobs and yields their results in order."""
-
-
-def one_by_one(work: Iterable[Callable[[], Any]]) -> Iterable[Any]:
-    """Run jobs in this process."""
-    return (job() for job in work)
 
 
 @dataclass(frozen=True)
@@ -117,7 +110,7 @@ def price(
     dual_paths: int = 1000,
     inner: int = 64,
     seed: int = 0,
-    run: Runner = one_by_one,
+    workers: Workers | None = None,
 ) -> Priced:
     """Solve the layer problem and price every rule.
 
@@ -129,8 +122,8 @@ def price(
         Of the regression; default: polynomials of degree 3, products of two features.
     paths, dual_paths, inner : int
         Tokens of the regression and of the evaluation; of the dual bound; continuations of each.
-    run : callable
-        Runs the blocks of the evaluation; results do not depend on it.
+    workers : Workers, optional
+        Of the evaluation; results do not depend on them.
 
     Raises
     ------
@@ -150,7 +143,7 @@ def price(
     jobs = (
         partial(_losses, model, compared, seed, index, size) for index, size in blocks(paths, BLOCK)
     )
-    table = np.concatenate(list(run(jobs)))
+    table = np.concatenate(list(in_order(jobs, workers)))
     gaps = tuple(
         _gap(rule, table[:, :, i], table[:, :, 0], cost) for i, rule in enumerate(compared)
     )

@@ -1,4 +1,4 @@
-"""S1: induction against enumeration of every stopping rule, known answers, and its own properties."""
+"""S1: induction against enumeration of every stopping rule, and against known answers."""
 
 import itertools
 import math
@@ -39,9 +39,7 @@ def chains(draw: st.DrawFn, states: int = 2, horizon: int = 2) -> Chain:
 def enumerated(chain: Chain, recall: bool) -> float:
     """Least expected loss over *all* stopping rules: one decision for each history, all tried."""
     states, horizon = len(chain.initial), chain.horizon
-    histories = [
-        h for t in range(horizon) for h in itertools.product(range(states), repeat=t + 1)
-    ]
+    histories = [h for t in range(horizon) for h in itertools.product(range(states), repeat=t + 1)]
 
     def worth(history: tuple[int, ...]) -> float:
         seen = [float(chain.losses[t][state]) for t, state in enumerate(history)]
@@ -141,7 +139,7 @@ def test_simulated_secretary_meets_its_value_and_a_wrong_threshold_does_not() ->
 
 @pytest.mark.parametrize("n", [1, 2, 5, 30])
 def test_moser(n: int) -> None:
-    """The value on a lattice of offers is that of the continuous problem but for O(1 / points^2)."""
+    """On a lattice of offers the value is that of the continuous problem, but for O(points^-2)."""
     errors = [abs(solve(moser(n, points)).value - moser_value(n)) for points in (50, 100)]
     assert all(error <= n / points**2 for error, points in zip(errors, (50, 100), strict=True))
     assert moser_value(2) == pytest.approx(3 / 8)
@@ -163,7 +161,7 @@ def test_recall_reaches_the_reservation_value() -> None:
 
 
 def test_american_puts_of_a_tree() -> None:
-    """No early exercise without interest; the perpetual put's closed form; more dates, more worth."""
+    """No early exercise without interest; the perpetual put; more dates are worth more."""
     put = Put(36.0)
     free = Put(36.0, rate=0.0)
     tree = -solve(binomial_put(free, 400)).value
