@@ -59,8 +59,8 @@ class Cell:
     gap, gap_stderr : float
         Of the search, paired.
     near, near_stderr : float
-        `search - (1 + NEAR) optimum` and its standard error, paired: the search is within 5 % of
-        optimal if this is not positive.
+        `gap - NEAR |optimum|` and its standard error, paired: the search is within 5 % of optimal
+        if this is not positive.
     probes_optimum, probes_search : float
     paths : int
     """
@@ -140,7 +140,8 @@ def measure_cell(
         losses.append(excess[rows, rule.choose(x)] + paid * probes[-1])
     optimum, search, final = losses
     gap, gap_stderr = _mean(search - optimum)
-    near, near_stderr = _mean(search - (1 + NEAR) * optimum)
+    allowed = NEAR * np.sign(optimum.mean()) * optimum
+    near, near_stderr = _mean(search - optimum - allowed)
     return Cell(
         eps_max,
         perturbed,

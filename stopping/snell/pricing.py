@@ -131,15 +131,17 @@ def price(
         If a rule reaches below the window, two have one name, or a number is out of range.
     """
     problem = LayerProblem(model, cost, recall)
+    others = default_rules(model) if rules is None else tuple(rules)
+    names = [rule.name for rule in others]
+    if len(set(names)) < len(names):
+        raise UserError("rules: two have one name")
     policy = fit_policy(problem, basis or Polynomial(), stream(seed, "regression", 0), paths)
     lower = estimate(Dual(policy, inner).draw, dual_paths, seed, name="dual", level=LEVEL)
     upper = estimate(policy.draw, paths, seed, name="primal", level=LEVEL)
     snell = Snell(policy)
-    others = default_rules(model) if rules is None else tuple(rules)
+    if snell.name in names:
+        raise UserError(f"rules: {snell.name} is the name of the one to be solved")
     compared: tuple[AbstractRule, ...] = (snell, *others)
-    names = [rule.name for rule in compared]
-    if len(set(names)) < len(names):
-        raise UserError("rules: two have one name")
     jobs = (
         partial(_losses, model, compared, seed, index, size) for index, size in blocks(paths, BLOCK)
     )
