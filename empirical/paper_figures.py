@@ -58,3 +58,27 @@ VALLEY_BY_DECILE: dict[int, float] = {1: 0.097, 7: 0.134, 10: 0.080}
 def figure(key: str) -> float | None:
     """Return the published value of a statistic on the main setting, None if there is none."""
     return next((f.value for f in FIGURES if f.key == key), None)
+
+
+@dataclass(frozen=True)
+class PaperCost:
+    """The published cost of Qwen3.5-35B-A3B, per token; "FLOPs" there are multiply-adds.
+
+    `lazy` is the published number of extra projections of a lazy scan. Shares are of `forward`.
+    """
+
+    hidden: int = 2560
+    vocabulary: int = 151_936
+    window: int = 10
+    forward: float = 5212e6
+    projection: float = 389e6
+    projection_share: float = 0.0746
+    full_scan: float = 3890e6
+    full_scan_share: float = 0.7464
+    lazy: float = 0.116
+    lazy_flops: float = 45e6
+    lazy_share: float = 0.0087
+    latency_share: float = 0.02
+
+
+COST = PaperCost()

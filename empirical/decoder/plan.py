@@ -6,9 +6,7 @@ before anybody knows whether its rows will want it costs nothing; beyond that ea
 and only laziness helps. Where the one turns into the other depends on the device, its libraries
 and the precision (on paper 184 rows on an H200 in bfloat16), so it is *measured*: a table of the
 time of a product by its rows. `r` rows that want another layer get `w` of them, the largest number
-for which
-
-    time(w r) <= (1 + SLACK) time(r).
+whose product takes hardly more time than theirs alone (`empirical.cost.width`).
 
 The plan is no part of the result: which layers a row needs, what is chosen and what is recorded
 are the rule's. Only the rounding of the products depends on their shapes, so choices may differ
@@ -25,13 +23,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from empirical.cost.width import free_width
 from empirical.head import Unembedding
 
-SLACK = 0.25
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 _REPEATS = 3
-# Weights of the sample that is measured: more than a cache holds, no more than a second's work.
-_SAMPLE = {"cpu": 1 << 23, "cuda": 1 << 27}
+# Beyond so many times the least time, rows cost in proportion.
+_PROPORTIONAL = 8
+# Weights of the sample that is measured: more than a cache of one core holds, and soon done.
+_SAMPLE = {"cpu": 1 << 22, "cuda": 1 << 27}
 # A product with fewer weights takes less time than it takes to call it.
 _WORTH_MEASURING = 1 << 20
 _PLENTY = 1 << 30
@@ -68,15 +68,7 @@ class Plan:
 
     def width(self, rows: int, layers: int, most: int = _PLENTY) -> int:
         """Layers that `rows` rows read at once, of `layers`, in at most `most` rows (but one)."""
-        allowed = (1 + SLACK) * self.time(rows)
-        width = 1
-        while (
-            width < layers
-            and (width + 1) * rows <= most
-            and self.time((width + 1) * rows) <= allowed
-        ):
-            width += 1
-        return width
+        return free_width(self.time, rows, layers, most)
 
     def turned(self, rows: int) -> bool:
         """Whether `W x'` is the orientation for a product with `rows` rows."""
@@ -115,17 +107,20 @@ def _measured(
         # More rows never take less time; where they seem to, it was noise.
         seconds.append(max([min(times), *seconds[-1:]]))
         across.append(times[1] < times[0])
+        if seconds[-1] > _PROPORTIONAL * seconds[0]:
+            break
     return Plan(tuple(rows), tuple(seconds), tuple(across))
 
 
 def _time(head: Unembedding, x: Tensor, across: bool) -> float:
-    """Least time of a few products."""
+    """Least time of a few products; on a CPU its own time, which others do not lengthen."""
+    clock = time.perf_counter if x.is_cuda else time.process_time
     wait: Callable[[], object] = torch.cuda.synchronize if x.is_cuda else lambda: None
     least = np.inf
     for _ in range(1 + _REPEATS):
         wait()
-        began = time.perf_counter()
+        began = clock()
         head.product(x, across)
         wait()
-        least = min(least, time.perf_counter() - began)
+        least = min(least, clock() - began)
     return float(least)

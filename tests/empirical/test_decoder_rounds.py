@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from empirical.anatomy import Anatomy
+from empirical.cost.width import SLACK
 from empirical.decoder import ConfidentDecoding, Steps
-from empirical.decoder.plan import ALL_AT_ONCE, ONE_BY_ONE, SLACK, Plan, plan_for
+from empirical.decoder.plan import ALL_AT_ONCE, ONE_BY_ONE, Plan, plan_for
 from empirical.decoder.projecting import HeadProjector
 from empirical.head import Unembedding
 from empirical.lenses import CalibratedLens, Correction, RawLens

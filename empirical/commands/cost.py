@@ -1,0 +1,191 @@
+"""`stopping cost`: what Confident Decoding adds to a step, predicted from bytes and FLOPs."""
+
+from dataclasses import asdict, dataclass
+
+import click
+from rich.console import Console
+
+from empirical.cost import (
+    DEVICES,
+    SHAPES,
+    Count,
+    Device,
+    Load,
+    Overhead,
+    Shape,
+    Step,
+    counts,
+    overheads,
+    plain_step,
+    read_device,
+    read_shape,
+)
+from empirical.paper_figures import COST, SOURCE
+from stopping.cli.ui import as_json as to_json
+from stopping.cli.ui import json_option, output, table
+
+PAPER_RATE = 0.104
+"""Rate at which the mean depth is the paper's 0.116: the root of `q + q^2 + ... = 0.116`."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A plain step of one batch, and what each design adds to it."""
+
+    load: Load
+    plain: Step
+    overheads: tuple[Overhead, ...]
+
+
+@click.command(
+    epilog=f"""\b
+Examples:
+  stopping cost --config 8b --batch 1 --batch 8 --batch 64
+  stopping cost --config paper-35b-a3b                     the paper's cost table, and ours
+  stopping cost --config path/to/config.json --rate 0.5 --device h100
+  stopping cost --config 32b --batch 64 --json > cost.json
+
+\b
+Models:  {", ".join(SHAPES)}, or the config.json of any decoder of transformers.
+Devices: {", ".join(DEVICES)}, or a JSON file with bytes_per_second, flops_per_second
+and, if wanted, kernel_seconds, name and source.
+"""
+)
+@click.option("--config", required=True, metavar="NAME|FILE", help="The model's sizes.")
+@click.option(
+    "--batch",
+    type=click.IntRange(1, 4096),
+    multiple=True,
+    default=(1, 8, 64),
+    show_default=True,
+    help="Rows that are decoded at once; may be given several times.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, 1),
+    default=PAPER_RATE,
+    show_default=True,
+    help="Share of rows that go on after a layer; see `stopping generate` for a model's own.",
+)
+@click.option(
+    "--window",
+    type=click.IntRange(0, 1000),
+    default=COST.window,
+    show_default=True,
+    help="Most steps back, K.",
+)
+@click.option("--device", default="h200", show_default=True, metavar="NAME|FILE")
+@click.option(
+    "--context",
+    type=click.IntRange(min=0),
+    default=1024,
+    show_default=True,
+    help="Tokens in each row's cache.",
+)
+@click.option(
+    "--width", type=float, default=2.0, show_default=True, help="Bytes of a weight and of a logit."
+)
+@json_option
+def cost(
+    config: str,
+    batch: tuple[int, ...],
+    rate: float,
+    window: int,
+    device: str,
+    context: int,
+    width: float,
+    as_json: bool,
+) -> None:
+    """Predict what reading earlier layers adds to a decode step, for each way of doing it.
+
+    A roofline: every part takes the longer of reading its bytes and doing its FLOPs. Steps of a
+    real engine are longer, so real shares are smaller; what is compared is the designs.
+    """
+    shape, on = read_shape(config), read_device(device)
+    window = min(window, shape.layers - 1)
+    loads = [Load(rows, rate, window, context, width) for rows in batch]
+    found = [Prediction(at, plain_step(shape, on, at), overheads(shape, on, at)) for at in loads]
+    counted = counts(shape, loads[0])
+    paper = shape.name == "paper-35b-a3b"
+    if as_json:
+        click.echo(
+            to_json(
+                {
+                    "shape": shape,
+                    "device": asdict(on) | {"free_rows": on.free_rows},
+                    "steps": found,
+                    "counts": counted,
+                    "paper": asdict(COST) if paper else None,
+                }
+            )
+        )
+        return
+    out = output()
+    show_steps(out, shape, on, found)
+    show_counts(out, shape, counted, paper)
+    out.print(summary(on, found, counted), markup=False)
+    if shape.note:
+        out.print(f"\nNote: {shape.note}.", markup=False)
+
+
+def show_steps(out: Console, shape: Shape, device: Device, found: list[Prediction]) -> None:
+    """The designs, a column for each batch."""
+    at = found[0].load
+    rows = table(
+        f"Added to a decode step of {shape.name} on {device.name}, K = {at.window}, "
+        f"rate {at.rate:g}, context {at.context:,}",
+        "",
+        *(f"batch {one.load.batch}" for one in found),
+        caption=f"Roofline with {device.bytes_per_second / 1e12:.3g} TB/s and "
+        f"{device.flops_per_second / 1e12:.4g} TFLOP/s ({device.source or 'given'}).",
+    )
+    rows.add_row("plain step", *(f"{1e3 * one.plain.total:.3g} ms" for one in found))
+    head = (f"{one.plain.head / one.plain.total:.1%}" for one in found)
+    rows.add_row("  of which the head", *head, end_section=True)
+    for i, first in enumerate(found[0].overheads):
+        rows.add_row(first.design, *(_added(one.overheads[i]) for one in found))
+    out.print(rows)
+
+
+def _added(overhead: Overhead) -> str:
+    seconds = 1e3 * overhead.seconds
+    return f"{seconds:.3g} ms  {overhead.share:+.2%}" if seconds else "0"
+
+
+def show_counts(out: Console, shape: Shape, counted: tuple[Count, ...], paper: bool) -> None:
+    """Multiply-adds for each token, beside the paper's for its own model."""
+    published = {
+        0: f"{COST.projection / 1e6:,.0f} M, {COST.projection_share:+.2%}",
+        1: f"{COST.full_scan / 1e6:,.0f} M, {COST.full_scan_share:+.2%}",
+        3: f"{COST.lazy} projections, {COST.lazy_flops / 1e6:.0f} M, {COST.lazy_share:+.2%}",
+    }
+    forward = (shape.active + shape.head) / 1e6
+    rows = table(
+        f"For each token, beside a forward pass of {forward:,.0f} M multiply-adds",
+        *("", "projections", "multiply-adds", "of a forward"),
+        *(["published"] if paper else []),
+        caption=f"published: {SOURCE}; its FLOPs are multiply-adds" if paper else None,
+    )
+    for i, one in enumerate(counted):
+        cells = [one.what, f"{one.projections:.3f}", f"{one.multiply_adds / 1e6:,.0f} M"]
+        rows.add_row(*cells, f"{one.share:+.2%}", *([published.get(i, "–")] if paper else []))
+    out.print(rows)
+
+
+def summary(device: Device, found: list[Prediction], counted: tuple[Count, ...]) -> str:
+    """Say which design is cheapest where, and how many candidates are free."""
+    lines = []
+    for one in found:
+        best = min(one.overheads, key=lambda o: o.seconds)
+        free = max(int(2 * device.free_rows / one.load.width) // one.load.batch - 1, 0)
+        ours = next(o for o in one.overheads if o.design == "rides free")
+        text = (
+            f"Batch {one.load.batch}: {free} candidate{'s' * (free != 1)} of all rows ride free; "
+        )
+        text += f"least is {best.design!r} ({best.share:+.2%})"
+        lines.append(text + ("." if best is ours else f", {ours.design!r} {ours.share:+.2%}."))
+    lines.append(
+        f"A lazy scan makes {counted[4].projections:.3f} projections for each token, not "
+        f"{counted[3].projections:.3f}: that is its mean depth."
+    )
+    return "\n".join(lines)
