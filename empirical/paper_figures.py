@@ -1,4 +1,4 @@
-"""The published token statistics that an audit is set beside, as data.
+"""The published figures that audits and `stopping paper` are set beside, as data.
 
 Source: Zhang et al., *Deeper is Not Always Better: Mitigating the Alignment Tax via Confident
 Layer Decoding*, arXiv:2606.21906 (2026). Shares are fractions, entropies nats. The keys are those
@@ -53,6 +53,46 @@ SUBSTITUTION_BY_ENTROPY: tuple[float | None, ...] = (0.0, None, 0.090, 0.148)
 
 VALLEY_BY_DECILE: dict[int, float] = {1: 0.097, 7: 0.134, 10: 0.080}
 """Share of tokens that leave the last layer, by decile of the position; three are published."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published pair of accuracies, per cent: plain decoding, and Confident Decoding."""
+
+    model: str
+    benchmark: str
+    plain: float
+    confident: float
+
+
+def _rows(model: str, *pairs: tuple[float, float]) -> tuple[Published, ...]:
+    return tuple(Published(model, b, *pair) for b, pair in zip(BENCHMARKS, pairs, strict=True))
+
+
+BENCHMARKS = ("GPQA-Diamond", "HLE", "LiveCodeBench v6", "Omni-MATH")
+ACCURACY: tuple[Published, ...] = (
+    *_rows("Qwen3.5-27B", (78.2, 79.4), (16.0, 16.8), (63.9, 73.3), (76.0, 76.2)),
+    *_rows("Qwen3.5-35B-A3B", (76.3, 82.8), (9.2, 11.2), (70.1, 74.4), (72.3, 73.0)),
+    *_rows("Qwen3.5-122B-A10B", (83.3, 85.4), (14.7, 16.5), (76.8, 79.2), (78.3, 78.5)),
+    *_rows("Gemma-4-31B", (76.8, 80.8), (9.2, 11.0), (75.1, 78.3), (68.3, 69.0)),
+    *_rows("gpt-oss-20b", (58.1, 60.8), (6.2, 6.3), (77.1, 77.6), (61.3, 61.0)),
+    *_rows("gpt-oss-120b", (76.3, 80.8), (10.8, 12.6), (83.1, 84.5), (70.2, 71.0)),
+    *_rows("Qwen3.5-9B", (64.6, 62.1), (5.2, 6.1), (41.1, 47.7), (49.1, 47.1)),
+)
+"""The paper's table of accuracies, in its order of models."""
+
+P_SWEEP: dict[float, float] = {0.0: 76.3, 0.2: 78.3, 0.4: 79.8, 0.6: 80.0, 0.8: 81.8, 1.0: 82.8}
+"""Accuracy by `p`, per cent, at temperature 0 on the main setting."""
+
+RIVALS: dict[str, float] = {"last layer": 76.3, "dola": 77.3, "sled": 78.8, "search": 82.8}
+"""Accuracy of decoders, per cent, on the main setting; keys are kinds of specs."""
+
+GAIN_BY_TUNING: dict[str, float] = {"base": 1.1, "instruct": 2.6}
+"""Average gain, points, of a base model and of its instruct model."""
+
+BY_QUARTER: dict[int, tuple[float, float]] = {1: (1.1, 23.5), 4: (97.0, 92.7)}
+"""Accuracy of gpt-oss-20b on Omni-MATH, per cent, plain and confident: hardest (1) and easiest (4)
+quarter; the others are not in our notes."""
 
 
 def figure(key: str) -> float | None:

@@ -53,7 +53,7 @@
   /* Axes over layers [first, first + n - 1] and nats [0, top], as wide as the page allows. */
   function chart(svg, width, n, first, top) {
     svg.replaceChildren();
-    const height = 280, left = 42, right = 14, above = 12, below = 40;
+    const height = 290, left = 42, right = 14, above = 22, below = 40;
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     const x = (l) => left + ((width - left - right) * (l + 0.5)) / n;
     const y = (v) => height - below - ((height - above - below) * v) / top;
@@ -66,7 +66,7 @@
     for (let l = n - 1; l >= 0; l -= every)
       shape("text", { x: x(l), y: height - below + 18, "text-anchor": "middle" }, svg, first + l);
     shape("text", { x: (left + width) / 2, y: height - 5, "text-anchor": "middle" }, svg, "layer");
-    shape("text", { x: 2, y: above - 1 }, svg, "nats");
+    shape("text", { x: 2, y: 12 }, svg, "nats");
     const line = (values, name) => shape("path", { class: name,
       d: values.map((v, l) => (l ? "L" : "M") + x(l).toFixed(1) + " " + y(v).toFixed(1)).join("") }, svg);
     return { x, y, line, height, above, below, half: (width - left - right) / n / 2 };

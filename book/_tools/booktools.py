@@ -17,6 +17,8 @@ from matplotlib.figure import Figure
 from myst_nb import glue
 
 from empirical.data import bundled_traces
+from empirical.ledger import Entry, Evidence
+from empirical.report.numbers import maths
 from empirical.traces import Traces, read_traces
 from stopping.claims import Finding
 from stopping.montecarlo import Relation
@@ -122,6 +124,25 @@ def claims_table(findings: Iterable[Finding]) -> HTML:
     )
     head = "<tr><th>claim</th><th>finding</th><th>broken twin</th></tr>"
     return HTML(f'<table class="table claims"><thead>{head}</thead><tbody>{rows}</tbody></table>')
+
+
+def ledger_table(entries: Iterable[Entry], evidence: Evidence) -> HTML:
+    """Return the claims of the paper beside what is found here; rows become blocks on a phone."""
+    rows = "".join(
+        f"<tr><td>{_lines(entry.claim)}<small>{_lines(entry.paper)}</small></td>"
+        f"<td>{_lines(entry.ours(evidence)) or '–'}</td>"
+        f'<td><b class="verdict-{entry.verdict.name.lower()}">{entry.verdict}</b> '
+        f"{_lines(entry.why)} <code>{html.escape(entry.command)}</code></td></tr>"
+        for entry in entries
+    )
+    head = "<tr><th>claim, and the paper's figure</th><th>here</th><th>verdict</th></tr>"
+    return HTML(
+        f'<table class="table claims ledger"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+    )
+
+
+def _lines(text: str) -> str:
+    return "<br>".join(html.escape(maths(line)) for line in text.split("\n"))
 
 
 def _found(finding: Finding) -> str:
