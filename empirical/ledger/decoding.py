@@ -132,7 +132,7 @@ DECODING: tuple[Entry, ...] = (
             )
         ),
         Verdict.CONTRADICTED,
-        "not on every model: worse on both bundled ones, and the paper's own smallest model loses on "
+        "not on every model: worse on both bundled ones; the paper's own smallest model loses on "
         "two benchmarks of four",
         VALIDATE,
         lambda e: e.all(lambda m: m.log_loss(SEARCH).low > 0 and m.accuracy(SEARCH).estimate <= 0),
