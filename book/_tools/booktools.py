@@ -51,11 +51,12 @@ MODELS = {
 
 
 def bundled(mode: str = "reference", lens: str = "raw") -> dict[str, Traces]:
-    """Return the bundled traces of one mode and lens by the model's short name, smallest first."""
+    """Return the bundled traces of one mode and kind of lens by short names, smallest model first."""
     found = {}
     for path in bundled_traces().values():
         traces = read_traces(path)
-        if (traces.provenance.mode, traces.provenance.lens) == (mode, lens):
+        kind = traces.provenance.lens.partition(",")[0]
+        if (traces.provenance.mode, kind) == (mode, lens):
             found[MODELS[traces.provenance.model]] = traces
     return {name: found[name] for name in MODELS.values() if name in found}
 
