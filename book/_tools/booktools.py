@@ -51,7 +51,7 @@ MODELS = {
 
 
 def bundled(mode: str = "reference", lens: str = "raw") -> dict[str, Traces]:
-    """Return the bundled traces of one mode and kind of lens by short names, smallest model first."""
+    """Return the bundled traces of one mode and kind of lens by short names, smallest first."""
     found = {}
     for path in bundled_traces().values():
         traces = read_traces(path)

@@ -16,7 +16,7 @@ from empirical.paper_figures import (
 from empirical.report.numbers import interval, number, percent, points
 
 VALIDATE, SEARCH = "stopping validate", "search"
-COST_COMMAND = "stopping validate"
+COST_COMMAND = "stopping cost --config paper-35b-a3b"
 EVALUATE = "stopping evaluate --model MODEL --rule search --prompts BENCHMARK.jsonl"
 _ROUNDING = 0.001
 """The published figures have three digits."""
