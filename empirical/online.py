@@ -44,6 +44,14 @@ class Sums:
     t: Tensor
     top1: Tensor
 
+    def rows(self, rows: slice | Tensor) -> "Sums":
+        """The same of some rows."""
+        return Sums(self.m[rows], self.s[rows], self.t[rows], self.top1[rows])
+
+    def split(self, size: int) -> "list[Sums]":
+        """The same in pieces of `size` rows."""
+        return [self.rows(slice(i, i + size)) for i in range(0, len(self.m), size)]
+
     @property
     def entropy(self) -> Tensor:
         """Entropy of the softmax, nats, (n,)."""
@@ -64,6 +72,12 @@ def sums_of(logits: Tensor, first: int = 0) -> Sums:
     shifted = shifted.clamp(min=FLOOR)
     t = torch.linalg.vecdot(weights, shifted)
     return Sums(m, weights.sum(dim=1), t, top1 + first)
+
+
+def joined(parts: Sequence[Sums]) -> Sums:
+    """Rows of all parts, one part after the other."""
+    columns = zip(*((part.m, part.s, part.t, part.top1) for part in parts), strict=True)
+    return Sums(*map(torch.cat, columns))
 
 
 def merged(parts: Sequence[Sums]) -> Sums:

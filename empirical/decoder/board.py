@@ -10,7 +10,7 @@ from torch import Tensor
 
 from empirical.decoder.projecting import AbstractProjector, rows_held
 from empirical.lenses import AbstractLens
-from empirical.online import Sums
+from empirical.online import Sums, joined
 from empirical.readout import NoNumberError, read_logits, require_finite
 from stopping.errors import UserError
 from stopping.types import FloatArray, IntArray
@@ -28,17 +28,20 @@ class Ahead:
     own : sums of the model's own logits, None if they are to be taken from the logits themselves.
     logits : (n, vocabulary) by layer number
         Logits of the first layers below `L`, projected with the model's own.
+    sums : their sums by layer number, where these are known.
     """
 
     own: Sums | None = None
     logits: Mapping[int, Tensor] = field(default_factory=dict)
+    sums: Mapping[int, Sums] = field(default_factory=dict)
 
     def rows(self, rows: slice | Tensor) -> "Ahead":
         """The same of some rows."""
-        own = self.own
-        if own is not None:
-            own = Sums(*(column[rows] for column in (own.m, own.s, own.t, own.top1)))
-        return Ahead(own, {layer: z[rows] for layer, z in self.logits.items()})
+        return Ahead(
+            None if self.own is None else self.own.rows(rows),
+            {layer: z[rows] for layer, z in self.logits.items()},
+            {layer: sums.rows(rows) for layer, sums in self.sums.items()},
+        )
 
 
 class Board:
@@ -98,9 +101,12 @@ class Board:
         layers = [self._layers[column] for column in columns]
         if all(layer in self._ahead.logits for layer in layers):
             z = torch.cat([_rows(self._ahead.logits[layer], rows) for layer in layers])
+            known = [self._ahead.sums[i] for i in layers if i in self._ahead.sums]
+            at = _index(rows, z)
+            sums = joined([part.rows(at) for part in known]) if known else None
         else:
-            z = self.projector.project([(i, _rows(self._states[i], rows)) for i in layers])
-        return Block(self, columns, rows, z)
+            z, sums = self.projector.project([(i, _rows(self._states[i], rows)) for i in layers])
+        return Block(self, columns, rows, z, sums)
 
     def known(self, rows: IntArray) -> FloatArray:
         """Entropies of some rows, unread ones out of reach."""

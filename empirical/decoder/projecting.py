@@ -7,7 +7,7 @@ Any other lens is asked layer by layer.
 """
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import final
 
 import torch
@@ -15,12 +15,16 @@ from torch import Tensor
 
 from empirical.decoder.plan import ONE_BY_ONE, Plan, plan_for
 from empirical.head import Unembedding
+from empirical.kernels.capability import available
 from empirical.lenses import AbstractLens
+from empirical.online import Sums
 
 # Logits that are held at once beyond those of one layer, so that several layers may be projected
 # together: on a CPU the cache is the measure, on a GPU 184 rows of a large vocabulary.
 _HELD_BYTES = {"cpu": 8 << 20, "cuda": 128 << 20}
 
+Kernel = Callable[[Tensor, Tensor], tuple[Tensor, Sums]]
+"""From weights (words, hidden) and states (n, hidden) to logits and their sums."""
 Part = tuple[int, Tensor]
 """Number of a layer and some rows' states as the layer returned them, (rows, ...)."""
 
@@ -32,8 +36,11 @@ class AbstractProjector(abc.ABC):
     """How many layers go together."""
 
     @abc.abstractmethod
-    def project(self, parts: Sequence[Part]) -> Tensor:
-        """Logits of the rows of all parts, in their order, (rows in all, vocabulary)."""
+    def project(self, parts: Sequence[Part]) -> tuple[Tensor, Sums | None]:
+        """Logits of the rows of all parts, in their order, (rows in all, vocabulary).
+
+        With the sums of the unrounded logits where they were taken on the way.
+        """
 
 
 def projector_for(
@@ -42,7 +49,7 @@ def projector_for(
     """Choose the way to project; `plan` None is measured."""
     if head is None or type(lens).before_head is AbstractLens.before_head:
         return LensProjector(lens)
-    return HeadProjector(lens, head, plan or plan_for(head))
+    return HeadProjector(lens, head, plan or plan_for(head), _kernel_for(head))
 
 
 @final
@@ -54,23 +61,29 @@ class LensProjector(AbstractProjector):
     def __init__(self, lens: AbstractLens) -> None:
         self._lens = lens
 
-    def project(self, parts: Sequence[Part]) -> Tensor:
+    def project(self, parts: Sequence[Part]) -> tuple[Tensor, None]:
         """One call for each part; a lens reads (batch, positions, hidden)."""
         read = [self._lens.read(layer, h[None])[0] for layer, h in parts]
-        return read[0] if len(read) == 1 else torch.cat(read)
+        return (read[0] if len(read) == 1 else torch.cat(read)), None
 
 
 @final
 class HeadProjector(AbstractProjector):
-    """Stacks all parts."""
+    """Stacks all parts.
 
-    def __init__(self, lens: AbstractLens, head: Unembedding, plan: Plan) -> None:
-        self._lens, self.head, self.plan = lens, head, plan
+    `kernel`, where there is one, makes logits and sums in one go (see `empirical.kernels`).
+    """
 
-    def project(self, parts: Sequence[Part]) -> Tensor:
+    def __init__(
+        self, lens: AbstractLens, head: Unembedding, plan: Plan, kernel: Kernel | None = None
+    ) -> None:
+        self._lens, self.head, self.plan, self._kernel = lens, head, plan, kernel
+
+    def project(self, parts: Sequence[Part]) -> tuple[Tensor, Sums | None]:
         """One product for all parts."""
         x, scales = self.stacked(parts)
-        return self.finished(self.product(x), scales)
+        z, sums = self.product(x)
+        return self.finished(z, scales), sums if scales is None else None
 
     def stacked(self, parts: Sequence[Part]) -> tuple[Tensor, Tensor | None]:
         """What the head is given, (rows, hidden), and what its logits are then multiplied by."""
@@ -84,14 +97,29 @@ class HeadProjector(AbstractProjector):
         )
         return x, (1 / temperatures).to(x.device)
 
-    def product(self, x: Tensor) -> Tensor:
-        """One product, in the plan's orientation."""
-        return self.head.product(x, self.plan.turned(len(x)))
+    def product(self, x: Tensor) -> tuple[Tensor, Sums | None]:
+        """One product, in the plan's orientation; by the kernel, with its sums."""
+        if self._kernel is not None:
+            return self._kernel(self.head.linear.weight.detach(), x)
+        return self.head.product(x, self.plan.turned(len(x))), None
 
     def finished(self, z: Tensor, scales: Tensor | None) -> Tensor:
         """Do to the products what the head and the lens do to them."""
         z = self.head.finished(z)
         return z if scales is None else z * scales.to(z)
+
+
+def _kernel_for(head: Unembedding) -> Kernel | None:
+    """Return the GPU kernel where it works: half-precision heads that are a product alone."""
+    weight = head.linear.weight
+    single = weight.element_size() >= 4
+    if single or not head.plain or head.linear.bias is not None or not weight.is_contiguous():
+        return None
+    if not available(weight.device, weight.dtype):
+        return None
+    from empirical.kernels.fused import project_rows
+
+    return project_rows
 
 
 def rows_held(words: int, device: torch.device) -> int:

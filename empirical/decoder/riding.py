@@ -21,7 +21,7 @@ from torch import Tensor
 from empirical.decoder.board import Ahead
 from empirical.decoder.places import Inputs
 from empirical.decoder.projecting import HeadProjector, rows_held
-from empirical.online import Sums, sums_of
+from empirical.online import Sums, joined, sums_of
 
 _FEW_BYTES = 1 << 20
 
@@ -98,31 +98,30 @@ def _together(
     n = len(x)
     parts = [(layer, under_way.states[layer].flatten(0, 1)) for layer in chosen]
     riders, scales = projector.stacked(parts)
-    z = projector.product(torch.cat([x, riders]))
+    z, sums = projector.product(torch.cat([x, riders]))
     logits = torch.split(projector.finished(z[n:], scales), n)
-    own = _sums(projector, z[:n]) if _rounds(x) else None
-    return z[:n], Ahead(own, dict(zip(chosen, logits, strict=True)))
+    own = _sums(projector, z[:n]) if _rounds(x) and sums is None else None
+    known = {}
+    if sums is not None:
+        own, *others = sums.split(n)
+        known = dict(zip(chosen, others, strict=True)) if scales is None else {}
+    return z[:n], Ahead(own, dict(zip(chosen, logits, strict=True)), known)
 
 
 def _alone(projector: HeadProjector, x: Tensor) -> tuple[Tensor, Ahead]:
     """Project the model's rows block by block; the sums are taken before rounding."""
     rounded, sums = [], []
     for block in torch.split(x, max(1, rows_held(projector.head.words, x.device))):
-        z = projector.product(block)
-        sums.append(_sums(projector, z))
+        z, seen = projector.product(block)
+        sums.append(_sums(projector, z) if seen is None else seen)
         rounded.append(z.to(x.dtype))
-    return torch.cat(rounded), Ahead(_joined(sums))
+    return torch.cat(rounded), Ahead(joined(sums))
 
 
 def _sums(projector: HeadProjector, z: Tensor) -> Sums:
     """Sums of each row of products, a few rows at a time."""
     few = max(1, _FEW_BYTES // (4 * z.shape[1]))
-    return _joined([sums_of(projector.finished(rows, None)) for rows in torch.split(z, few)])
-
-
-def _joined(parts: list[Sums]) -> Sums:
-    columns = zip(*((part.m, part.s, part.t, part.top1) for part in parts), strict=True)
-    return Sums(*map(torch.cat, columns))
+    return joined([sums_of(projector.finished(rows, None)) for rows in torch.split(z, few)])
 
 
 def _rounds(x: Tensor) -> bool:
