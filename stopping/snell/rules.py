@@ -30,7 +30,7 @@ from stopping.types import FloatArray, IntArray
 FORMAT = "layer-stopping solved rule"
 VERSION = 1
 OUT_OF_REACH = 1e5
-"""Nats. No vocabulary has such an entropy: a layer that reads so has not been read."""
+"""In nats; no vocabulary has such an entropy, so a layer that reads so has not been read."""
 
 
 @final
