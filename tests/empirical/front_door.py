@@ -142,18 +142,19 @@ def draw_token(ax: Axes, traces: Traces) -> None:
     layers, at = traces.layers[-K - 1 :], int(stop[row])
     ax.plot(layers, x[row], "o-", color=BLUE, ms=4)
     ax.plot(layers[at], x[row, at], "o", ms=12, mfc="none", mec=ORANGE, mew=2)
-    for column, name in ((at, "valley"), (K, "last layer")):
+    for column in (at, K):
         word = traces.vocabulary[int(says[row, column])].strip()
         ax.annotate(
-            f"{name}: “{word}”",
+            f"“{word}”",
             (layers[column], x[row, column]),
             (0, 12),
             textcoords="offset points",
             ha="center" if column == at else "right",
         )
     goes_on = traces.vocabulary[int(traces.token[row])].strip()
-    ax.set(xlabel="layer", ylabel="entropy, nats", ylim=(0, 1.25 * x[row].max()))
-    ax.set_title(f"A walk back from the last layer\n(the text goes on: “{goes_on}”)", fontsize=9.5)
+    ax.set(xlabel="layer", ylabel="entropy, nats", ylim=(-0.5, 1.25 * x[row].max()))
+    title = f"A walk back from the last layer: what it says\n(the text goes on with “{goes_on}”)"
+    ax.set_title(title, fontsize=9.5)
 
 
 def draw_promise(ax: Axes, name: str, traces: Traces) -> None:
