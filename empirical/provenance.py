@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from stopping.documents import Format
 from stopping.errors import UserError
 
-FORMAT = "layer-stopping traces"
-VERSION = 1
+FORMAT = Format("layer-stopping traces", 1, "trace file", "make one with `stopping trace`")
 
 Mode = Literal["reference", "generated"]
 Storage = Literal["float16", "float32"]
@@ -83,7 +83,7 @@ class Provenance:
 
     def to_json(self) -> str:
         """Serialise with the format's name and version."""
-        return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)})
+        return json.dumps(FORMAT.wrap(asdict(self)))
 
     @classmethod
     def from_json(cls, text: str, where: str) -> "Provenance":
@@ -94,21 +94,7 @@ class Provenance:
         UserError
             If the text is not of this format, or of a newer version than this package reads.
         """
-        try:
-            content: dict[str, Any] = json.loads(text)
-            if content.pop("format") != FORMAT:
-                raise KeyError("format")
-            found = int(content.pop("version"))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{where}: no trace file (its metadata is not that of {FORMAT!r}); "
-                "make one with `stopping trace`"
-            ) from error
-        if found > VERSION:
-            raise UserError(
-                f"{where}: trace format version {found}, this package reads up to {VERSION}; "
-                "upgrade layer-stopping"
-            )
+        content = FORMAT.parse(text, where)
         known = {f.name for f in fields(cls)}
         try:
             storage = content.pop("storage", None)

@@ -4,25 +4,25 @@ The file is `Evaluation` and nothing else, under the format's name and version. 
 an end of an interval that could not be computed is null.
 """
 
-import json
 import math
 from pathlib import Path
-from typing import Any
 
 import cattrs
 
 from empirical.evaluate.run import Evaluation
 from stopping.cli.ui import as_json
+from stopping.documents import Format
 from stopping.errors import UserError
 from stopping.files import write_atomic
 
-FORMAT = "layer-stopping evaluation"
-VERSION = 1
+FORMAT = Format(
+    "layer-stopping evaluation", 1, "evaluation", "make one with `stopping evaluate --out`"
+)
 
 
 def evaluation_text(result: Evaluation) -> str:
     """Serialise with the format's name and version."""
-    return as_json({"format": FORMAT, "version": VERSION, **vars(result)})
+    return as_json(FORMAT.wrap(vars(result)))
 
 
 def write_evaluation(path: Path, result: Evaluation) -> None:
@@ -38,24 +38,7 @@ def read_evaluation(path: Path) -> Evaluation:
     UserError
         If the file is missing, no evaluation, of a newer format, or incomplete.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; make one with `stopping evaluate --out`")
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("format") != FORMAT:
-            raise KeyError("format")
-        found = int(content.pop("version"))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path}: no evaluation (not JSON of the format {FORMAT!r}); make one with "
-            "`stopping evaluate --out`"
-        ) from error
-    if found > VERSION:
-        raise UserError(
-            f"{path}: evaluation format version {found}, this package reads up to {VERSION}; "
-            "upgrade layer-stopping"
-        )
+    content = FORMAT.read(path)
     try:
         return _converter().structure(content, Evaluation)
     except cattrs.BaseValidationError as error:

@@ -25,12 +25,12 @@ from empirical.lenses.evaluation import LayerReport, LensReport, Quality
 from empirical.lenses.states import Target
 from empirical.projection_noise import LayerNoise, MeasuredNoise
 from empirical.provenance import Mode
+from stopping.documents import Format
 from stopping.errors import UserError
 from stopping.files import written_aside
 from stopping.statistics import Interval
 
-FORMAT = "layer-stopping lens"
-VERSION = 1
+FORMAT = Format("layer-stopping lens", 1, "lens file", "fit one with `stopping lens fit`")
 Kind = Literal["temperature", "affine"]
 
 _HASHED_ROWS = 1 << 14
@@ -166,16 +166,16 @@ def head_hash(anatomy: Anatomy) -> str:
 def write_lens(path: Path, content: LensFile) -> None:
     """Write a lens file, whole or not at all."""
     text = json.dumps(
-        {
-            "format": FORMAT,
-            "version": VERSION,
-            "origin": asdict(content.origin),
-            "epochs": {str(layer): epoch for layer, epoch in content.epochs.items()},
-            "report": None if content.report is None else asdict(content.report),
-            "versions": dict(content.versions),
-            "date": content.date,
-            "command": content.command,
-        }
+        FORMAT.wrap(
+            {
+                "origin": asdict(content.origin),
+                "epochs": {str(layer): epoch for layer, epoch in content.epochs.items()},
+                "report": None if content.report is None else asdict(content.report),
+                "versions": dict(content.versions),
+                "date": content.date,
+                "command": content.command,
+            }
+        )
     )
     with written_aside(path) as aside:
         save_file(_tensors(content.corrections), aside, metadata={"layer-stopping": text})
@@ -201,7 +201,7 @@ def read_lens(path: Path) -> LensFile:
             f"{path}: not a readable safetensors file (damaged, truncated or of another kind); "
             "fit the lens anew with `stopping lens fit`"
         ) from error
-    content = _metadata(metadata.get("layer-stopping", ""), path)
+    content = FORMAT.parse(metadata.get("layer-stopping", ""), str(path))
     try:
         origin = Origin(**content["origin"] | {"layers": tuple(content["origin"]["layers"])})
         return LensFile(
@@ -215,25 +215,6 @@ def read_lens(path: Path) -> LensFile:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: the lens file is incomplete ({error})") from error
-
-
-def _metadata(text: str, path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(text)
-        if content["format"] != FORMAT:
-            raise KeyError("format")
-        found = int(content["version"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: no lens file (its metadata is not that of {FORMAT!r}); fit one with "
-            "`stopping lens fit`"
-        ) from error
-    if found > VERSION:
-        raise UserError(
-            f"{path}: lens format version {found}, this package reads up to {VERSION}; "
-            "upgrade layer-stopping"
-        )
-    return content
 
 
 def _tensors(corrections: Mapping[int, Correction]) -> dict[str, Tensor]:

@@ -11,7 +11,6 @@ nats, and never a class. The likelihood of a token is the finite mixture
 which is exact: no latent path is sampled or approximated.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +20,14 @@ import numpy as np
 
 from stopping.changepoint.component import LAW_TOLERANCE, Component
 from stopping.changepoint.scale import Scale
+from stopping.documents import Format
 from stopping.errors import UserError
-from stopping.files import write_atomic
 from stopping.paths import Paths
 from stopping.types import FloatArray
 
-FORMAT = "layer-stopping change-point model"
-VERSION = 1
+FORMAT = Format(
+    "layer-stopping change-point model", 1, "fitted model", "make one with `stopping fit --out`"
+)
 _NODES = 24
 
 
@@ -145,8 +145,7 @@ def write_model(
     path: Path, model: ChangePointModel, about: Mapping[str, Any] | None = None
 ) -> None:
     """Write a model as JSON, whole or not at all; `about` says where it comes from."""
-    content = {"format": FORMAT, "version": VERSION, "model": model.to_dict(), **(about or {})}
-    write_atomic(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    FORMAT.write(path, {"model": model.to_dict(), **(about or {})})
 
 
 def read_model(path: Path) -> ChangePointModel:
@@ -168,24 +167,7 @@ def read_content(path: Path) -> dict[str, Any]:
     UserError
         As `read_model`.
     """
-    path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT or not isinstance(content["model"], dict):
-            raise KeyError("format")
-        version = int(content["version"])
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}); make one with `stopping fit --out`"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: no fitted model (damaged, or of another kind); make one with "
-            "`stopping fit --out`"
-        ) from error
-    if version > VERSION:
-        raise UserError(
-            f"{path}: format version {version}, this package reads up to {VERSION}; upgrade "
-            "layer-stopping"
-        )
-    return dict(content)
+    content = FORMAT.read(path)
+    if not isinstance(content.get("model"), dict):
+        raise UserError(f"{path}: this {FORMAT.what} holds no model; {FORMAT.remedy}")
+    return content

@@ -9,7 +9,6 @@ and `parse_rule` accepts them wherever rules are given. A rule made in memory ha
 it has been saved.
 """
 
-import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +17,8 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from stopping.changepoint import ChangePointModel, read_model
+from stopping.documents import Format
 from stopping.errors import UserError
-from stopping.files import write_atomic
 from stopping.rules.base import AbstractRule, Reading
 from stopping.snell.bases import Fitted, basis_from
 from stopping.snell.filtering import ScanFilter
@@ -27,8 +26,12 @@ from stopping.snell.layers import LayerProblem
 from stopping.snell.regression import Policy, Stage
 from stopping.types import FloatArray, IntArray
 
-FORMAT = "layer-stopping solved rule"
-VERSION = 1
+FORMAT = Format(
+    "layer-stopping solved rule",
+    1,
+    "solved rule",
+    "make one with `stopping solve MODEL.json --out RULE.json`",
+)
 OUT_OF_REACH = 1e5
 """In nats; no vocabulary has such an entropy, so a layer that reads so has not been read."""
 
@@ -155,8 +158,6 @@ def save_rule(path: Path, rule: Snell, about: dict[str, Any] | None = None) -> S
     """Write a Snell rule as JSON, whole or not at all; return it with its text form."""
     problem = rule.problem
     content = {
-        "format": FORMAT,
-        "version": VERSION,
         "model": problem.model.to_dict(),
         "cost": problem.cost,
         "recall": problem.recall,
@@ -172,7 +173,7 @@ def save_rule(path: Path, rule: Snell, about: dict[str, Any] | None = None) -> S
         ],
         **(about or {}),
     }
-    write_atomic(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    FORMAT.write(path, content)
     return replace(rule, file=str(path))
 
 
@@ -190,23 +191,7 @@ def load_rule(kind: str, path: Path) -> AbstractRule:
 
 
 def _read_snell(path: Path) -> Snell:
-    advice = "make one with `stopping solve MODEL.json --out RULE.json`"
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise KeyError("format")
-        version = int(content["version"])
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); {advice}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: no solved rule (damaged, or of another kind); {advice}"
-        ) from error
-    if version > VERSION:
-        raise UserError(
-            f"{path}: format version {version}, this package reads up to {VERSION}; upgrade "
-            "layer-stopping"
-        )
+    content = FORMAT.read(path)
     try:
         basis = basis_from(content["basis"])
         model = ChangePointModel.from_dict(content["model"])

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from empirical.provenance import VERSION, Provenance, command_line
+from empirical.provenance import FORMAT, Provenance, command_line
 from empirical.traces import Traces, merge_traces, read_traces, write_traces
 from stopping.errors import UserError
 from stopping.rules import Search
@@ -166,7 +166,9 @@ def rewritten(path: Path, old: bytes, new: bytes) -> None:
 def test_a_newer_format(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     write_traces(path, traces_of())
-    rewritten(path, f'"version": {VERSION}'.encode(), f'"version": {VERSION + 1}'.encode())
+    rewritten(
+        path, f'"version": {FORMAT.version}'.encode(), f'"version": {FORMAT.version + 1}'.encode()
+    )
     with pytest.raises(UserError, match="upgrade layer-stopping"):
         read_traces(path)
 
