@@ -10,6 +10,9 @@ from stopping.noise import GaussianNoise, UniformNoise, per_layer
 from stopping.process import Process
 from stopping.types import FloatArray, IntArray
 
+GROUP = 1 << 17
+"""Readings drawn at one go, so that they stay in the cache until they are whole."""
+
 
 @dataclass(frozen=True, eq=False)
 class Model:
@@ -110,6 +113,8 @@ class Sampler:
         self._x = np.empty((readings, columns), dtype=np.float32)
         self.excess = np.empty((max(rows, deepest) if deepest else 0, columns), dtype=np.float32)
         self._latent = model.latent - model.origin
+        unit = 1.0 if model.gaussian else 2.0**-31
+        self._scale = (model.scale[::-1, None] * unit).astype(np.float32)
         self._fixed = model.excess()
 
     def draw(self, rng: np.random.Generator, which: int, c: int) -> Rows:
@@ -120,10 +125,14 @@ class Sampler:
         ndarray, shape (readings, c)
             Readings less `model.origin`; row `j` is layer `L - j`.
         """
-        x, last = self._x[:, :c], self.model.layers - 1
-        for j in range(self.readings):
-            self._noise(rng, x[j], float(self.model.scale[last - j]))
-            x[j] += np.float32(self._latent[which, last - j])
+        x = self._x[:, :c]
+        latent = self._latent[which, ::-1, None].astype(np.float32)
+        together = max(1, GROUP // c)
+        for j in range(0, self.readings, together):
+            rows = slice(j, min(j + together, self.readings))
+            self._noise(rng, x[rows])
+            x[rows] *= self._scale[rows]
+            x[rows] += latent[rows]
         random = self.model.layers - int(self.random_from[which])
         if random:
             self._rise(rng, which, random, c)
@@ -147,15 +156,15 @@ class Sampler:
             if j < random - 1:
                 row += self.excess[j + 1, :c]
 
-    def _noise(self, rng: np.random.Generator, out: Rows, scale: float) -> None:
-        if scale == 0.0:
-            out[:] = 0.0
-        elif self.model.gaussian:
-            rng.standard_normal(out=out, dtype=np.float32)
-            out *= np.float32(scale)
+    def _noise(self, rng: np.random.Generator, out: Rows) -> None:
+        """Fill rows with noise of unit scale: normal, or raw bits as whole numbers.
+
+        The bits taken as signed integers are uniform and centred already, at half the cost of
+        floats in [0, 1).
+        """
+        if self.model.gaussian:
+            for row in out:
+                rng.standard_normal(out=row, dtype=np.float32)
         else:
-            # Raw bits as integers, centred already: half the cost of floats in [0, 1).
-            c = len(out)
-            raw = np.asarray(rng.bit_generator.random_raw((c + 1) // 2))
-            out[:] = raw.view(np.int32)[:c]
-            out *= np.float32(scale * 2.0**-31)
+            raw = np.asarray(rng.bit_generator.random_raw((out.size + 1) // 2))
+            out[:] = raw.view(np.int32)[: out.size].reshape(out.shape)

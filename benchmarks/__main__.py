@@ -1,0 +1,16 @@
+"""`python -m benchmarks NAME`: one file per benchmark."""
+
+import click
+
+from benchmarks.montecarlo import montecarlo
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def group() -> None:
+    """Measure speed: ratios within one run, as JSON with machine and versions."""
+
+
+group.add_command(montecarlo)
+
+if __name__ == "__main__":
+    group()

@@ -1,0 +1,59 @@
+"""The obvious way: rows of float64, `[n, layers]`, every rule by vectorised numpy on all of them.
+
+What a careful user writes first; searches that share a scan share it here too, and nothing is
+validated.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from stopping.noise import GaussianNoise, UniformNoise
+from stopping.process import Process
+from stopping.rules import AbstractRule, Search, Shifted
+
+BINS, HIGH = 256, 3.0
+
+
+def simulate(process: Process, rules: Sequence[AbstractRule], n: int, seed: int) -> list[Any]:
+    """Mean, variance, maximum, histogram and layers of every rule on `n` tokens."""
+    rng = np.random.default_rng(seed)
+    layers = process.layers
+    turning = rng.choice(layers, size=n, p=process.turning_law())
+    rise: Any = process.rise
+    if process.rise_excess:
+        rise = rise + process.rise_excess * rng.standard_exponential((n, layers))
+    steps = np.where(np.arange(layers) > turning[:, None], rise, -np.asarray(process.drift))
+    G = process.start + np.cumsum(steps, axis=1)
+    match process.noise:
+        case UniformNoise(scale):
+            x = G + rng.uniform(-scale, scale, (n, layers))
+        case GaussianNoise(scale):
+            x = G + rng.normal(0.0, scale, (n, layers))
+        case _:
+            raise TypeError(process.noise)
+    rows = np.arange(n)
+    least = G[rows, turning]
+    searches: dict[int, np.ndarray] = {}
+    found = []
+    for rule in rules:
+        if isinstance(rule, Search | Shifted):
+            if rule.K not in searches:
+                searches[rule.K] = Search(rule.K)._choose(x, None)
+            layer = searches[rule.K]
+            if isinstance(rule, Shifted):
+                layer = np.clip(layer + rule.shift, layers - 1 - rule.K, layers - 1)
+        else:
+            layer = rule._choose(x, None)
+        excess = G[rows, layer] - least
+        found.append(
+            (
+                excess.mean(),
+                excess.var(),
+                excess.max(),
+                np.histogram(excess, BINS, (0.0, HIGH))[0],
+                np.bincount(layer, minlength=layers),
+            )
+        )
+    return found
