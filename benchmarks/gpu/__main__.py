@@ -11,7 +11,7 @@ from typing import Any
 import click
 import torch
 
-from benchmarks.gpu import captures, decoding, families
+from benchmarks.gpu import captures, decoding, families, montecarlo
 from empirical.models import LoadedModel, load_model
 from empirical.provenance import library_versions, now
 from stopping.cli.ui import plain
@@ -108,6 +108,7 @@ def main(
     bench.step("families", lambda: (asdict(f) for f in families.findings(device, quick)))
     bench.step("throughput", lambda: captures.throughput(bench, each))
     bench.step("recapture-generated", lambda: captures.recapture(bench, each, "generated"))
+    bench.step("montecarlo", lambda: montecarlo.rates(bench))
     if any(row["outcome"] != "done" for row in bench.status):
         raise SystemExit(1)
 

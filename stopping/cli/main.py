@@ -12,6 +12,7 @@ from stopping.cli.conformance import conformance
 from stopping.cli.figures import figures
 from stopping.cli.robustness import robustness
 from stopping.cli.solve import solve
+from stopping.cli.sweep import sweep
 from stopping.cli.verify import verify
 from stopping.errors import UserError
 
@@ -22,6 +23,7 @@ OWN: dict[str, click.Command] = {
     "figures": figures,
     "robustness": robustness,
     "solve": solve,
+    "sweep": sweep,
     "verify": verify,
 }
 

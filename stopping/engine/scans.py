@@ -98,7 +98,7 @@ class Scanner:
             if not self._narrow(j, found):
                 break
             np.subtract(reference, fall, reference)
-            np.minimum(reference, x[j], reference)
+            np.minimum(reference, x[j], out=reference)
         return self._found(found)
 
     def _forgive(self, steps: int, m: int) -> Depths:
@@ -133,7 +133,7 @@ class Scanner:
             least[:] = x[0]
         for j in range(self.known + 1, steps + 1):
             np.less(x[j], least, self.records[j])
-            np.minimum(x[j], least, least)
+            np.minimum(x[j], least, out=least)
         self.known = max(self.known, steps)
 
     def _narrow(self, j: int, found: list[int]) -> bool:

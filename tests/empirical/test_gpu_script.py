@@ -22,7 +22,14 @@ from stopping.rules import Search
 from tests.empirical.tiny_models import save_tiny_folder
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu" / "run.sh"
-STEPS = ["recapture-reference", "decoder", "families", "throughput", "recapture-generated"]
+STEPS = [
+    "recapture-reference",
+    "decoder",
+    "families",
+    "throughput",
+    "recapture-generated",
+    "montecarlo",
+]
 
 
 def rows(out: Path, name: str) -> list[dict[str, Any]]:
@@ -65,7 +72,7 @@ def test_a_step_that_fails_does_not_keep_the_next(
     assert CliRunner().invoke(main, arguments).exit_code == 1
     outcomes = {row["step"]: row["outcome"] for row in rows(tmp_path, "status")}
     assert "search" in outcomes.pop("decoder")
-    assert list(outcomes.values()) == ["done"] * 4
+    assert list(outcomes.values()) == ["done"] * 5
 
 
 def test_differences_to_the_bundled_traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,191 @@
+"""`stopping sweep`: every rule over a grid of worlds, resumable, on all cores or a cluster."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+
+from stopping.cli.ui import as_json as to_json
+from stopping.cli.ui import (
+    fresh_option,
+    json_option,
+    output,
+    progress,
+    resume_option,
+    seed_option,
+    table,
+    workers_options,
+)
+from stopping.errors import UserError
+from stopping.journal import Journal
+from stopping.landscape import LAWS, Cell, Law, World, grid, landscape, settings
+from stopping.parallel import Workers
+from stopping.rules import AbstractRule, Final, Search, parse_rule, zoo
+
+SHOWN = 12
+"""Values of an axis that the terminal shows."""
+
+
+class Axis(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
+    """`0:1:21` (first, last, how many) or `0.1,0.2,0.5`."""
+
+    name = "axis"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Read the numbers."""
+        text = str(value)
+        try:
+            if span := re.fullmatch(r"([^:,]+):([^:,]+):(\d+)", text):
+                low, high, count = float(span[1]), float(span[2]), int(span[3])
+                # Rounded, so that the names of cells are those that a reader would write.
+                return tuple(float(f"{v:.10g}") for v in np.linspace(low, high, count))
+            return tuple(float(part) for part in text.split(","))
+        except ValueError:
+            self.fail(f"{text!r}: expected FIRST:LAST:COUNT or numbers with commas", param, ctx)
+
+
+@click.command()
+@click.option("--drift", default="0:1:21", show_default=True, type=Axis(), help="Fall per layer.")
+@click.option("--rise", default="0:4:21", show_default=True, type=Axis(), help="Rise beyond V*.")
+@click.option(
+    "--perturbed",
+    default="0.05,0.1,0.2,0.4,0.8",
+    show_default=True,
+    type=Axis(),
+    help="Share of tokens that turn before the last layer.",
+)
+@click.option("--law", type=click.Choice(LAWS), default="uniform", show_default=True)
+@click.option("--window", type=click.IntRange(min=1), default=10, show_default=True, help="K.")
+@click.option(
+    "--rule", "specs", multiple=True, metavar="RULE", help="Default: the zoo; repeatable."
+)
+@click.option(
+    "--tokens",
+    type=click.IntRange(min=2),
+    default=1 << 16,
+    show_default=True,
+    help="Tokens per world.",
+)
+@seed_option
+@workers_options
+@resume_option
+@fresh_option
+@json_option
+def sweep(
+    drift: tuple[float, ...],
+    rise: tuple[float, ...],
+    perturbed: tuple[float, ...],
+    law: Law,
+    window: int,
+    specs: tuple[str, ...],
+    tokens: int,
+    seed: int,
+    workers: Workers,
+    resume: Path | None,
+    fresh: bool,
+    as_json: bool,
+) -> None:
+    """Compare all rules over a grid of worlds: where does the search pay?
+
+    Drifts, rises and the rules' settings are in units of the noise (eps_max, or sigma). An axis is
+    FIRST:LAST:COUNT, or numbers with commas.
+
+    \b
+    Examples:
+      stopping sweep                                          2,205 worlds, all rules
+      stopping sweep --resume cells.jsonl --jobs 2            goes on where it was stopped
+      stopping sweep --drift 0:1:101 --rise 0:4:101 --backend dask --scheduler tcp://head:8786
+      stopping sweep --rule search --rule tolerance:tau=1 --perturbed 0.2 --json
+    """
+    rules = tuple(parse_rule(text) for text in specs) if specs else zoo(window)
+    if len({rule.spec() for rule in rules}) < len(rules):
+        raise UserError("--rule: the same rule twice")
+    worlds = grid(drift, rise, perturbed, law, window)
+    journal = Journal.open(resume, settings(rules, tokens, seed), fresh)
+    with progress() as bar:
+        task = bar.add_task("worlds", total=len(worlds))
+        cells = landscape(
+            worlds,
+            rules,
+            tokens,
+            seed,
+            workers=workers,
+            journal=journal,
+            advance=lambda done: bar.advance(task, done),
+        )
+    if as_json:
+        click.echo(
+            to_json(
+                {
+                    **settings(rules, tokens, seed),
+                    "cells": [{"world": world, "found": cell} for world, cell in cells.items()],
+                }
+            )
+        )
+    else:
+        show(cells, rules, tokens, seed)
+
+
+def show(
+    cells: Mapping[World, Cell], rules: Sequence[AbstractRule], tokens: int, seed: int
+) -> None:
+    """Print a map of search against final layer for each share, and a summary by rule."""
+    out = output()
+    search = next((i for i, rule in enumerate(rules) if isinstance(rule, Search)), None)
+    final = next((i for i, rule in enumerate(rules) if isinstance(rule, Final)), None)
+    if search is not None and final is not None:
+        out.print("Search against final layer, by the share of tokens perturbed:")
+        for share in dict.fromkeys(world.perturbed for world in cells):
+            out.print(chart(cells, share, search, final))
+        out.print(
+            "+ the search loses less than the final layer, - more, . no difference beyond four "
+            "standard errors\n",
+            highlight=False,
+        )
+    best = Counter(int(np.argmin(cell.mean)) for cell in cells.values())
+    found = table("Rules", "rule", "best in worlds", "mean excess", "worst mean", "probes")
+    for i, rule in enumerate(rules):
+        means = [cell.mean[i] for cell in cells.values()]
+        found.add_row(
+            rule.name,
+            str(best[i]),
+            f"{np.mean(means):.4f}",
+            f"{max(means):.4f}",
+            f"{np.mean([cell.probes[i] for cell in cells.values()]):.2f}",
+        )
+    out.print(found)
+    out.print(
+        f"{len(cells):,} worlds, {tokens:,} tokens each, seed {seed}; excess in units of the noise."
+    )
+
+
+def chart(cells: Mapping[World, Cell], share: float, search: int, final: int) -> object:
+    """Draw rises across and drifts down; a sign for who loses less."""
+    mine = {(w.drift, w.rise): cell for w, cell in cells.items() if w.perturbed == share}
+    drifts, rises = (thin(sorted({key[i] for key in mine})) for i in (0, 1))
+    found = table(
+        f"{100 * share:g} % perturbed",
+        "drift \\ rise",
+        *(f"{rise:g}" for rise in rises),
+    )
+    for drift in drifts:
+        found.add_row(f"{drift:g}", *(sign(mine[drift, rise], search, final) for rise in rises))
+    return found
+
+
+def sign(cell: Cell, search: int, final: int) -> str:
+    """Say who loses less, beyond four standard errors of the two."""
+    error = float(np.hypot(cell.stderr[search], cell.stderr[final]))
+    gain = cell.mean[final] - cell.mean[search]
+    return "." if abs(gain) <= 4 * error else "+" if gain > 0 else "-"
+
+
+def thin(values: Sequence[float]) -> list[float]:
+    """Pick as many values, evenly, as a line holds."""
+    places = np.linspace(0, len(values) - 1, min(SHOWN, len(values))).round().astype(int)
+    return [values[i] for i in places]
