@@ -7,8 +7,11 @@ suit the light and the dark theme alike and grow with the column.
 import html
 import io
 import itertools
+import json
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -104,6 +107,22 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], align: str = 
 def _cell(value: object) -> str:
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return text.replace("|", r"\|")
+
+
+def benchmark(name: str) -> dict[str, Any]:
+    """Read the results of a benchmark: `provenance`, and `rows` by the `table` they belong to."""
+    path = Path(__file__).parents[2] / "benchmarks" / "results" / f"{name}.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def measured_on(made: dict[str, Any]) -> str:
+    """Say in one sentence what results were measured with."""
+    versions = ", ".join(f"{library} {version}" for library, version in made["versions"].items())
+    return (
+        f"{made['processor']}, {made['cores']} cores, load {made['load'][0]:g} at the start, "
+        f"{made['date'][:10]}, commit {made['commit']}; {versions}"
+    )
 
 
 def numbers(**values: object) -> None:
