@@ -31,18 +31,17 @@ from enum import StrEnum
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
-from scipy.linalg import eigh
 from scipy.stats import norm
 
 from stopping.changepoint.estimate import Estimate
-from stopping.changepoint.layout import SD_FLOOR, Layout, softmax
+from stopping.changepoint.layout import SD_FLOOR, Layout, held, softmax
 from stopping.changepoint.objective import Objective
 from stopping.changepoint.posterior import log_joint
 from stopping.changepoint.profile import profile
-from stopping.changepoint.scores import information, reweighted
+from stopping.changepoint.scores import information, inverse_root, reweighted
 from stopping.errors import UserError
 from stopping.statistics import Interval, multiplicities
-from stopping.types import BoolArray, FloatArray, IntArray
+from stopping.types import FloatArray, IntArray
 from stopping.windows import as_batch
 
 LEVEL = 0.95
@@ -135,7 +134,7 @@ def uncertainty(estimate: Estimate, x: ArrayLike, prompt: ArrayLike) -> Uncertai
         )
     found = information(objective, theta)
     free = ~held(layout, theta)
-    root, positive = _inverse_root(found.observed[np.ix_(free, free)])
+    root, positive = inverse_root(found.observed[np.ix_(free, free)])
     sums = np.zeros((len(names), int(free.sum())))
     np.add.at(sums, index, found.scores[:, free])
     # Scores of a fit at a bound do not sum to zero there; around their mean they vary as they do.
@@ -153,20 +152,6 @@ def uncertainty(estimate: Estimate, x: ArrayLike, prompt: ArrayLike) -> Uncertai
         by_prompts=covariances[1],
         positive=positive,
     )
-
-
-def held(layout: Layout, theta: FloatArray) -> BoolArray:
-    """Entries that do not move: at a bound, or the redundant logit of each group."""
-    low, high = layout.bounds()
-    margin = 1e-6 * np.maximum(1.0, np.abs(theta))
-    fixed: BoolArray = (theta <= low + margin) | (theta >= high - margin)
-    for c in range(layout.classes):
-        if layout.turns:
-            law = layout.part(theta, c, "turning")
-            layout.part(fixed, c, "turning")[law.argmax()] = True
-    weights = layout.weight_logits(theta)
-    layout.weight_logits(fixed)[weights.argmax()] = True
-    return fixed
 
 
 def interval_of(
@@ -272,16 +257,6 @@ def _newton(objective: Objective, theta: FloatArray, inverse: FloatArray) -> Flo
         if gained < _SETTLED:
             return theta
     return theta
-
-
-def _inverse_root(matrix: FloatArray) -> tuple[FloatArray, bool]:
-    """`R` with `R R'` the inverse of a symmetric matrix, its flat directions left out."""
-    scale = np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-300))
-    values, vectors = eigh(matrix / np.outer(scale, scale))
-    usable = values > 1e-10
-    inverse = np.where(usable, values, 1.0) ** -0.5 * usable
-    root: FloatArray = vectors * inverse / scale[:, None]
-    return root, bool(usable.all())
 
 
 def _parameters(

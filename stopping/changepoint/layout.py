@@ -23,7 +23,7 @@ from stopping.changepoint.component import Component
 from stopping.changepoint.model import ChangePointModel
 from stopping.changepoint.scale import Scale
 from stopping.errors import UserError
-from stopping.types import FloatArray, IntArray
+from stopping.types import BoolArray, FloatArray, IntArray
 
 FinalNoise = Literal["none", "tied"]
 Entry = TypeVar("Entry", bound=np.generic)
@@ -195,3 +195,22 @@ def logits(law: FloatArray) -> FloatArray:
         found = np.log(law)
     result: FloatArray = np.maximum(found - found.max(), -LOGIT_BOUND)
     return result
+
+
+def held(layout: Layout, theta: FloatArray) -> BoolArray:
+    """Entries that do not move: at a bound, or redundant."""
+    low, high = layout.bounds()
+    margin = 1e-6 * np.maximum(1.0, np.abs(theta))
+    fixed: BoolArray = (theta <= low + margin) | (theta >= high - margin)
+    return fixed | redundant(layout, theta)
+
+
+def redundant(layout: Layout, theta: FloatArray) -> BoolArray:
+    """The largest logit of each group, to which the others are relative."""
+    left_out = np.zeros(len(theta), dtype=np.bool_)
+    for c in range(layout.classes):
+        if layout.turns:
+            own = layout.part(theta, c, "turning")
+            layout.part(left_out, c, "turning")[own.argmax()] = True
+    layout.weight_logits(left_out)[layout.weight_logits(theta).argmax()] = True
+    return left_out

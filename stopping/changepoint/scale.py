@@ -19,6 +19,7 @@ for any spread up to 8.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -133,9 +134,15 @@ def _mean_softplus(mean: FloatArray, spread: float) -> FloatArray:
 
 
 def _softplus_integral(mean: FloatArray, spread: float) -> FloatArray:
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    t = _REACH * nodes
-    density = np.exp(-(t**2) / 2)
-    law = weights * density / (weights @ density)
+    t, law = _normal_nodes()
     result: FloatArray = np.logaddexp(0.0, np.asarray(mean)[..., None] + spread * t) @ law
     return result
+
+
+@lru_cache(maxsize=1)
+def _normal_nodes() -> tuple[FloatArray, FloatArray]:
+    """Nodes and probabilities that stand for a standard normal law."""
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    t = _REACH * nodes
+    density = weights * np.exp(-(t**2) / 2)
+    return t, density / density.sum()

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import eigh
 
 from stopping.changepoint.layout import Layout, softmax
 from stopping.changepoint.objective import Cells, Objective, cells
@@ -158,3 +159,18 @@ def reweighted(objective: Objective, weight: FloatArray) -> Objective:
     other = replace(objective, weight=weight)
     other.__dict__.update(centre=objective.centre, features=objective.features)
     return other
+
+
+def inverse_root(matrix: FloatArray) -> tuple[FloatArray, bool]:
+    """`R` with `R R'` the inverse of a symmetric matrix, and whether that is positive definite.
+
+    A negative curvature counts by its size, which turns a Newton step there uphill; directions that
+    are flat to rounding are left out.
+    """
+    scale = np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-300))
+    values, vectors = eigh(matrix / np.outer(scale, scale))
+    size = np.abs(values)
+    usable = size > 1e-9
+    inverse = np.where(usable, size, 1.0) ** -0.5 * usable
+    root: FloatArray = vectors * inverse / scale[:, None]
+    return root, bool((values > 1e-9).all())
