@@ -38,6 +38,8 @@ LAW_TOLERANCE = 1e-9
 class Moments:
     """Gaussian moments of a token given its class and `V* = v`, on the model's scale.
 
+    For all `v` at once each array has a first axis of length `w` besides.
+
     Attributes
     ----------
     mean : ndarray, shape (w,)
@@ -119,13 +121,19 @@ class Component:
 
     def moments(self, v: int) -> Moments:
         """Exact moments of a token with `V* = v`."""
-        beyond = np.arange(1, self.w) > v
+        found = self.all_moments()
+        return Moments(found.mean[v], found.latent[v], found.observed[v])
+
+    def all_moments(self) -> Moments:
+        """Moments for every `v` at once, along a first axis of length `w`."""
+        beyond = np.arange(1, self.w) > np.arange(self.w)[:, None]
         steps = np.where(beyond, self.rise_mean, -self.drift_mean)
         variances = np.where(beyond, self.rise_sd, self.drift_sd) ** 2
-        mean = self.start_mean + np.concatenate([[0.0], np.cumsum(steps)])
-        level = self.start_sd**2 + np.concatenate([[0.0], np.cumsum(variances)])
+        start = np.zeros((self.w, 1))
+        mean = self.start_mean + np.cumsum(np.hstack([start, steps]), axis=1)
+        level = np.cumsum(np.hstack([start + self.start_sd**2, variances]), axis=1)
         # Two layers share what happened up to the lower one.
-        latent = np.minimum.outer(level, level)
+        latent = np.minimum(level[:, :, None], level[:, None, :])
         return Moments(mean, latent, latent + self.noise_covariance())
 
     def noise_covariance(self) -> FloatArray:

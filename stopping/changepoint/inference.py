@@ -157,17 +157,23 @@ def uncertainty(estimate: Estimate, x: ArrayLike, prompt: ArrayLike) -> Uncertai
 def interval_of(
     estimate: float, stderr: float, kind: str, level: float = LEVEL, low: float = -np.inf
 ) -> Interval:
-    """Normal interval; on the logarithm for `kind="sd"`, the logit for `kind="probability"`."""
+    """Normal interval; on the logarithm for `kind="sd"`, the logit for `kind="probability"`.
+
+    A spread whose error is as large as itself has no logarithm worth the name: its interval is
+    plain, from zero.
+    """
     reach = float(norm.isf((1 - level) / 2)) * stderr
     if not np.isfinite(reach):
         return Interval(estimate, float("nan"), float("nan"), level)
-    if kind == "sd" and estimate > 0:
-        grown = float(np.exp(min(reach / estimate, 50.0)))
+    if kind == "sd" and reach < 2 * estimate:
+        grown = float(np.exp(reach / estimate))
         return Interval(estimate, estimate / grown, estimate * grown, level)
     if kind == "probability" and 0 < estimate < 1:
         centre, step = np.log(estimate / (1 - estimate)), reach / (estimate * (1 - estimate))
         ends = 1 / (1 + np.exp(-np.clip([centre - step, centre + step], -50, 50)))
         return Interval(estimate, float(ends[0]), float(ends[1]), level)
+    if kind == "sd":
+        low = 0.0
     return Interval(estimate, max(estimate - reach, low), estimate + reach, level)
 
 

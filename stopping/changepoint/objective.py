@@ -49,21 +49,18 @@ class Cells:
 
 def cells(layout: Layout, theta: FloatArray) -> Cells:
     """Laws of all cells at `theta`."""
-    w, last = layout.w, layout.w - 1
-    turning = range(w) if layout.turns else range(last, w)
-    means, covariances, priors = [], [], []
+    turning = slice(None) if layout.turns else slice(layout.w - 1, None)
     weights = softmax(layout.weight_logits(theta))
-    for c in range(layout.classes):
-        component = layout.component(theta, c)
-        for v in turning:
-            moments = component.moments(v)
-            means.append(moments.mean)
-            covariances.append(moments.observed)
-            priors.append(weights[c] * component.turning[v])
-    covariance = np.array(covariances)
+    components = [layout.component(theta, c) for c in range(layout.classes)]
+    moments = [component.all_moments() for component in components]
+    covariance = np.concatenate([found.observed[turning] for found in moments])
+    priors = [
+        weight * component.turning[turning]
+        for weight, component in zip(weights, components, strict=True)
+    ]
     return Cells(
-        log_prior=np.log(priors),
-        mean=np.array(means),
+        log_prior=np.log(np.concatenate(priors)),
+        mean=np.concatenate([found.mean[turning] for found in moments]),
         precision=np.linalg.inv(covariance).astype(np.float64),
         log_det=np.linalg.slogdet(covariance)[1],
     )

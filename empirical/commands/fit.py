@@ -1,0 +1,180 @@
+"""`stopping fit`: the stochastic model on real tokens, and whether to believe it."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from rich.progress import Progress, TaskID
+
+from empirical.commands.fit_tables import show
+from empirical.commands.targets import traces_argument, window_option
+from empirical.data import bundled_traces
+from empirical.fitting.compare import DEFAULT, RESOLUTION, Treatment
+from empirical.fitting.core import REFITS, REPLICATES, STEPS, Fit, fit_traces, write_fit
+from empirical.provenance import command_line
+from empirical.traces import Traces, read_traces
+from stopping.changepoint import Scale
+from stopping.cli.ui import as_json as to_json
+from stopping.cli.ui import json_option, output, progress, seed_option
+from stopping.errors import UserError
+
+SCALES = ("nats", "log", "softplus")
+
+
+@click.command()
+@traces_argument
+@window_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Save the model here (JSON), for `stopping solve`.",
+)
+@click.option(
+    "--calibrated",
+    type=click.Path(path_type=Path),
+    help="Traces of the same tokens through a calibrated lens: measures the noise directly.",
+)
+@click.option(
+    "--compare/--no-compare",
+    default=True,
+    show_default=True,
+    help="Choose the treatment of skewed entropies by held-out likelihood.",
+)
+@click.option(
+    "--scale",
+    type=click.Choice(SCALES),
+    help="Fit on this scale, without a comparison of treatments.",
+)
+@click.option("--classes", type=click.IntRange(1, 6), help="Latent classes, with --scale.")
+@click.option(
+    "--final-noise",
+    type=click.Choice(["none", "tied"]),
+    default="none",
+    show_default=True,
+    help="Convention for the last layer's noise, which no data identify.",
+)
+@click.option(
+    "--layer-types",
+    metavar="A,B,...",
+    help="Type of each layer of the window, first to last, for jumps between types.",
+)
+@click.option(
+    "--refits",
+    type=click.IntRange(min=0),
+    default=REFITS,
+    show_default=True,
+    help="Refits on resampled prompts; 0 leaves the bootstrap out.",
+)
+@click.option(
+    "--replicates",
+    type=int,
+    default=REPLICATES,
+    show_default=True,
+    help="Resamples of prompts for measured statistics.",
+)
+@click.option(
+    "--figure", type=click.Path(path_type=Path), help="Draw the profiles (.svg .pdf .png)."
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Worker processes (default: the machine's cores). Results do not depend on it.",
+)
+@seed_option
+@json_option
+def fit(
+    traces: tuple[Path, ...],
+    K: int,
+    out: Path | None,
+    calibrated: Path | None,
+    compare: bool,
+    scale: str | None,
+    classes: int | None,
+    final_noise: str,
+    layer_types: str | None,
+    refits: int,
+    replicates: int,
+    figure: Path | None,
+    seed: int,
+    jobs: int | None,
+    as_json: bool,
+) -> None:
+    """Fit the Gaussian change-point model to traced tokens, and test the fit.
+
+    TRACES are trace files (see `stopping trace`); without any, the bundled ones are fitted. The
+    model is fitted to half of the prompts and predicts the other half before it is fitted to all:
+    treatments and simpler models by held-out likelihood, predictions against what the search does,
+    T2 and T10 at the fitted parameters, and the noise seen in ways that share no assumption.
+
+    \b
+    Examples:
+      stopping fit                                      the bundled traces
+      stopping fit my.parquet --out FIT.json            save the model for `stopping solve`
+      stopping fit my.parquet --calibrated cal.parquet  measure the noise directly as well
+      stopping fit my.parquet --scale nats --classes 1  the plain Gaussian model
+      stopping fit my.parquet --figure fit.svg          draw turning points and noise
+      stopping fit my.parquet --json > f.json           everything, machine-readable
+    """
+    treatment = chosen_treatment(scale, classes, compare)
+    paths = list(traces) or list(bundled_traces().values())
+    if len(paths) > 1 and (out is not None or calibrated is not None):
+        raise UserError("--out and --calibrated belong to one trace file; name it")
+    types = None if layer_types is None else [t.strip() for t in layer_types.split(",")]
+    other = None if calibrated is None else read_traces(calibrated)
+    results: list[tuple[str, Traces, Fit]] = []
+    with progress() as bar:
+        task = bar.add_task("fit", total=STEPS * len(paths))
+        for path in paths:
+            one = read_traces(path)
+            result = fit_traces(
+                one,
+                K,
+                seed=seed,
+                replicates=replicates,
+                refits=refits,
+                jobs=jobs or os.cpu_count() or 1,
+                treatment=treatment,
+                final_noise="tied" if final_noise == "tied" else "none",
+                types=types,
+                calibrated=other,
+                step=_Steps(bar, task, path.stem),
+            )
+            results.append((path.name, one, result))
+    if out is not None:
+        name, one, result = results[0]
+        command = command_line(["stopping", "fit", name, "--window", str(K), "--seed", str(seed)])
+        write_fit(out, result, one, {"command": command, "file": name})
+    if figure is not None:
+        from empirical.fitting.figure import save_fits
+
+        save_fits(figure, [result for _, _, result in results])
+    if as_json:
+        click.echo(to_json([{"traces": name, "fit": result} for name, _, result in results]))
+        return
+    console = output()
+    for name, _, result in results:
+        show(console, name, result)
+    for written in filter(None, (out, figure)):
+        console.print(f"Wrote {written}.", markup=False)
+
+
+def chosen_treatment(scale: str | None, classes: int | None, compare: bool) -> Treatment | None:
+    """Return the treatment that the options ask for; None leaves the choice to held-out prompts."""
+    if scale is None:
+        if classes is not None:
+            return replace(DEFAULT, classes=classes)
+        return None if compare else DEFAULT
+    scales = {"nats": Scale(), "log": Scale(RESOLUTION), "softplus": DEFAULT.scale}
+    return Treatment(scales[scale], classes or DEFAULT.classes)
+
+
+class _Steps:
+    """Advance the bar at each step and say what it is."""
+
+    def __init__(self, bar: Progress, task: TaskID, name: str) -> None:
+        self.bar, self.task, self.name = bar, task, name
+
+    def __call__(self, what: str) -> None:
+        self.bar.update(self.task, advance=1, description=f"{self.name}: {what}")

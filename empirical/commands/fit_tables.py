@@ -1,0 +1,258 @@
+"""What `stopping fit` prints: one table for each question, and a dry summary."""
+
+from collections import Counter
+
+from rich.console import Console
+from rich.text import Text
+
+from empirical.commands.targets import (
+    count,
+    estimate,
+    headline,
+    narrow,
+    number,
+    sentences,
+    span,
+    status_text,
+)
+from empirical.fitting.bounds import Bound
+from empirical.fitting.compare import Candidate, Comparison
+from empirical.fitting.core import Fit
+from empirical.fitting.predictive import Agreement, Prediction
+from stopping.changepoint.inference import Status
+from stopping.statistics import Interval
+
+FORMATS = {"share": ".1%", "nats": "+.3f", "layers": ".2f", "correlation": "+.2f"}
+
+
+def show(out: Console, file: str, result: Fit) -> None:
+    """Print everything about one fit."""
+    name = f"{result.name}, {result.lens} lens, {result.mode} mode"
+    out.print(headline(file, name, result.tokens, result.prompts, result.K, 0.95))
+    if result.comparison is not None:
+        show_comparison(out, result.comparison)
+    show_layers(out, result)
+    out.print(sentences(statuses(result)))
+    show_views(out, result)
+    show_predictions(out, result)
+    show_bounds(out, result)
+    out.print(sentences(summary(result)), "\n")
+
+
+def show_comparison(out: Console, comparison: Comparison) -> None:
+    """Treatments, then models, by held-out log-density."""
+    for title, candidates in (
+        ("Treatment of skewed entropies", comparison.treatments),
+        (f"Models, all on {comparison.chosen.name}", comparison.models),
+    ):
+        rows = narrow(
+            f"{title}: held-out log-density, nats per token",
+            *("", "parameters", "log-density", "less chosen", "95%"),
+            caption=f"{comparison.tokens:,} tokens of {comparison.prompts} held-out prompts",
+        )
+        for candidate in candidates:
+            rows.add_row(*_candidate_cells(candidate, candidate.less_chosen.estimate == 0))
+        out.print(rows)
+
+
+def _candidate_cells(candidate: Candidate, chosen: bool) -> tuple[str, ...]:
+    difference = candidate.less_chosen
+    return (
+        ("change point: " if chosen else "") + candidate.name + (" (chosen)" if chosen else ""),
+        str(candidate.parameters),
+        number(candidate.log_likelihood, ".3f"),
+        "–" if chosen else number(difference.estimate, "+.3f"),
+        "–" if chosen else span(difference, "+.3f"),
+    )
+
+
+def show_layers(out: Console, result: Fit) -> None:
+    """Profile by layer."""
+    rows = narrow(
+        f"Fitted profile ({result.treatment}); steps onto the layer, nats",
+        *("layer", "turn here", "95%", "noise", "95%", "bootstrap", "fall", "rise", "wrong way"),
+        caption="turn here: share of tokens with V* at this layer; wrong way: falls that rise and "
+        f"rises that fall; final layer's noise by convention ({result.final_noise})",
+    )
+    for row in result.layers:
+        wrong = (
+            "–"
+            if row.fall is None and row.rise is None
+            else (f"{number(row.fall_wrong, '.0%')} {number(row.rise_wrong, '.0%')}")
+        )
+        rows.add_row(
+            str(row.layer),
+            number(row.turning.estimate, ".1%"),
+            span(row.turning, ".1%"),
+            number(row.noise.estimate, ".3f"),
+            span(row.noise, ".2f"),
+            "–" if row.bootstrap_noise is None else span(row.bootstrap_noise, ".2f"),
+            _maybe(row.fall, "+.2f"),
+            _maybe(row.rise, "+.2f"),
+            wrong,
+        )
+    out.print(rows)
+
+
+def _maybe(interval: Interval | None, pattern: str) -> str:
+    return "–" if interval is None else number(interval.estimate, pattern)
+
+
+def statuses(result: Fit) -> str:
+    """How the climb went, and which parameters may be read."""
+    climb = result.climb
+    found = ", ".join(f"{s}: {result.count(s)}" for s in Status if result.count(s))
+    unread = Counter(
+        p.name for p in result.parameters if p.status not in (Status.IDENTIFIED, Status.CONVENTION)
+    )
+    listed = ", ".join(f"{name} ({n})" for name, n in unread.most_common())
+    word = "converged" if climb.converged else "has NOT converged"
+    flat = "" if climb.information_positive else " The likelihood is flat in some direction."
+    return (
+        f"Log-density {climb.log_likelihood:.3f} nats per token; the climb {word} (a further step "
+        f"promises {climb.promised_gain:.2g} nats over all tokens). The best start leads the next "
+        f"by {result.tokens * climb.lead:,.0f} nats.{flat} Parameters: {found}."
+        + (f" Not to be read as estimates: {listed}." if listed else "")
+    )
+
+
+def show_views(out: Console, result: Fit) -> None:
+    """The noise, seen independently."""
+    views = result.views
+    measured = views.calibrated_lens is not None
+    columns = ["layer", "fit", "moments", "variance", "95%"]
+    columns += ["measured", "bias", "correlation with next"] if measured else []
+    low, high = views.bounded
+    rows = narrow(
+        "Noise of the probe, nats",
+        *columns,
+        caption="moments: root of minus the lag-one autocovariance of increments (variance); – "
+        f"where that is negative. T9, per token: half need eps_max ≥ {low:.2f}, a tenth "
+        f"≥ {high:.2f}",
+    )
+    for row in views.layers:
+        moment = row.autocovariance
+        cells = [
+            str(row.layer),
+            number(row.by_fit.estimate, ".3f"),
+            number(row.by_moments, ".3f"),
+            "–" if moment is None else number(moment.estimate, "+.3f"),
+            "–" if moment is None else span(moment, "+.2f"),
+        ]
+        if measured:
+            cells += [_maybe(row.measured, ".3f"), _maybe(row.bias, "+.2f")]
+            cells.append(_maybe(row.correlation, ".2f"))
+        rows.add_row(*cells)
+    out.print(rows)
+    out.print(sentences(disagreement(result)))
+
+
+def disagreement(result: Fit) -> str:
+    """Where the views of the noise part."""
+    views = result.views
+    said = []
+    if views.refuted:
+        layers = ", ".join(str(layer) for layer in views.refuted)
+        said.append(
+            f"At layer(s) {layers} neighbouring increments rise and fall together: independent "
+            "noise cannot do that, whatever its size."
+        )
+    pairs = [(r.by_fit.estimate, r.by_moments) for r in views.layers if r.by_moments is not None]
+    apart = sum(1 for fit, moment in pairs if not moment / 2 < fit < 2 * moment)
+    said.append(
+        f"Fit and moments differ by more than a factor of two at {apart} of "
+        f"{count(len(pairs), 'layer')}."
+    )
+    alike = [r.correlation.estimate for r in views.layers if r.correlation is not None]
+    if alike:
+        said.append(
+            f"The measured noise of neighbouring layers correlates {min(alike):.2f} to "
+            f"{max(alike):.2f}; the model takes 0, so what the layers share it must call G."
+        )
+    return " ".join(said)
+
+
+def show_predictions(out: Console, result: Fit) -> None:
+    """Predicted before looking, against measured."""
+    rows = narrow(
+        f"Predicted before looking, and measured on {result.held_out_tokens:,} held-out tokens",
+        *("", "predicted", "measured", "95%", ""),
+    )
+    group = ""
+    for prediction in result.predictive.predictions:
+        if prediction.group != group:
+            group = prediction.group
+            rows.add_row(group + ":", "", "", "", "")
+        rows.add_row(*_prediction_cells(prediction))
+    out.print(rows)
+
+
+def _prediction_cells(prediction: Prediction) -> tuple[str | Text, ...]:
+    pattern = FORMATS[prediction.kind]
+    return (
+        "  " + prediction.name,
+        number(prediction.predicted, pattern),
+        number(prediction.measured.estimate, pattern),
+        span(prediction.measured, pattern),
+        status_text("holds" if prediction.agreement is Agreement.AGREES else "fails"),
+    )
+
+
+def show_bounds(out: Console, result: Fit) -> None:
+    """T2 and T10 at the fitted parameters."""
+    rows = narrow(
+        "Bounds at the fitted parameters, on the model's own tokens",
+        *("", "", "bound", "found", "times", "tokens", ""),
+        caption=f"T2 at eps_max = {result.bounds.eps_max:.2f} nats, which 90% of simulated tokens "
+        "respect at every layer",
+    )
+    rows.columns[1].justify = "left"
+    for bound in result.bounds.bounds:
+        rows.add_row(bound.theorem, bound.statement, *_bound_cells(bound))
+    out.print(rows)
+    regret = result.bounds.regret
+    out.print(
+        sentences(
+            f"Latent excess over V*, nats: the search {number(regret.simulated_search, '+.3f')} "
+            f"simulated, {estimate(regret.believed_search, '+.3f')} believed of the held-out "
+            f"tokens; the final layer {number(regret.simulated_final, '+.3f')} and "
+            f"{estimate(regret.believed_final, '+.3f')}; the Bayes layer (S3) "
+            f"{estimate(regret.believed_bayes, '+.3f')}."
+        )
+    )
+
+
+def _bound_cells(bound: Bound) -> tuple[str | Text, ...]:
+    held = {True: "holds", False: "fails", None: None}[bound.holds]
+    times = number(bound.looseness, ".1f") if 0 < bound.looseness < 1e4 else "–"
+    return (
+        number(bound.bound, ".3f"),
+        number(bound.found, "+.3f"),
+        times,
+        f"{bound.draws:,}",
+        status_text(held),
+    )
+
+
+def summary(result: Fit) -> str:
+    """Whether to believe it."""
+    predictive = result.predictive
+    groups = Counter(p.group for p in predictive.failures)
+    total = Counter(p.group for p in predictive.predictions)
+    where = ", ".join(f"{group} {groups[group]}/{n}" for group, n in total.items() if groups[group])
+    moved = predictive["share moved"]
+    beaten = ""
+    if result.comparison is not None:
+        ahead = [m.name for m in result.comparison.models if m.less_chosen.low > 0]
+        beaten = (
+            f" On held-out prompts the change-point model loses to: {', '.join(ahead)}."
+            if ahead
+            else " On held-out prompts no simpler model predicts the entropies better."
+        )
+    return (
+        f"{len(predictive.predictions) - len(predictive.failures)} of "
+        f"{len(predictive.predictions)} predictions stand."
+        + (f" Failures: {where}." if where else "")
+        + f" Share moved: {moved.predicted:.1%} predicted, {moved.measured.estimate:.1%} measured."
+        + beaten
+    )
