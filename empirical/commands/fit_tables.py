@@ -6,7 +6,6 @@ from rich.console import Console
 from rich.text import Text
 
 from empirical.commands.targets import (
-    count,
     estimate,
     headline,
     narrow,
@@ -19,6 +18,7 @@ from empirical.fitting.bounds import Bound
 from empirical.fitting.compare import Candidate, Comparison
 from empirical.fitting.core import Fit
 from empirical.fitting.predictive import Agreement, Prediction
+from empirical.fitting.views import disagreement
 from stopping.changepoint.inference import Status
 from stopping.statistics import Interval
 
@@ -109,7 +109,7 @@ def statuses(result: Fit) -> str:
     word = "converged" if climb.converged else "has NOT converged"
     flat = "" if climb.information_positive else " The likelihood is flat in some direction."
     return (
-        f"Log-density {climb.log_likelihood:.3f} nats per token; the climb {word} (a further step "
+        f"Log-density {number(climb.log_likelihood, '.3f')} nats per token; the climb {word} (a further step "
         f"promises {climb.promised_gain:.2g} nats over all tokens). The best start leads the next "
         f"by {result.tokens * climb.lead:,.0f} nats.{flat} Parameters: {found}."
         + (f" Not to be read as estimates: {listed}." if listed else "")
@@ -144,32 +144,7 @@ def show_views(out: Console, result: Fit) -> None:
             cells.append(_maybe(row.correlation, ".2f"))
         rows.add_row(*cells)
     out.print(rows)
-    out.print(sentences(disagreement(result)))
-
-
-def disagreement(result: Fit) -> str:
-    """Where the views of the noise part."""
-    views = result.views
-    said = []
-    if views.refuted:
-        layers = ", ".join(str(layer) for layer in views.refuted)
-        said.append(
-            f"At layer(s) {layers} neighbouring increments rise and fall together: independent "
-            "noise cannot do that, whatever its size."
-        )
-    pairs = [(r.by_fit.estimate, r.by_moments) for r in views.layers if r.by_moments is not None]
-    apart = sum(1 for fit, moment in pairs if not moment / 2 < fit < 2 * moment)
-    said.append(
-        f"Fit and moments differ by more than a factor of two at {apart} of "
-        f"{count(len(pairs), 'layer')}."
-    )
-    alike = [r.correlation.estimate for r in views.layers if r.correlation is not None]
-    if alike:
-        said.append(
-            f"The measured noise of neighbouring layers correlates {min(alike):.2f} to "
-            f"{max(alike):.2f}; the model takes 0, so what the layers share it must call G."
-        )
-    return " ".join(said)
+    out.print(sentences(disagreement(result.views)))
 
 
 def show_predictions(out: Console, result: Fit) -> None:

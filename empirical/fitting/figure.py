@@ -90,6 +90,6 @@ def draw_depths(ax: "Axes", result: Fit) -> None:
     depths = np.arange(len(predicted))
     ax.bar(depths - 0.2, measured, width=0.4, color=MUTED, label="measured")
     ax.bar(depths + 0.2, predicted, width=0.4, color=VERMILION, label="predicted")
-    ax.set_xlabel("layers before the last where the search stops")
+    ax.set_xlabel("layers back from the last")
     ax.set_ylabel("share of tokens")
     ax.legend(loc="upper right")

@@ -55,7 +55,7 @@ class NoiseViews:
     calibrated_lens: str | None
 
     @property
-    def refuted(self) -> tuple[int, ...]:
+    def hidden(self) -> tuple[int, ...]:
         """Layers where the moment estimate of the variance is negative for sure."""
         return tuple(
             row.layer
@@ -113,6 +113,34 @@ def noise_views(
         bounded=tuple(float(q) for q in np.quantile(least, BOUNDED_LEVELS)),
         calibrated_lens=None if calibrated is None else calibrated.provenance.lens,
     )
+
+
+def disagreement(views: NoiseViews) -> str:
+    """Where the views of the noise part, in a sentence or three."""
+    said = []
+    if views.hidden:
+        layers = ", ".join(str(layer) for layer in views.hidden)
+        said.append(
+            f"At layer(s) {layers} neighbouring increments of a token go together more than "
+            "independent noise can undo: moments give no level there."
+        )
+    pairs = [
+        (row.by_fit.estimate, row.by_moments)
+        for row in views.layers
+        if row.by_moments is not None and not math.isnan(row.by_moments)
+    ]
+    apart = sum(1 for fit, moment in pairs if not moment / 2 < fit < 2 * moment)
+    said.append(
+        f"Of {len(pairs)} layers where moments give a noise level, the fit's is more than a factor "
+        f"of two away at {apart}."
+    )
+    alike = [row.correlation.estimate for row in views.layers if row.correlation is not None]
+    if alike:
+        said.append(
+            f"The measured noise of neighbouring layers correlates {min(alike):.2f} to "
+            f"{max(alike):.2f}; the model takes 0, so what the layers share it must call G."
+        )
+    return " ".join(said)
 
 
 def _root(variance: float) -> float:

@@ -12,8 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from empirical.audit import Status
+from empirical.fitting.views import disagreement
 from empirical.paper_figures import SETTING, SOURCE
 from empirical.report import numbers
+from empirical.report.fitting import SHOWN, profiles_svg
 from empirical.report.illustrations import (
     Illustration,
     audit_illustrations,
@@ -47,6 +49,7 @@ TONES: dict[str, str] = {
 
 def render_page(report: Report) -> str:
     """Return the whole page as HTML."""
+    figure = profiles_svg(report.fits)
     css = files("empirical.report").joinpath("templates/report.css").read_text(encoding="utf-8")
     return (
         _environment()
@@ -61,6 +64,9 @@ def render_page(report: Report) -> str:
             paper=SOURCE,
             paper_setting=SETTING,
             sound=sum(finding.sound for finding in report.claims),
+            fit_figure=None if figure is None else Markup(figure),
+            fit_shown=SHOWN,
+            fit_disagreement=disagreement,
         )
     )
 

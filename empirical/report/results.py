@@ -15,6 +15,7 @@ from empirical.evaluate.run import Evaluation
 from empirical.provenance import Provenance, library_versions
 from empirical.report.calibration import CalibrationEffect, calibration_effects
 from empirical.report.curves import Curves, curves
+from empirical.report.fitting import FileFit, fit_files
 from empirical.report.verdict import ModelVerdict, judge
 from empirical.sample import take_sample
 from empirical.traces import Traces, read_traces
@@ -28,13 +29,16 @@ WINDOW = 10
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is drawn: bootstrap resamples of prompts, and draws per claim (1 is the default)."""
+    """How much is drawn: bootstrap resamples of prompts, draws per claim (1 is the default), and
+    refits of the change-point model on resampled prompts (None: it is not fitted).
+    """
 
     replicates: int
     claims: float
+    refits: int | None = None
 
 
-FULL = Effort(replicates=1000, claims=1.0)
+FULL = Effort(replicates=1000, claims=1.0, refits=20)
 QUICK = Effort(replicates=200, claims=0.25)
 CLAIMS_ERROR = 1e-3
 
@@ -93,6 +97,7 @@ class Report:
     models: tuple[ModelResult, ...]
     calibrations: tuple[CalibrationEffect, ...]
     evaluations: tuple[Evaluation, ...]
+    fits: tuple[FileFit, ...] = ()
 
 
 def compute(
@@ -143,6 +148,11 @@ def compute(
     traced = [traces for _, traces in loaded]
     calibrations = calibration_effects(traced, window or WINDOW, seed, effort.replicates)
     done()
+    begin("change-point model")
+    fits = fit_files(
+        *(loaded, window, WINDOW, seed, effort.replicates, effort.refits, workers, lambda: None)
+    )
+    done()
     return Report(
         command=command,
         seed=seed,
@@ -153,12 +163,13 @@ def compute(
         models=models_of(results),
         calibrations=calibrations,
         evaluations=solved,
+        fits=fits,
     )
 
 
 def count_steps(paths: Sequence[Path]) -> int:
     """Steps of `compute`, for a progress bar."""
-    return 2 + len(paths)
+    return 3 + len(paths)
 
 
 def require_distinct(loaded: Sequence[tuple[Path, Traces]]) -> None:

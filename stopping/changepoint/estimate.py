@@ -31,7 +31,7 @@ from stopping.windows import as_batch
 STARTS, CARRIED_ON = 8, 2
 PART, SAMPLE = 4_000, 12_000
 SHORT, LONG, LAST = 60, 300, 60
-NEWTON = 25
+NEWTON = 20
 TOKENS_PER_PARAMETER = 2
 PROMISE = 1.0
 """Nats of log-likelihood, over all tokens, below which a climb has converged."""
@@ -157,7 +157,7 @@ def fit(
     if len(sample) < len(z):
         _, theta, more = climb(whole, theta, min(LAST, iterations))
         evaluations += more
-    value, theta, gain = newton(whole, theta, min(NEWTON, iterations))
+    value, theta, gain = newton(whole, theta, min(NEWTON, iterations // 15))
     slopes = layout.scale.log_slope(readings).sum(axis=1)
     return Estimate(
         model=layout.model(theta),
@@ -294,7 +294,7 @@ def carry_on(estimate: Estimate, x: ArrayLike, iterations: int = LAST) -> Estima
     readings = as_batch(x, "x")
     objective = Objective(layout, layout.scale.of(readings), np.ones(len(readings)))
     _, theta, evaluations = climb(objective, estimate.theta, iterations)
-    value, theta, gain = newton(objective, theta, min(NEWTON, iterations))
+    value, theta, gain = newton(objective, theta, NEWTON)
     return replace(
         estimate,
         model=layout.model(theta),

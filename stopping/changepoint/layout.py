@@ -30,6 +30,8 @@ Entry = TypeVar("Entry", bound=np.generic)
 LOGIT_BOUND = 12.0
 SD_FLOOR = 1e-3
 """Least standard deviation, relative to the spread of the data on the model's scale."""
+SD_CEILING = 30.0
+"""And the largest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +130,7 @@ class Layout:
         for c in range(self.classes):
             for name in ("start_sd", "drift_sd", "rise_sd", "noise_sd", "jump_sd"):
                 self.part(low, c, name)[:] = SD_FLOOR * self.spread
+                self.part(high, c, name)[:] = SD_CEILING * self.spread
             for name in ("drift_mean", "rise_mean") if self.turns else ():
                 self.part(low, c, name)[:] = 0.0
             self.part(low, c, "turning")[:] = -LOGIT_BOUND

@@ -26,6 +26,7 @@ from stopping.changepoint.layout import Layout, softmax
 from stopping.types import FloatArray, IntArray
 
 _BLOCK = 8192
+IMPOSSIBLE = -1e12
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,8 +120,14 @@ class Objective:
         return np.concatenate([constant[:, None], tilt, square], axis=1).T
 
     def value_and_gradient(self, theta: FloatArray) -> tuple[float, FloatArray]:
-        """Mean log-likelihood per token on the model's scale, and its gradient, (size,)."""
-        laws = cells(self.layout, theta)
+        """Mean log-likelihood per token on the model's scale, and its gradient, (size,).
+
+        `IMPOSSIBLE` without slope where a covariance cannot be inverted: no climb goes there.
+        """
+        try:
+            laws = cells(self.layout, theta)
+        except np.linalg.LinAlgError:
+            return IMPOSSIBLE, np.zeros(len(theta))
         coefficients = self.coefficients(laws)
         value, sums = 0.0, np.zeros(coefficients.shape)
         for start in range(0, len(self.z), _BLOCK):
