@@ -109,8 +109,9 @@ def statuses(result: Fit) -> str:
     word = "converged" if climb.converged else "has NOT converged"
     flat = "" if climb.information_positive else " The likelihood is flat in some direction."
     return (
-        f"Log-density {number(climb.log_likelihood, '.3f')} nats per token; the climb {word} (a further step "
-        f"promises {climb.promised_gain:.2g} nats over all tokens). The best start leads the next "
+        f"Log-density {number(climb.log_likelihood, '.3f')} nats per token; the climb {word} (a "
+        f"further step promises {climb.promised_gain:.2g} nats over all tokens). The best start "
+        f"leads the next "
         f"by {result.tokens * climb.lead:,.0f} nats.{flat} Parameters: {found}."
         + (f" Not to be read as estimates: {listed}." if listed else "")
     )
