@@ -10,7 +10,7 @@ and the simulated one agree.
 - **T10, above**: `P(V^ > V*) <= E min(1, sum over l > V* of exp(-delta[l]^2 / (4 sigma^2)))`, on
   the model's scale, where the noise is normal and which the search does not notice; `sigma` is the
   larger of the two layers compared, and a rise of the wrong sign bounds nothing.
-- **T10, below**: `E[excess(V^); V^ <= V*] <= knee sigma sqrt(pi)` with `sigma` the largest of the
+- **T10, below**: `E[excess(V^)+; V^ <= V*] <= knee sigma sqrt(pi)` with `sigma` the largest of the
   token's class: a softplus has slope at most its knee in nats. A logarithmic scale has no such
   bound, and the row is missing.
 """
@@ -165,5 +165,5 @@ def _below(model: ChangePointModel, stop: IntArray, excess: FloatArray, paths: P
     knee = 1.0 if model.scale.knee is None else model.scale.knee
     sigma = [float(np.sqrt(np.diag(c.noise_covariance()).max())) for c in model.components]
     bound = float(model.weights @ (knee * expected_excess_bound(np.array(sigma))))
-    own = np.where(stop <= paths.turning, excess, 0.0)
-    return Bound("T10", "mean excess of stopping at or below V*", bound, float(own.mean()), paths.n)
+    own = np.where(stop <= paths.turning, np.maximum(excess, 0.0), 0.0)
+    return Bound("T10", "mean positive excess at or below V*", bound, float(own.mean()), paths.n)
