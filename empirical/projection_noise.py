@@ -101,6 +101,12 @@ def measured_noise(
     )
 
 
+def shared_tokens(first: Traces, second: Traces) -> tuple[Traces, Traces]:
+    """Cut both to the places, prompt and position, that occur in both."""
+    keys = [t.prompt.astype(np.int64) << 32 | t.position for t in (first, second)]
+    return first.select(np.isin(keys[0], keys[1])), second.select(np.isin(keys[1], keys[0]))
+
+
 def noise_between(
     raw: NDArray[np.floating],
     calibrated: NDArray[np.floating],

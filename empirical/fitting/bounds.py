@@ -157,7 +157,9 @@ def _above(model: ChangePointModel, rng: np.random.Generator, draws: int) -> Bou
         terms = np.where(delta > 0, np.exp(-np.minimum(delta**2 / (2 * pair), 700.0)), 1.0)
         bound += weight * float(np.minimum((terms * late).sum(axis=1), 1.0).mean())
         found += weight * float((stop > turning).mean())
-    return Bound("T10", "share of tokens whose search stops above V*", bound, found, draws)
+    return Bound(
+        "T10", "share of tokens whose search stops above V*", float(bound), float(found), draws
+    )
 
 
 def _below(model: ChangePointModel, stop: IntArray, excess: FloatArray, paths: Paths) -> Bound:

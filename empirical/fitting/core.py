@@ -118,9 +118,9 @@ class Fit:
     predictive: Predictive
     bounds: BoundsCheck
 
-    def count(self, status: Status) -> int:
+    def count(self, status: Status | str) -> int:
         """Number of parameters with this status."""
-        return sum(p.status is status for p in self.parameters)
+        return sum(p.status == status for p in self.parameters)
 
 
 def fit_traces(

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from empirical.intervals import mean, prompt_intervals
-from empirical.projection_noise import measured_noise
+from empirical.projection_noise import measured_noise, shared_tokens
 from empirical.traces import Traces
 from stopping.identification import identify
 from stopping.statistics import Interval
@@ -76,12 +76,13 @@ def noise_views(
 ) -> NoiseViews:
     """Put the views side by side for tokens `x`, (n, w), at the layers numbered `layers`.
 
-    With `raw` and `calibrated` traces of the same tokens the measured view is added.
+    With `raw` and `calibrated` traces of one run the measured view is added, on the tokens that
+    both hold.
 
     Raises
     ------
     UserError
-        If the two traces do not belong together.
+        If the two traces do not belong together, or share fewer than two prompts.
     """
     steps = np.diff(x, axis=1)
     centred = steps - steps.mean(axis=0)
@@ -90,7 +91,7 @@ def noise_views(
     moments = prompt_intervals(ratios, prompt, seed, replicates)
     measured = {}
     if raw is not None and calibrated is not None:
-        found = measured_noise(raw, calibrated, seed, replicates)
+        found = measured_noise(*shared_tokens(raw, calibrated), seed, replicates)
         measured = {row.layer: row for row in found.layers}
     rows = []
     for column, layer in enumerate(layers):

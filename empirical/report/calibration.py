@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from empirical.intervals import Ratio, mean
-from empirical.projection_noise import MeasuredNoise, measured_noise
+from empirical.projection_noise import MeasuredNoise, measured_noise, shared_tokens
 from empirical.sample import Sample, take_sample
 from empirical.traces import Traces
 from empirical.validate.core import oracle_layer
@@ -92,12 +92,6 @@ def calibration_effects(
             continue
         effects.append(_effect(before, after, K, seed, replicates))
     return tuple(effects)
-
-
-def shared_tokens(first: Traces, second: Traces) -> tuple[Traces, Traces]:
-    """Cut both to the places, prompt and position, that occur in both."""
-    keys = [t.prompt.astype(np.int64) << 32 | t.position for t in (first, second)]
-    return first.select(np.isin(keys[0], keys[1])), second.select(np.isin(keys[1], keys[0]))
 
 
 def _source(traces: Traces) -> tuple[str, str, tuple[tuple[str, str], ...]]:

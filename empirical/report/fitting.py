@@ -15,6 +15,8 @@ import numpy as np
 
 from empirical.fitting.compare import DEFAULT
 from empirical.fitting.core import Fit, fit_traces
+from empirical.projection_noise import shared_tokens
+from empirical.provenance import Provenance
 from empirical.report.theme import BLUE, GREEN, PURPLE, VERMILION, blank, inline_svg, settings
 from empirical.traces import Traces
 from stopping.errors import UserError
@@ -50,6 +52,11 @@ class FileFit:
     mode: str
     fit: Fit | None
     why_not: str | None
+
+    @property
+    def label(self) -> str:
+        """Short name: the model, the kind of lens, the kind of text."""
+        return f"{self.model}, {'raw' if self.lens == 'raw' else 'calibrated'}, {self.mode}"
 
 
 def fit_files(
@@ -108,21 +115,20 @@ def _fit_file(
 
 
 def _calibrated_twin(traces: Traces, all_traces: Sequence[Traces]) -> Traces | None:
-    """Traces of the very same tokens through a calibrated lens, for raw traces."""
-    if traces.provenance.lens != "raw":
+    """Traces of the same run through a calibrated lens, for raw traces."""
+    own = traces.provenance
+    if own.lens != "raw":
         return None
     for other in all_traces:
-        same = (
-            other.provenance.lens != "raw"
-            and other.provenance.weights == traces.provenance.weights
-            and all(
-                np.array_equal(getattr(other, name), getattr(traces, name))
-                for name in ("prompt", "position", "token")
-            )
-        )
-        if same:
-            return other
+        origin = other.provenance
+        if origin.lens != "raw" and _run(origin) == _run(own):
+            places = shared_tokens(traces, other)[0].prompt
+            return other if len(np.unique(places)) > 1 else None
     return None
+
+
+def _run(origin: Provenance) -> tuple[str, str, str, tuple[tuple[str, str], ...]]:
+    return origin.model, origin.mode, origin.prompts_hash, tuple(sorted(origin.weights.items()))
 
 
 def profiles_svg(fits: Sequence[FileFit]) -> str | None:

@@ -31,7 +31,7 @@ from stopping.windows import as_batch
 STARTS, CARRIED_ON = 8, 2
 PART, SAMPLE = 4_000, 12_000
 SHORT, LONG, LAST = 60, 300, 60
-NEWTON = 20
+NEWTON = 30
 TOKENS_PER_PARAMETER = 2
 PROMISE = 1.0
 """Nats of log-likelihood, over all tokens, below which a climb has converged."""

@@ -3,10 +3,12 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from markupsafe import Markup
 
 from empirical.commands.fit import fit as command
 from empirical.fitting.bounds import Bound, check_bounds
@@ -27,6 +29,8 @@ from empirical.fitting.core import Fit, fit_traces
 from empirical.fitting.predictive import Agreement, Prediction, pit, predictive
 from empirical.fitting.views import disagreement, noise_views
 from empirical.provenance import Provenance
+from empirical.report.fitting import SHOWN, fit_files, profiles_svg
+from empirical.report.page import _environment
 from empirical.traces import Traces, write_traces
 from stopping.changepoint import ChangePointModel, Component, Scale, posterior, read_model
 from stopping.changepoint.inference import Status
@@ -34,7 +38,7 @@ from stopping.cli.main import exit_code
 from stopping.errors import UserError
 from stopping.statistics import Interval
 from stopping.types import FloatArray
-from tests.empirical.synthetic import from_entropies
+from tests.empirical.synthetic import from_entropies, with_mode
 
 NATS = Treatment(Scale(), 1)
 
@@ -379,6 +383,44 @@ class TestCommand:
         )
         assert code == 2
         assert ".svg, .pdf or .png" in text
+
+
+class TestReport:
+    def test_a_section_with_fits_and_with_reasons(self) -> None:
+        good = with_mode(drawn(1500), "generated")
+        bad = with_mode(drawn(900, prompts=3), "generated")
+        bad = replace(bad, provenance=replace(bad.provenance, model="another <model>"))
+        done: list[None] = []
+        found = fit_files(
+            [(Path("g.parquet"), good), (Path("b.parquet"), bad)],
+            *(None, 10, 0, 100, 0, None, lambda: done.append(None)),
+        )
+        assert len(done) == 2
+        assert found[0].fit is not None
+        assert found[0].fit.K == 3
+        assert found[0].label == "synthetic, raw, generated"
+        assert found[1].fit is None
+        assert "at least four" in str(found[1].why_not)
+        figure = profiles_svg(found)
+        assert figure is not None
+        text = (
+            _environment()
+            .get_template("fit.html.j2")
+            .render(
+                report=SimpleNamespace(fits=found),
+                fit_figure=Markup(figure),
+                fit_shown=SHOWN,
+                fit_disagreement=disagreement,
+            )
+        )
+        assert "another &lt;model&gt;, raw, generated: not fitted." in text
+        share = found[0].fit.predictive["share moved"].predicted
+        assert f"{100 * share:.1f}" in text
+        assert "nan" not in text
+
+    def test_no_fits_no_section(self) -> None:
+        assert fit_files([], None, 10, 0, 100, None, None, lambda: None) == ()
+        assert profiles_svg(()) is None
 
 
 def test_pit_of_the_truth_is_flat_and_of_another_level_is_not() -> None:

@@ -13,8 +13,9 @@ from empirical.evaluate import Answer, compare
 from empirical.evaluate.files import read_evaluation, write_evaluation
 from empirical.evaluate.run import Evaluation, Settings
 from empirical.problems import generate
+from empirical.projection_noise import shared_tokens
 from empirical.provenance import Provenance
-from empirical.report.calibration import calibration_effects, shared_tokens
+from empirical.report.calibration import calibration_effects
 from empirical.report.page import render_page
 from empirical.report.results import Effort, compute
 from empirical.report.terminal import calibration_line, solved_line
