@@ -92,7 +92,7 @@ DECODING: tuple[Entry, ...] = (
             f"+{percent(COST.window * _projection() / COST.forward, 2)}"
         ),
         Verdict.DERIVED,
-        "ten times one; the published code always does all of them",
+        "ten times one",
         COST_COMMAND,
         lambda _: _agree(COST.window * _projection() / COST.forward, COST.full_scan_share),
     ),
