@@ -79,7 +79,7 @@ class Estimate:
 
 
 def layout_for(
-    x: FloatArray,
+    x: ArrayLike,
     classes: int,
     scale: Scale,
     types: Sequence[str] | None = None,
@@ -90,8 +90,10 @@ def layout_for(
     Raises
     ------
     UserError
-        If there are too few tokens or layers, a layer does not vary, or the types do not fit.
+        If an entropy is not finite or below the scale, there are too few tokens or layers, a layer
+        does not vary, or the types do not fit.
     """
+    x = as_batch(x, "x")
     w = x.shape[1]
     if w < 2:
         raise UserError("fit: one layer has no drift to fit; give a window of two or more")

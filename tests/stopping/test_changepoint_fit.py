@@ -250,6 +250,8 @@ def test_layer_types_find_their_jump() -> None:
     ("x", "message"),
     [
         (np.full((400, 4), 1.0), "same entropy"),
+        (np.where(np.eye(400, 4) > 0, np.nan, 1.0), "4 value.s. are NaN"),
+        (np.empty((0, 4)), "0 tokens for"),
         (np.ones((400, 1)), "two or more"),
         (np.random.default_rng(0).random((10, 4)), "10 tokens for"),
     ],
