@@ -27,7 +27,8 @@ from scipy.interpolate import CubicSpline
 from stopping.errors import UserError
 from stopping.types import FloatArray
 
-_NODES, _REACH, _GRID = 192, 8.5, 0.05
+_NODES, _REACH = 192, 8.5
+_GRID = np.linspace(-60.0, 60.0, 601)
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,8 @@ class Scale:
 
         Parameters
         ----------
-        mean : ndarray, shape (n, w) or (w,)
-        variance : ndarray, shape (w,)
+        mean : ndarray, shape (..., *shape)
+        variance : ndarray, any shape
             The same for all tokens, as it is given a class and a turning point.
         """
         if self.shift is None:
@@ -112,8 +113,9 @@ class Scale:
             result: FloatArray = np.exp(mean + variance / 2) - self.shift
             return result
         found = np.empty_like(mean)
-        for layer, spread in enumerate(np.sqrt(variance)):
-            found[..., layer] = _mean_softplus(mean[..., layer], float(spread))
+        for place in np.ndindex(variance.shape):
+            spread = math.sqrt(variance[place])
+            found[..., *place] = _mean_softplus(mean[..., *place], spread)
         return self.knee * found - self.shift
 
     def to_dict(self) -> dict[str, float | None]:
@@ -123,14 +125,20 @@ class Scale:
 
 def _mean_softplus(mean: FloatArray, spread: float) -> FloatArray:
     """`E log(1 + exp(Z))` for `Z ~ N(mean, spread^2)`, any shape."""
-    if mean.size == 0 or spread == 0:
+    if spread == 0:
         return np.logaddexp(0.0, mean)
-    low, high = float(mean.min()) - _GRID, float(mean.max()) + _GRID
     if mean.size <= _NODES:
         return _softplus_integral(mean, spread)
-    grid = np.linspace(low, high, max(8, math.ceil((high - low) / _GRID)))
-    result: FloatArray = CubicSpline(grid, _softplus_integral(grid, spread))(mean)
+    result: FloatArray = _softplus_spline(spread)(mean)
+    beyond = np.abs(mean) > _GRID[-1]
+    if beyond.any():
+        result[beyond] = _softplus_integral(mean[beyond], spread)
     return result
+
+
+@lru_cache(maxsize=1024)
+def _softplus_spline(spread: float) -> CubicSpline:
+    return CubicSpline(_GRID, _softplus_integral(_GRID, spread))
 
 
 def _softplus_integral(mean: FloatArray, spread: float) -> FloatArray:

@@ -22,6 +22,7 @@ from stopping.changepoint import (
 from stopping.errors import UserError
 from stopping.paths import at
 from stopping.rules import Final, Search
+from stopping.snell.rules import Bayes
 from tests.stopping.changepoint_models import (
     LOG,
     NATS,
@@ -161,6 +162,17 @@ def test_the_bayes_layer_loses_least(model: ChangePointModel) -> None:
     assert with_less.mean() > -4 * with_less.std() / np.sqrt(SIZE)
 
 
+@ALL
+def test_the_bayes_rule_takes_the_best_layer(model: ChangePointModel) -> None:
+    x = model.sample(np.random.default_rng(8), 600).x
+    found = posterior(model, x)
+    chosen = Bayes(model).choose(x)
+    # Two ways to integrate may part where two layers are as good as one another.
+    loss = at(found.excess, chosen) - found.excess.min(axis=1)
+    assert loss.max() < 1e-5
+    assert (chosen == found.best_layer).mean() > 0.99
+
+
 def test_expected_excess_of_a_noiseless_token_is_what_it_is() -> None:
     exact = replace(component(), noise_sd=np.full(5, 1e-7), turning=np.array([0, 0, 0, 1.0, 0]))
     model = ChangePointModel((exact,), np.array([1.0]))
@@ -191,6 +203,16 @@ def test_a_softplus_scale_is_nats_above_its_knee_and_a_logarithm_below() -> None
     x = np.linspace(1.0, 5.0, 9)[None]
     assert above.of(x) * 0.01 - 0.01 == pytest.approx(x, abs=1e-9)
     assert below.of(x) + np.log(1e6) == pytest.approx(np.log(x + 0.01), abs=1e-5)
+
+
+def test_mean_in_nats_of_many_cells_at_once() -> None:
+    rng = np.random.default_rng(0)
+    mean, variance = 70 * rng.standard_normal((300, 2, 3)), rng.random((2, 3))
+    found = SOFTPLUS.mean_nats(mean, variance)
+    for i in range(2):
+        alone = SOFTPLUS.mean_nats(mean[:, i], variance[i])
+        assert found[:, i] == pytest.approx(alone)
+    assert (found[mean > 60] > 0.7 * 59).all()
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.3, 2.0, 8.0])
