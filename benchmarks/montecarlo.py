@@ -172,7 +172,7 @@ def montecarlo(rounds: int, quick: bool, out: Path | None) -> None:
       OMP_NUM_THREADS=1 python -m benchmarks montecarlo
       OMP_NUM_THREADS=1 python -m benchmarks montecarlo --quick --out /tmp/look.json
     """
-    made = machine("numpy", "scipy", "joblib")
+    made = {**machine("numpy", "scipy", "joblib"), "rounds": 2 if quick else rounds}
     engine = engine_rows(1 << 16 if quick else 1 << 18, 2 if quick else rounds)
     show("Engine", [{k: v for k, v in row.items() if "quartiles" not in k} for row in engine])
     scaling = scaling_rows(4 if quick else 8, 2 if quick else rounds)

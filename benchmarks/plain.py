@@ -25,6 +25,7 @@ def simulate(process: Process, rules: Sequence[AbstractRule], n: int, seed: int)
     if process.rise_excess:
         rise = rise + process.rise_excess * rng.standard_exponential((n, layers))
     steps = np.where(np.arange(layers) > turning[:, None], rise, -np.asarray(process.drift))
+    steps[:, 0] = 0.0
     G = process.start + np.cumsum(steps, axis=1)
     match process.noise:
         case UniformNoise(scale):
