@@ -28,6 +28,8 @@ from stopping.types import FloatArray, IntArray
 
 QUANTILES = (0.05, 0.5, 0.95)
 _BLOCK = 32
+# Entropies stored as float16 are off by up to 0.004 nats: less than this is no noise of a probe.
+_ROUNDING = 0.01
 
 
 @dataclass(frozen=True)
@@ -145,8 +147,10 @@ def noise_between(
     deviation = np.sqrt(np.maximum(square - shift**2, 0.0))
     product = means(centred[:, :-1] * centred[:, 1:])
     covariance = product - shift[:, :-1] * shift[:, 1:]
+    varies = deviation >= _ROUNDING
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = covariance / (deviation[:, :-1] * deviation[:, 1:])
+    correlation[~(varies[:, :-1] & varies[:, 1:])] = np.nan
     rows = []
     for column, layer in enumerate(layers):
         quantiles = _quantiles(eps[:, column], index, weights)

@@ -49,13 +49,13 @@ def calibration_line(effect: CalibrationEffect) -> str:
 def solved_line(solved: Evaluation) -> str:
     """Say in a sentence which problems were solved."""
     rules = "; ".join(
-        f"{row.name} {percent(row.overall.accuracy.estimate)}, "
+        f"{row.name}: {percent(row.overall.accuracy.estimate)}, "
         f"{points(row.overall.difference)}, {row.comparison}"
         for row in solved.rules
     )
     return (
         f"{solved.provenance.model}, {len(solved.problems)} problems solved exactly: plain "
-        f"decoding {percent(solved.plain_accuracy.estimate)}; {rules}."
+        f"decoding: {percent(solved.plain_accuracy.estimate)}; {rules}."
     )
 
 

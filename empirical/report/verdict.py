@@ -182,7 +182,8 @@ def headline(answer: Answer, row: Row | None, lens: str) -> str:
         return f"Yes, with the rule “{row.name}”"
     if answer is Answer.CANNOT_SAY:
         return "Cannot say from these traces"
-    return f"No, not with the {lens} lens"
+    # A calibrated lens is named by kind, target and fingerprint; the kind says it here.
+    return f"No, not with the {lens.partition(',')[0]} lens"
 
 
 def deciding(

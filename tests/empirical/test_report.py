@@ -80,7 +80,7 @@ class TestSwitch:
         assert any("over-confident" in line for line in found.explanation)
 
     def test_the_lens_is_named(self) -> None:
-        traces = named(overconfident(), "m", lens="temperature")
+        traces = named(overconfident(), "m", lens="temperature, reference, 12ab34cd")
         assert verdict_of(traces).headline == "No, not with the temperature lens"
 
     def test_no_evidence_where_all_layers_predict_alike(self) -> None:

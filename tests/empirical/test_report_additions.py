@@ -160,4 +160,4 @@ class TestPage:
         before, after = pair()
         (effect,) = calibration_effects([before, after], 10, 0, 200)
         assert "the gap of A0 from" in calibration_line(effect)
-        assert "plain decoding 33.3\u00a0%" in solved_line(evaluation())
+        assert "plain decoding: 33.3\u00a0%" in solved_line(evaluation())
