@@ -5,7 +5,7 @@ continuation (*generated*). In both cases its tokens, without any special token,
 traced afterwards, with the model reading the text that was given (teacher forcing).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -73,11 +73,16 @@ def reference_texts(
 
 
 def generated_texts(
-    loaded: LoadedModel, problems: Sequence[tuple[int, "Problem"]], chat: bool, max_new_tokens: int
+    loaded: LoadedModel,
+    problems: Sequence[tuple[int, "Problem"]],
+    chat: bool,
+    max_new_tokens: int,
+    processor: Callable[[int], Any] | None = None,
 ) -> list[Text]:
     """Let the model continue each prompt greedily, all prompts in one batch.
 
-    A completion ends before its first special token, or after `max_new_tokens`.
+    A completion ends before its first special token, or after `max_new_tokens`. `processor` makes,
+    of the length of the padded prompts, a logits processor of transformers to go before the choice.
     """
     import torch
     from transformers import GenerationConfig
@@ -104,6 +109,7 @@ def generated_texts(
             ids.to(loaded.device),
             attention_mask=mask.to(loaded.device),
             generation_config=settings,
+            **({} if processor is None else {"logits_processor": [processor(width)]}),
         )
     return [
         _text(index, problem, prompt, _until(continued, stops), loaded)

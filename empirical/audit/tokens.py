@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from empirical.intervals import Ratio, mean
+from empirical.intervals import Ratio, mean, prompt_intervals
 from empirical.paper_figures import (
     ENTROPY_EDGES,
     SUBSTITUTION_BY_ENTROPY,
@@ -29,7 +29,7 @@ from empirical.paper_figures import (
 from empirical.sample import Sample
 from stopping.rules import Search
 from stopping.statistics import Interval
-from stopping.types import IntArray
+from stopping.types import BoolArray, FloatArray, IntArray
 
 Unit = Literal["share", "nats", "layers"]
 
@@ -47,11 +47,16 @@ class Statistic:
 
 @dataclass(frozen=True)
 class EntropyBin:
-    """Tokens whose last-layer entropy lies in `[low, high)` nats: share with a changed argmax."""
+    """Tokens whose last-layer entropy lies in `[low, high)` nats.
+
+    `leaves` is the share that leaves the last layer, `substituted` the share with a changed
+    argmax; the paper's value is of the latter.
+    """
 
     low: float
     high: float
     tokens: int
+    leaves: Interval
     substituted: Interval
     paper: float | None
 
@@ -86,16 +91,59 @@ class TokenStatistics:
         raise KeyError(key)
 
 
+@dataclass(frozen=True, eq=False)
+class SearchedTokens:
+    """What the statistics need of `n` tokens, each array of shape (n,).
+
+    Attributes
+    ----------
+    prompt, position : int
+        Prompt, and position within the completion.
+    last, before, valley : float
+        Observed entropies at `L`, `L - 1` and `V^`, nats.
+    depth : int
+        Layers from `L` back to `V^`.
+    changed : bool
+        Whether the most probable token at `V^` is another than at `L`.
+    """
+
+    prompt: NDArray[np.int32]
+    position: NDArray[np.int32]
+    last: FloatArray
+    before: FloatArray
+    valley: FloatArray
+    depth: IntArray
+    changed: BoolArray
+
+
 def token_statistics(sample: Sample) -> TokenStatistics:
     """Compute the statistics of the paper with the search of the sample's window."""
     x, top1 = sample.x, sample.top1
     tokens, last = np.arange(len(x)), x.shape[1] - 1
     valley = Search(last).choose(x)
-    at_valley, at_last = x[tokens, valley], x[:, -1]
-    depth = last - valley
+    searched = SearchedTokens(
+        prompt=sample.traces.prompt,
+        position=sample.traces.position,
+        last=x[:, -1],
+        before=x[:, -2],
+        valley=x[tokens, valley],
+        depth=last - valley,
+        changed=top1[tokens, valley] != top1[:, -1],
+    )
+    return statistics_of(searched, last, sample.seed, sample.replicates)
+
+
+def statistics_of(tokens: SearchedTokens, K: int, seed: int, replicates: int) -> TokenStatistics:
+    """Compute the statistics of the paper for tokens that a search of `K` steps went over.
+
+    Raises
+    ------
+    UserError
+        If the tokens are of fewer than two prompts.
+    """
+    at_valley, at_last, depth, changed = tokens.valley, tokens.last, tokens.depth, tokens.changed
     leaves = depth > 0
-    changed = top1[tokens, valley] != top1[:, -1]
-    step = at_last - x[:, -2]
+    step = at_last - tokens.before
     rises = step > 0
     kept = leaves & ~changed
 
@@ -129,22 +177,24 @@ def token_statistics(sample: Sample) -> TokenStatistics:
     }
     edges = np.array(ENTROPY_EDGES)
     bins = np.digitize(at_last, edges[1:-1])
-    decile = position_decile(sample.traces.prompt, sample.traces.position)
+    decile = position_decile(tokens.prompt, tokens.position)
     ratios = {key: ratio for key, (_, _, ratio) in wanted.items()}
+    ratios |= {f"left {b}": mean(leaves, bins == b) for b in range(len(edges) - 1)}
     ratios |= {f"bin {b}": mean(changed, bins == b) for b in range(len(edges) - 1)}
     ratios |= {f"decile {d}": mean(leaves, decile == d) for d in range(1, 11)}
-    found = sample.intervals(ratios)
+    found = prompt_intervals(ratios, tokens.prompt, seed, replicates)
     return TokenStatistics(
         statistics=tuple(
             Statistic(key, quantity, unit, found[key], figure(key))
             for key, (quantity, unit, _) in wanted.items()
         ),
-        depth_counts=tuple(int(c) for c in np.bincount(depth, minlength=last + 1)),
+        depth_counts=tuple(int(c) for c in np.bincount(depth, minlength=K + 1)),
         by_entropy=tuple(
             EntropyBin(
                 low=ENTROPY_EDGES[b],
                 high=ENTROPY_EDGES[b + 1],
                 tokens=int((bins == b).sum()),
+                leaves=found[f"left {b}"],
                 substituted=found[f"bin {b}"],
                 paper=SUBSTITUTION_BY_ENTROPY[b],
             )

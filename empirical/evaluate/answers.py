@@ -10,6 +10,7 @@ answer is read in the same way, and is nearly always wrong. All rules are read a
 import re
 from dataclasses import dataclass
 
+from empirical.evaluate.trail import Trail
 from empirical.problems import Problem, extract_answer, is_correct
 
 # An empty or unspoken answer ("the answer is:" and a new line) does not end the text.
@@ -31,7 +32,9 @@ class Answer:
     ended : bool
         Whether the text came to its end before the limit.
     moved, substituted : int
-        Tokens taken from an earlier layer, and those of them that are not the final layer's.
+        Tokens taken from an earlier layer, and tokens that are not the final layer's.
+    trail : Trail or None
+        What the decoder did at each token; None for plain decoding.
     """
 
     problem: int
@@ -42,6 +45,7 @@ class Answer:
     ended: bool
     moved: int = 0
     substituted: int = 0
+    trail: Trail | None = None
 
 
 def stated_part(text: str) -> str:
@@ -59,6 +63,7 @@ def judge(
     ended: bool,
     moved: int = 0,
     substituted: int = 0,
+    trail: Trail | None = None,
 ) -> Answer:
     """Read one text."""
     part = stated_part(text)
@@ -71,4 +76,5 @@ def judge(
         ended=ended,
         moved=moved,
         substituted=substituted,
+        trail=trail,
     )

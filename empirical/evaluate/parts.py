@@ -10,12 +10,14 @@ import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from empirical.evaluate.answers import Answer
+from empirical.evaluate.trail import restored
 from empirical.shards import require_same_run
+from stopping.cli.ui import plain
 from stopping.errors import UserError
 from stopping.files import write_atomic
 
@@ -59,14 +61,19 @@ class Parts:
         if not path.is_file():
             return None
         try:
-            return tuple(Answer(**row) for row in json.loads(path.read_text(encoding="utf-8")))
+            return tuple(map(_answer, json.loads(path.read_text(encoding="utf-8"))))
         except (ValueError, TypeError) as error:
             raise UserError(f"{path}: damaged; delete it, and only this batch runs anew") from error
 
     def write(self, rule: str, number: int, answers: Sequence[Answer]) -> None:
         """Keep batch `number` of a rule."""
-        rows = [asdict(answer) for answer in answers]
-        write_atomic(self._path(rule, number), json.dumps(rows, ensure_ascii=False, indent=1))
+        rows = [plain(answer) for answer in answers]
+        write_atomic(self._path(rule, number), json.dumps(rows, ensure_ascii=False))
 
     def _path(self, rule: str, number: int) -> Path:
         return self.folder / re.sub(r"[^\w.,=-]+", "_", rule) / f"batch-{number:05d}.json"
+
+
+def _answer(row: dict[str, Any]) -> Answer:
+    trail = row.pop("trail", None)
+    return Answer(**row, trail=None if trail is None else restored(trail))

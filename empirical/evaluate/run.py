@@ -1,8 +1,9 @@
 """A whole evaluation: model, problems and rules in, their comparison out, batch by batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ import numpy as np
 from empirical.evaluate.answers import Answer, judge
 from empirical.evaluate.comparison import RuleResult, compare
 from empirical.evaluate.parts import Parts
+from empirical.evaluate.sampling import SeededDraws
+from empirical.evaluate.trail import Trail, trail_of
 from empirical.models import LoadedModel
 from empirical.problems import Problem, prompts_hash
 from empirical.provenance import Provenance, library_versions, now
@@ -31,15 +34,17 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """How problems are answered: greedily, in batches, in at most `max_new_tokens` tokens.
+    """How problems are answered: in batches, in at most `max_new_tokens` tokens.
 
-    `seed` is that of randomised rules and of the bootstrap.
+    `seed` is that of randomised rules, of the bootstrap, and of the draws where the `temperature`
+    is above 0; at 0 the most probable token is taken.
     """
 
     chat: bool = False
     max_new_tokens: int = 160
     batch: int = 8
     seed: int = 0
+    temperature: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ def evaluate(
     _require_sound(problems, rules)
     anatomy = Anatomy.of(loaded.model)
     reader = _lens(lens, anatomy)
-    provenance = _provenance(loaded, problems, settings, anatomy)
+    provenance = provenance_of(loaded, problems, settings, anatomy)
     provenance = replace(
         provenance,
         lens=reader.name if reader else "raw",
@@ -113,29 +118,52 @@ def evaluate(
         command=command,
         date=now(),
     )
-    parts = Parts.open(out, _identity(provenance, settings), fresh) if out is not None else None
+    parts = Parts.open(out, identity(provenance, settings), fresh) if out is not None else None
 
-    arms: dict[str, AbstractRule | AbstractDecoder | None] = {PLAIN: None} | {
-        rule.spec(): rule for rule in rules
-    }
+    arms = {PLAIN: Arm(None, settings)} | {rule.spec(): Arm(rule, settings) for rule in rules}
+    answers = answer_all(loaded, problems, arms, parts, anatomy, reader, report)
+    return _evaluation(problems, rules, answers, provenance, settings)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of answering all problems: a rule or rival, None for plain decoding, and how."""
+
+    rule: "AbstractRule | AbstractDecoder | None"
+    settings: Settings
+
+
+def answer_all(
+    loaded: LoadedModel,
+    problems: Sequence[Problem],
+    arms: Mapping[str, Arm],
+    parts: Parts | None,
+    anatomy: "Anatomy",
+    lens: "AbstractLens | None" = None,
+    report: Report = lambda done, total: None,
+) -> dict[str, list[Answer]]:
+    """Answer all problems under each arm, batch by batch, and return them in their order.
+
+    All arms have batches of one size. What `parts` holds already is not answered again.
+    """
     answers: dict[str, list[Answer]] = {arm: [] for arm in arms}
+    size = next(iter(arms.values())).settings.batch
     # Texts of like length go together, so that little is padded.
     order = sorted(range(len(problems)), key=lambda index: len(problems[index].prompt))
-    batches = [order[i : i + settings.batch] for i in range(0, len(order), settings.batch)]
+    batches = [order[i : i + size] for i in range(0, len(order), size)]
     done = 0
     for number, batch in enumerate(batches):
-        for arm, rule in arms.items():
-            given = parts.finished(arm, number) if parts is not None else None
+        for name, arm in arms.items():
+            given = parts.finished(name, number) if parts is not None else None
             if given is None:
                 some = [(index, problems[index]) for index in batch]
-                given = answer_batch(loaded, some, rule, settings, anatomy, reader)
+                given = answer_batch(loaded, some, arm.rule, arm.settings, anatomy, lens)
                 if parts is not None:
-                    parts.write(arm, number, given)
-            answers[arm].extend(given)
+                    parts.write(name, number, given)
+            answers[name].extend(given)
             done += 1
             report(done, len(batches) * len(arms))
-    in_order = {arm: sorted(given, key=lambda a: a.problem) for arm, given in answers.items()}
-    return _evaluation(problems, rules, in_order, provenance, settings)
+    return {arm: sorted(given, key=lambda a: a.problem) for arm, given in answers.items()}
 
 
 def answer_batch(
@@ -154,13 +182,19 @@ def answer_batch(
         if rule is not None
         else None
     )
+    draws = None
+    if settings.temperature > 0:
+        numbers = [index for index, _ in problems]
+        draws = partial(SeededDraws, numbers, temperature=settings.temperature, seed=settings.seed)
     with decoding or nullcontext():
-        texts = generated_texts(loaded, problems, settings.chat, settings.max_new_tokens)
+        texts = generated_texts(loaded, problems, settings.chat, settings.max_new_tokens, draws)
     lengths = [len(text.completion_ids) for text in texts]
     moved = substituted = np.zeros(len(texts), dtype=np.intp)
+    trails: list[Trail | None] = [None] * len(texts)
     if decoding is not None:
         steps = decoding.statistics.within(lengths)
         moved, substituted = steps.moved.sum(axis=1), steps.substituted.sum(axis=1)
+        trails = [trail_of(steps, row, length) for row, length in enumerate(lengths)]
     return tuple(
         judge(
             text.prompt,
@@ -170,6 +204,7 @@ def answer_batch(
             ended=length < settings.max_new_tokens,
             moved=int(moved[row]),
             substituted=int(substituted[row]),
+            trail=trails[row],
         )
         for row, (text, length, (_, problem)) in enumerate(
             zip(texts, lengths, problems, strict=True)
@@ -199,9 +234,10 @@ def _lens(path: Path | None, anatomy: "Anatomy") -> "AbstractLens | None":
     return load_lens(path, anatomy)
 
 
-def _provenance(
+def provenance_of(
     loaded: LoadedModel, problems: Sequence[Problem], settings: Settings, anatomy: "Anatomy"
 ) -> Provenance:
+    """Say what makes the answers, but when, by which command and through which lens."""
     return Provenance(
         model=loaded.name,
         architecture=type(loaded.model).__name__,
@@ -220,11 +256,12 @@ def _provenance(
     )
 
 
-def _identity(provenance: Provenance, settings: Settings) -> dict[str, Any]:
+def identity(provenance: Provenance, settings: Settings) -> dict[str, Any]:
     """Return all that an answer depends on but the rule."""
     ignored = {"date", "command", "shard", "storage"}
     known = {name: value for name, value in asdict(provenance).items() if name not in ignored}
-    return {**known, "batch": settings.batch, "rules' seed": settings.seed}
+    drawn = {"temperature": settings.temperature} if settings.temperature > 0 else {}
+    return {**known, "batch": settings.batch, "rules' seed": settings.seed, **drawn}
 
 
 def _evaluation(

@@ -7,7 +7,7 @@ commands as the rules (needs the extra `models`). Fixed offsets (`offset`), the 
 
 from empirical.rivals.base import AbstractContrast, AbstractRival, AbstractSelection
 from empirical.rivals.calm import Calm
-from empirical.rivals.catalogue import RIVALS, parse_decoder
+from empirical.rivals.catalogue import RIVALS, decoder_of, parse_decoder
 from empirical.rivals.dola import DoLa
 from empirical.rivals.released import ReleasedScore
 from empirical.rivals.sled import SLED
@@ -23,5 +23,6 @@ __all__ = [
     "DoLa",
     "ReleasedScore",
     "UnnormedLens",
+    "decoder_of",
     "parse_decoder",
 ]

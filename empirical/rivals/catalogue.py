@@ -1,6 +1,6 @@
 """All decoders by their specs: the rules of `stopping.rules` and the rivals of this package."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from empirical.decoder.custom import AbstractDecoder
@@ -47,3 +47,44 @@ def parse_decoder(
             raise UserError(f"--norm belongs to {having}; {text!r} has no such setting")
         decoder = replace(decoder, norm=norm)  # type: ignore[type-var]
     return decoder
+
+
+def decoder_of(
+    rule: str,
+    window: int | None = None,
+    p: float | None = None,
+    norm: str | bool | None = None,
+) -> AbstractRule | AbstractDecoder:
+    """Read a decoder from keyword arguments whose values may be texts.
+
+    Parameters
+    ----------
+    rule : str
+        A spec, with `,` or `;` between its settings: who reads arguments may split at commas.
+    window, p, norm
+        Set `K`, `p` and `norm` of what has them.
+
+    Raises
+    ------
+    UserError
+        If one is not understood or does not belong to the rule.
+    """
+    if norm is not None and str(norm).lower() not in ("on", "off", "true", "false"):
+        raise UserError(f"norm={norm}: it is on or off")
+    decoder = parse_decoder(
+        str(rule).replace(";", ","),
+        None if p is None else _number("p", p),
+        None if norm is None else str(norm).lower() in ("on", "true"),
+    )
+    if window is None:
+        return decoder
+    if "K" not in {f.name for f in fields(decoder)}:  # type: ignore[arg-type]
+        raise UserError(f"window={window}: the rule {rule!r} has no window")
+    return replace(decoder, K=int(_number("window", window)))  # type: ignore[type-var]
+
+
+def _number(name: str, value: object) -> float:
+    try:
+        return float(str(value))
+    except ValueError:
+        raise UserError(f"{name}={value}: it must be a number") from None
