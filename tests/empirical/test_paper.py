@@ -320,7 +320,7 @@ def test_paper_from_end_to_end(
     real, calls = run.answer_batch, []
 
     def counted(loaded: Any, some: Any, rule: Any, *rest: Any) -> Any:
-        calls.append((loaded.name, rule))
+        calls.append((loaded.name, rule, rest[0].temperature))
         return real(loaded, some, rule, *rest)
 
     with monkeypatch.context() as patch:
@@ -328,8 +328,9 @@ def test_paper_from_end_to_end(
         assert stopping(*command, *options, "--against", other, "--json") == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((out / "paper.json").read_text())
-    assert ("tiny-one", Search(2)) not in [c for c in calls if c[1] != Search(2)]
-    assert [c[1] for c in calls if c[0] == "tiny-one"].count(None) == 1 + 2
+    assert ("tiny-one", Search(2), 0.8) in calls
+    assert not {("tiny-one", None, 0.0), ("tiny-one", Search(2), 0.0)} & set(calls)
+    assert {("tiny-two", None, 0.0), ("tiny-two", Search(2), 0.0)} <= set(calls)
     first, second = printed["models"]
     assert [m["provenance"]["model"] for m in printed["models"]] == ["tiny-one", "tiny-two"]
     assert len(first["arms"]) == 1 + 4 + 8 + 5 + 1

@@ -1,5 +1,6 @@
 """What transformers calls in the place of its own `generate`."""
 
+from pathlib import Path
 from typing import Any
 
 from empirical.anatomy import Anatomy
@@ -40,6 +41,6 @@ def generate(
     """
     decoder = decoder_of(rule, window, p, norm)
     anatomy = Anatomy.of(model)
-    reader = load_lens(lens, anatomy) if lens is not None else None
+    reader = load_lens(Path(lens), anatomy) if lens is not None else None
     with ConfidentDecoding(model, decoder, reader, seed, anatomy=anatomy):
         return model.generate(*args, **kwargs)
