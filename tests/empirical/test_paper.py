@@ -216,7 +216,7 @@ def test_substitutions_are_counted() -> None:
 # Quarters.
 
 
-def _mean_gains(ranked_by_itself: bool, replicates: int = 400) -> tuple[list[float], list[float]]:
+def _mean_gains(ranked_by_itself: bool, replicates: int = 150) -> tuple[list[float], list[float]]:
     """Mean gain and its standard error in each quarter, where nothing was changed."""
     rng = np.random.default_rng(0)
     gains = []
