@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -21,6 +22,7 @@ from empirical.commands.options import (
 from empirical.commands.targets import count, estimate, narrow, number, percent, sentences
 from empirical.evaluate.run import Settings
 from empirical.models import load_model, require_models_extra
+from empirical.paper.files import paper_text
 from empirical.paper.page import render_page
 from empirical.paper.plan import SECTIONS, Plan
 from empirical.paper.results import ArmResult, ModelResult, PaperResult
@@ -28,12 +30,9 @@ from empirical.paper.run import contrast, require_problems, run_model
 from empirical.problems import Problem
 from empirical.provenance import command_line
 from empirical.texts import Chat, uses_chat
-from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, plain, progress, seed_option
+from stopping.cli.ui import json_option, output, progress, seed_option
 from stopping.errors import UserError
 from stopping.files import write_atomic
-
-_FORMAT = {"format": "layer-stopping paper tables", "version": 1}
 
 
 @click.command(
@@ -132,7 +131,7 @@ def paper(
         raise click.exceptions.Exit(130) from None
     both = len(found) == 2
     whole = PaperResult(tuple(found), contrast(found[0], found[1], seed) if both else None)
-    text = to_json({**_FORMAT, **plain(whole)})
+    text = paper_text(whole)
     write_atomic(out / "paper.json", text + "\n")
     write_atomic(out / "paper.html", render_page(whole))
     if as_json:
@@ -154,8 +153,6 @@ def _one(
     problems_seed: int | None,
     errors: Console,
 ) -> ModelResult:
-    from dataclasses import replace
-
     gc.collect()  # the model before, whose modules and hooks refer to each other
     with errors.status(f"loading {Path(name).name}"):
         loaded = load_model(name, dtype, device)

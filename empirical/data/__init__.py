@@ -1,7 +1,7 @@
 """Results on real models that ship with the package, with their provenance inside each file.
 
 Trace files (`MODEL.MODE.parquet` of the raw lens, `MODEL.MODE.temperature.parquet` of a calibrated
-one) and evaluations (`MODEL.evaluation.json`).
+one), evaluations (`MODEL.evaluation.json`) and tables of `stopping paper` (`MODEL.paper.json`).
 """
 
 from importlib.resources import files
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stopping.errors import UserError
 
-__all__ = ["bundled_evaluations", "bundled_traces"]
+__all__ = ["bundled_evaluations", "bundled_papers", "bundled_traces"]
 
 
 def bundled_traces() -> dict[str, Path]:
@@ -32,6 +32,11 @@ def bundled_traces() -> dict[str, Path]:
 def bundled_evaluations() -> dict[str, Path]:
     """Return the bundled evaluations by name of the model; none where none were shipped."""
     return _found(".evaluation.json")
+
+
+def bundled_papers() -> dict[str, Path]:
+    """Return the bundled tables of `stopping paper` by name of the model; none if none shipped."""
+    return _found(".paper.json")
 
 
 def _found(ending: str) -> dict[str, Path]:

@@ -6,6 +6,7 @@ an end of an interval that could not be computed is null.
 
 import math
 from pathlib import Path
+from typing import Any, TypeVar
 
 import cattrs
 
@@ -15,6 +16,7 @@ from stopping.documents import Format
 from stopping.errors import UserError
 from stopping.files import write_atomic
 
+T = TypeVar("T")
 FORMAT = Format(
     "layer-stopping evaluation", 1, "evaluation", "make one with `stopping evaluate --out`"
 )
@@ -38,18 +40,24 @@ def read_evaluation(path: Path) -> Evaluation:
     UserError
         If the file is missing, no evaluation, of a newer format, or incomplete.
     """
-    content = FORMAT.read(path)
-    try:
-        return _converter().structure(content, Evaluation)
-    except cattrs.BaseValidationError as error:
-        reasons = "; ".join(cattrs.transform_error(error))
-        raise UserError(f"{path}: the evaluation is incomplete or damaged ({reasons})") from error
+    return structured(FORMAT.read(path), Evaluation, f"{path}: the evaluation")
 
 
-def _converter() -> cattrs.Converter:
+def structured(content: dict[str, Any], kind: type[T], what: str) -> T:
+    """Turn plain values into a frozen dataclass; null where a number stands is NaN.
+
+    Raises
+    ------
+    UserError
+        If something is missing or of a wrong type; `what` begins the message.
+    """
     converter = cattrs.Converter()
     converter.register_structure_hook(float, lambda value, _: _number(value))
-    return converter
+    try:
+        return converter.structure(content, kind)
+    except cattrs.BaseValidationError as error:
+        reasons = "; ".join(cattrs.transform_error(error))
+        raise UserError(f"{what} is incomplete or damaged ({reasons})") from error
 
 
 def _number(value: float | None) -> float:

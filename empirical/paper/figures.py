@@ -204,7 +204,7 @@ def _shares(model: ModelResult, name: str) -> Illustration:
     gain = model.search.overall.difference.estimate
     return Illustration(
         _drawn(lambda ax: draw_shares(ax, model), f"{name}-p", "Gain against p"),
-        f"With p = 1 the search solves {number(100 * gain, 1, signed=True)} points.",
+        f"Gain of the search with p = 1: {number(100 * gain, 1, signed=True)} points.",
         "Hollow diamonds: the paper's, at 76.3 % for p = 0.",
     )
 

@@ -19,6 +19,7 @@ from empirical.evaluate.trail import Trail, restored
 from empirical.models import LoadedModel, load_model
 from empirical.paper import Category, Plan, category, planned, quartiles, substitutions
 from empirical.paper.difficulty import difficulty
+from empirical.paper.files import paper_text, read_paper
 from empirical.paper.run import contrast, searched_tokens
 from empirical.problems import generate
 from empirical.sample import take_sample
@@ -307,7 +308,7 @@ def test_paper_from_end_to_end(
 ) -> None:
     other = _writes_digits(tmp_path / "tiny-two", 7)
     out = tmp_path / "out"
-    command = ("paper", "--model", folder, "--problems", 8, "--max-new-tokens", 12, "--window", 2)
+    command = ("paper", "--model", folder, "--problems", 8, "--max-new-tokens", 8, "--window", 2)
     options = ("--samples", 2, "--temperatures", "0.8", "--out", out)
     assert stopping(*command, *options, "--sections", "p") == 0
     shown = capsys.readouterr().out
@@ -325,15 +326,17 @@ def test_paper_from_end_to_end(
 
     with monkeypatch.context() as patch:
         patch.setattr(run, "answer_batch", counted)
-        assert stopping(*command, *options, "--against", other, "--json") == 0
+        more = [w for s in ("rivals", "temperature", "difficulty") for w in ("--sections", s)]
+        assert stopping(*command, *options, *more, "--against", other, "--json") == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((out / "paper.json").read_text())
     assert ("tiny-one", Search(2), 0.8) in calls
     assert not {("tiny-one", None, 0.0), ("tiny-one", Search(2), 0.0)} & set(calls)
     assert {("tiny-two", None, 0.0), ("tiny-two", Search(2), 0.0)} <= set(calls)
+    assert paper_text(read_paper(out / "paper.json")) + "\n" == (out / "paper.json").read_text()
     first, second = printed["models"]
     assert [m["provenance"]["model"] for m in printed["models"]] == ["tiny-one", "tiny-two"]
-    assert len(first["arms"]) == 1 + 4 + 8 + 5 + 1
+    assert len(first["arms"]) == 1 + 5 + 1
     gains = [m["arms"][0]["overall"]["difference"]["estimate"] for m in (first, second)]
     assert printed["contrast"]["gain"]["estimate"] == pytest.approx(gains[0] - gains[1])
     assert (
@@ -342,7 +345,7 @@ def test_paper_from_end_to_end(
     )
     assert len(first["difficulty"]["independent"]) == 4
     page = (out / "paper.html").read_text()
-    assert page.count("<svg") == 14
+    assert page.count("<svg") == 12
     assert "<script" not in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert str(tmp_path) not in page + (out / "paper.json").read_text()
@@ -363,6 +366,16 @@ def test_mistakes_of_the_user(
     assert "sections" in told("--sections", "q")
     small = ("--problems", 4, "--max-new-tokens", 3, "--window", 1, "--sections", "p")
     assert "name another model" in told(*small, "--against", folder)
+
+
+def test_damaged_tables_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "paper.json"
+    file.write_text('{"format": "layer-stopping paper tables", "version": 1, "models": [{}]}')
+    with pytest.raises(UserError, match="incomplete or damaged"):
+        read_paper(file)
+    file.write_text('{"format": "layer-stopping evaluation", "version": 1}')
+    with pytest.raises(UserError, match="no file of paper tables"):
+        read_paper(file)
 
 
 def test_models_are_compared_on_the_same_problems_only() -> None:
