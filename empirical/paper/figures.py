@@ -136,6 +136,7 @@ def draw_quarters(ax: "Axes", model: ModelResult) -> None:
         "search, ranked by the run compared",
         "nothing changed, ranked by the run compared",
         colours=(BLUE, VERMILION, PURPLE),
+        below=True,
     )
     ax.axhline(0, color=MUTED, linewidth=1)
     ax.set_xticks(range(1, 5), ["hardest", "2nd", "3rd", "easiest"])
@@ -166,8 +167,8 @@ def _table(model: ModelResult, name: str) -> Illustration:
             "Gain of each decoder",
             (4.8, 1.0 + 0.22 * len(model.arms)),
         ),
-        f"Of {len(model.arms)} decoders, {better} solve more problems than plain decoding and "
-        f"{worse} fewer, by tests that hold for all together.",
+        f"More problems than plain decoding are solved by {better} of {len(model.arms)}, fewer by "
+        f"{worse}, by tests that hold for all together.",
         "Each interval at 95 % for itself.",
     )
 
@@ -219,7 +220,12 @@ def _temperatures(model: ModelResult, name: str) -> Illustration:
 
 def _quarters(model: ModelResult, name: str) -> Illustration:
     return Illustration(
-        _drawn(lambda ax: draw_quarters(ax, model), f"{name}-quarters", "Gain by difficulty"),
+        _drawn(
+            lambda ax: draw_quarters(ax, model),
+            f"{name}-quarters",
+            "Gain by difficulty",
+            (4.8, 4.2),
+        ),
         "Ranked by the run that is compared, even a second run of plain decoding would gain on "
         "hard problems and lose on easy ones.",
         "Circles are what the search does; triangles are the artefact alone. Hollow diamonds: the "
@@ -258,9 +264,13 @@ def _legend(
     *labels: str,
     colours: Sequence[str] = (BLUE, VERMILION),
     paper: bool = True,
+    below: bool = False,
 ) -> None:
     for label, colour, marker in zip(labels, colours, ("o", "s", "^"), strict=False):
         ax.plot([], [], color=colour, marker=marker, linestyle="none", label=label)
     if paper:
         ax.plot([], [], color=GREEN, marker="D", fillstyle="none", linestyle="none", label="paper")
-    ax.legend(loc="best")
+    if below:  # long labels would hide what is drawn
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    else:
+        ax.legend(loc="best")
