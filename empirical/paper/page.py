@@ -2,7 +2,6 @@
 
 from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from empirical.paper.figures import arm_label, illustrations
@@ -17,34 +16,19 @@ from empirical.paper_figures import (
     SETTING,
     SOURCE,
 )
-from empirical.report import numbers
+from empirical.report.page import environment
 from empirical.report.theme import style_variables
 
 
 def render_page(result: PaperResult) -> str:
     """Return the whole page as HTML."""
     css = files("empirical.report").joinpath("templates/report.css").read_text(encoding="utf-8")
-    environment = Environment(
-        loader=PackageLoader("empirical.paper"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": numbers.number,
-        "percent": numbers.percent,
-        "percent_interval": numbers.percent_interval,
-        "points": numbers.points,
-        "quantity": numbers.quantity,
-        "plain_quantity": numbers.plain_quantity,
-        "count": numbers.count,
-        "arm": arm_label,
-    }
+    templates = environment("empirical.paper")
+    templates.filters["arm"] = arm_label
     published: dict[str, list[tuple[float, float]]] = {}
     for row in ACCURACY:
         published.setdefault(row.model, []).append((row.plain, row.confident))
-    return environment.get_template("paper.html.j2").render(
+    return templates.get_template("paper.html.j2").render(
         result=result,
         style=Markup(f"{style_variables()}\n{css}"),
         figures=[

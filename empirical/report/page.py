@@ -52,7 +52,7 @@ def render_page(report: Report) -> str:
     figure = profiles_svg(report.fits)
     css = files("empirical.report").joinpath("templates/report.css").read_text(encoding="utf-8")
     return (
-        _environment()
+        environment("empirical.report")
         .get_template("page.html.j2")
         .render(
             report=report,
@@ -105,9 +105,10 @@ def claim_found(finding: Finding) -> str:
     return f"mean {numbers.number(mean, 4)} ± {numbers.number(stderr, 4)}"
 
 
-def _environment() -> Environment:
+def environment(package: str) -> Environment:
+    """Return the templates of a package, with the ways of writing numbers as filters."""
     environment = Environment(
-        loader=PackageLoader("empirical.report"),
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -30,7 +30,7 @@ from empirical.fitting.predictive import Agreement, Prediction, pit, predictive
 from empirical.fitting.views import disagreement, noise_views
 from empirical.provenance import Provenance
 from empirical.report.fitting import SHOWN, fit_files, profiles_svg
-from empirical.report.page import _environment
+from empirical.report.page import environment
 from empirical.traces import Traces, write_traces
 from stopping.changepoint import ChangePointModel, Component, Scale, posterior, read_model
 from stopping.changepoint.inference import Status
@@ -404,7 +404,7 @@ class TestReport:
         figure = profiles_svg(found)
         assert figure is not None
         text = (
-            _environment()
+            environment("empirical.report")
             .get_template("fit.html.j2")
             .render(
                 report=SimpleNamespace(fits=found),
