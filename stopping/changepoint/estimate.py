@@ -4,7 +4,7 @@ Mixtures have many local maxima. Each start deals the tokens to classes by a ran
 their level, gives turning points and spreads at random, and climbs for `SHORT` iterations on whole
 prompts drawn at random, about `PART` tokens. The best `CARRIED_ON` starts climb on `SAMPLE` tokens,
 and the better of them on all. Likelihoods of mixtures are flat and curved at once, where L-BFGS-B
-crawls; a few Newton steps with the exact observed information end each climb. What is reported is
+crawls; Newton steps with the exact observed information end the climb. What is reported is
 what a user needs to judge it: the log-likelihood at which every start ended, and the gain in
 log-likelihood that one more Newton step promises, `g' |I|^-1 g / 2` over all tokens, in nats. A
 promise below one nat is convergence in the only sense that statistics asks for.
@@ -30,8 +30,7 @@ from stopping.windows import as_batch
 
 STARTS, CARRIED_ON = 8, 2
 PART, SAMPLE = 4_000, 12_000
-SHORT, LONG, LAST = 60, 300, 60
-NEWTON = 30
+SHORT, LONG, NEWTON, LAST = 60, 300, 30, 6
 TOKENS_PER_PARAMETER = 2
 PROMISE = 1.0
 """Nats of log-likelihood, over all tokens, below which a climb has converged."""
@@ -156,10 +155,10 @@ def fit(
     ends.sort(key=lambda end: -end[0])
     whole = Objective(layout, z, np.ones(len(z)))
     _, theta, evaluations = ends[0]
+    steps = min(NEWTON, iterations // 15)
+    value, theta, gain = newton(middle, theta, steps)
     if len(sample) < len(z):
-        _, theta, more = climb(whole, theta, min(LAST, iterations))
-        evaluations += more
-    value, theta, gain = newton(whole, theta, min(NEWTON, iterations // 15))
+        value, theta, gain = newton(whole, theta, min(LAST, steps))
     slopes = layout.scale.log_slope(readings).sum(axis=1)
     return Estimate(
         model=layout.model(theta),
@@ -290,13 +289,12 @@ def restricted(layout: Layout, *, turns: bool = True, noisy: bool = True) -> Lay
     return replace(layout, turns=turns, noisy=noisy)
 
 
-def carry_on(estimate: Estimate, x: ArrayLike, iterations: int = LAST) -> Estimate:
+def carry_on(estimate: Estimate, x: ArrayLike) -> Estimate:
     """Climb on from an estimate on other tokens of the same kind, such as the whole of a half."""
     layout = estimate.layout
     readings = as_batch(x, "x")
     objective = Objective(layout, layout.scale.of(readings), np.ones(len(readings)))
-    _, theta, evaluations = climb(objective, estimate.theta, iterations)
-    value, theta, gain = newton(objective, theta, NEWTON)
+    value, theta, gain = newton(objective, estimate.theta, NEWTON)
     return replace(
         estimate,
         model=layout.model(theta),
@@ -304,5 +302,4 @@ def carry_on(estimate: Estimate, x: ArrayLike, iterations: int = LAST) -> Estima
         tokens=len(readings),
         log_likelihood=value + float(layout.scale.log_slope(readings).sum(axis=1).mean()),
         promised_gain=gain,
-        evaluations=estimate.evaluations + evaluations,
     )
