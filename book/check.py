@@ -1,7 +1,7 @@
 """What Sphinx cannot know: theorems and claims are the same, each has its proof, nothing is remote.
 
 python book/check.py labels     the sources against the registry of claims
-python book/check.py site       the built pages: no reference that a browser would fetch
+python book/check.py site       the built pages: no reference to elsewhere, no object unshown
 """
 
 import re
@@ -15,6 +15,7 @@ BOOK = Path(__file__).parent
 HTML = BOOK / "_build" / "html"
 BLOCK = re.compile(r"^:{3,}\{prf:(theorem|proof)\}.*\n(?::label: (\S+))?", re.MULTILINE)
 REMOTE = re.compile(r"\s*(https?:)?//")
+UNSHOWN = re.compile(r"&lt;[\w.]+ object[^&]{0,40}&gt;")
 # Elements whose `src` or `href` a browser loads by itself, as opposed to links that it follows.
 LOADED = {"audio", "embed", "iframe", "image", "img", "link", "object", "script", "source", "use"}
 STYLE = re.compile(r"url\(['\"]?\s*(?:https?:)?//[^)]*|@import[^;]*//[^;]*")
@@ -58,7 +59,7 @@ class References(HTMLParser):
 
 
 def site() -> Iterator[str]:
-    """References of pages and style sheets to other hosts."""
+    """References of pages and style sheets to other hosts, and objects that were not shown."""
     pages = sorted(HTML.rglob("*.html"))
     if not pages:
         yield f"{HTML}: no pages"
@@ -66,6 +67,8 @@ def site() -> Iterator[str]:
         parser = References()
         parser.feed(page.read_text("utf-8"))
         yield from (f"{page.relative_to(HTML)}: {what}" for what in parser.remote)
+        if found := UNSHOWN.search(page.read_text("utf-8")):
+            yield f"{page.relative_to(HTML)}: an object in place of its text: {found.group()}"
     for sheet in HTML.rglob("*.css"):
         yield from (
             f"{sheet.relative_to(HTML)}: {what}" for what in STYLE.findall(sheet.read_text())

@@ -103,8 +103,8 @@ class Scale:
 
         Parameters
         ----------
-        mean : ndarray, shape (..., *shape)
-        variance : ndarray, any shape
+        mean : ndarray, shape of `variance` with any axes before
+        variance : ndarray
             The same for all tokens, as it is given a class and a turning point.
         """
         if self.shift is None:
