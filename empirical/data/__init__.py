@@ -1,7 +1,8 @@
 """Results on real models that ship with the package, with their provenance inside each file.
 
 Trace files (`MODEL.MODE.parquet` of the raw lens, `MODEL.MODE.temperature.parquet` of a calibrated
-one), evaluations (`MODEL.evaluation.json`) and tables of `stopping paper` (`MODEL.paper.json`).
+one), evaluations (`MODEL.evaluation.json`), tables of `stopping paper` (`MODEL.paper.json`) and
+summaries of runs of lm-evaluation-harness (`MODEL.harness.json`).
 """
 
 from importlib.resources import files
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from stopping.errors import UserError
 
-__all__ = ["bundled_evaluations", "bundled_papers", "bundled_traces"]
+__all__ = ["bundled_evaluations", "bundled_harness_runs", "bundled_papers", "bundled_traces"]
 
 
 def bundled_traces() -> dict[str, Path]:
@@ -37,6 +38,11 @@ def bundled_evaluations() -> dict[str, Path]:
 def bundled_papers() -> dict[str, Path]:
     """Return the bundled tables of `stopping paper` by name of the model; none if none shipped."""
     return _found(".paper.json")
+
+
+def bundled_harness_runs() -> dict[str, Path]:
+    """Return the bundled summaries of harness runs by name of the model; none if none shipped."""
+    return _found(".harness.json")
 
 
 def _found(ending: str) -> dict[str, Path]:

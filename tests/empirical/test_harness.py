@@ -20,8 +20,10 @@ from lm_eval.tasks import TaskManager
 from empirical.harness.command import completed
 from empirical.harness.grading import hle_exact_match, same_mathematics, same_words, stated_answer
 from empirical.harness.model import ConfidentLM, Tally
+from empirical.harness.runs import FORMAT, compare_runs, read_runs
 from empirical.harness.twins import OURS, RECORDS, TWINS, write_tasks
 from empirical.rivals import DoLa, decoder_of
+from stopping.cli.ui import as_json
 from stopping.errors import UserError
 from stopping.rules import Search, Tolerance
 from tests.empirical.tiny_models import save_tiny_folder
@@ -330,6 +332,41 @@ def test_the_command_from_end_to_end(folder: Path, tmp_path: Path) -> None:
     assert wrong.returncode == 2
     assert "unknown kind 'serach'" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+def test_runs_are_compared_text_by_text(tmp_path: Path) -> None:
+    def run(name: str, texts: list[str], **decoder: Any) -> Path:
+        folder = tmp_path / name / "model"
+        folder.mkdir(parents=True)
+        config = {
+            "model_args": {"pretrained": "/some/where/m.gguf"},
+            "device": "cpu",
+            "gen_kwargs": {"max_gen_toks": 4},
+            **decoder,
+        }
+        record = {"lm_eval_version": "0", "results": {"t": {}}, "config": config}
+        (folder / "results_1.json").write_text(json.dumps(record))
+        rows = [
+            {"arguments": {"gen_args_0": {"arg_0": f"prompt {i}"}}, "resps": [[text]]}
+            for i, text in enumerate(texts)
+        ]
+        (folder / "samples_t_1.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        return tmp_path / name
+
+    first, other = run("hf", ["a", "b"]), run("search", ["a", "c"], decoder="search", moved=0.5)
+    found = compare_runs([first, other])
+    assert [(r.decoder, r.texts, r.same, r.moved) for r in found.runs] == [
+        (None, 2, 2, None),
+        ("search", 2, 1, 0.5),
+    ]
+    assert {r.model for r in found.runs} == {"m.gguf"}
+    file = tmp_path / "summary.json"
+    file.write_text(as_json(FORMAT.wrap(vars(found))))
+    assert read_runs(file) == found
+    with pytest.raises(UserError, match="same prompts"):
+        compare_runs([first, run("short", ["a"])])
+    with pytest.raises(UserError, match="holds 0 records"):
+        compare_runs([first, tmp_path / "nowhere"])
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
