@@ -70,11 +70,13 @@ class Bayes(AbstractRule):
     def _filter(self) -> ScanFilter:
         return ScanFilter(self.model)
 
+    def expected_excess(self, x: FloatArray) -> FloatArray:
+        """`E[excess(l) | x]` of the window's layers, shape (n, K + 1), nats."""
+        return self._filter.known(_window(x, self.model.w, self.name)[:, ::-1]).excess
+
     def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
-        window = _window(x, self.model.w, self.name)
         # Read from `L` back, the first of several least ones is the deepest.
-        excess = self._filter.known(window[:, ::-1]).excess[:, ::-1]
-        depth: IntArray = excess.argmin(axis=1)
+        depth: IntArray = self.expected_excess(x)[:, ::-1].argmin(axis=1)
         column: IntArray = x.shape[1] - 1 - depth
         return column
 

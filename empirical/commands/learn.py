@@ -1,0 +1,191 @@
+"""`stopping learn`: does any rule that looks at the window beat the last layer on new prompts?"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from empirical.commands.targets import (
+    count,
+    estimate,
+    headline,
+    narrow,
+    number,
+    percent,
+    replicates_option,
+    sentences,
+    status_text,
+    traces_argument,
+    window_option,
+)
+from empirical.data import bundled_traces
+from empirical.learning import Learned, learn, observe
+from empirical.learning.regressors import require_sklearn
+from empirical.traces import read_traces
+from empirical.validate import Comparison
+from stopping.cli.ui import as_json as to_json
+from stopping.cli.ui import json_option, output, progress, seed_option, workers_options
+from stopping.errors import UserError
+from stopping.parallel import Workers
+
+
+@dataclass(frozen=True)
+class Job:
+    """Traces whose layers may be decoded, and the same tokens through another lens."""
+
+    name: str
+    path: Path
+    other: Path | None
+
+
+@click.command("learn")
+@traces_argument
+@click.option(
+    "--with",
+    "other",
+    type=click.Path(path_type=Path),
+    help="The same tokens through another lens, whose columns may be looked at too.",
+)
+@click.option(
+    "--cost",
+    type=click.FloatRange(min=0),
+    default=0.02,
+    show_default=True,
+    help="Cost of a probe for the Snell rule, nats.",
+)
+@click.option("--no-theory", is_flag=True, help="Skip the rules of a fitted model.")
+@window_option
+@replicates_option
+@seed_option
+@workers_options
+@json_option
+def learn_command(
+    traces: tuple[Path, ...],
+    other: Path | None,
+    cost: float,
+    no_theory: bool,
+    K: int,
+    replicates: int,
+    seed: int,
+    workers: Workers,
+    as_json: bool,
+) -> None:
+    """Learn which layer to decode on some prompts, and judge it on others.
+
+    Two regressions predict each layer's log-loss from what the window shows (entropies, top-1
+    agreements, residual updates) and the layer of least prediction is decoded. Beside them stand
+    the rules that a model fitted on other prompts recommends (Bayes, Snell), the paper's search
+    and the hindsight oracle. Without TRACES, all bundled ones, with both lenses where there are two.
+    Needs the extra `learn`.
+
+    \b
+    Examples:
+      stopping learn                                       the bundled traces, some minutes
+      stopping learn my.parquet --no-theory --jobs 4
+      stopping learn raw.parquet --with calibrated.parquet
+      stopping learn my.parquet --json > learned.json
+    """
+    require_sklearn()
+    if other is not None and len(traces) != 1:
+        raise UserError("--with: give one trace file, whose tokens the other lens read too")
+    jobs = [Job(str(path), path, other) for path in traces] or bundled_jobs()
+    results: list[tuple[str, Learned]] = []
+    with progress() as bar:
+        task = bar.add_task("learn", total=len(jobs) * (2 if no_theory else 3))
+        for job in jobs:
+            bar.update(task, description=job.name)
+            second = None if job.other is None else read_traces(job.other)
+            observations = observe(read_traces(job.path), second, K, seed, replicates)
+            found = learn(
+                observations,
+                with_lens=None if second is None else second.provenance.lens,
+                cost=cost,
+                theory=not no_theory,
+                seed=seed,
+                workers=workers,
+                advance=lambda _: bar.advance(task),
+            )
+            results.append((job.name, found))
+    if as_json:
+        click.echo(to_json([{"traces": name, "learned": found} for name, found in results]))
+        return
+    out = output()
+    for name, found in results:
+        show(out, name, found)
+
+
+def bundled_jobs() -> list[Job]:
+    """All bundled traces, and those of two lenses once more with the columns of the other."""
+    paths = bundled_traces()
+    jobs = [Job(name, path, None) for name, path in paths.items()]
+    for name, path in paths.items():
+        raw = name.removesuffix(".temperature")
+        if raw != name and raw in paths:
+            jobs.append(Job(f"{raw} + temperature", paths[raw], path))
+            jobs.append(Job(f"{name} + raw", path, paths[raw]))
+    return jobs
+
+
+def show(out: Console, name: str, found: Learned) -> None:
+    """Print the rules, why they win or lose, and how many tokens a gain would need."""
+    out.print(headline(name, found.model, found.tokens, found.prompts, found.K, 0.95))
+    rows = narrow(
+        f"Held-out change against the last layer ({number(found.last_log_loss, '.3f')} nats)",
+        *("rule", "log-loss, nats", "accuracy, points", "moved", "expected", "probes", "verdict"),
+        caption="expected: by the rule itself, of log-loss (learned) or entropy (theory); verdict: "
+        f"5% for all {len(found.rows) - 1} rules together",
+    )
+    for row in found.rows:
+        rows.add_row(
+            row.name,
+            estimate(row.log_loss, "+.4f"),
+            estimate(percent(row.accuracy), "+.2f"),
+            f"{row.moved.estimate:.1%}",
+            number(row.promised, "+.4f"),
+            number(row.probes, ".1f"),
+            status_text(None if row.comparison is None else str(row.comparison)),
+        )
+    out.print(rows)
+    for text in (*why(found), needed(found), verdict(found)):
+        out.print(sentences(text))
+    out.print()
+
+
+def why(found: Learned) -> list[str]:
+    """One sentence or two for each regression."""
+    lines = []
+    for d in found.diagnoses:
+        low, high = min(d.explained), max(d.explained)
+        curve = ", ".join(f"{number(gain, '+.4f')} with {share:.0%}" for share, gain in d.curve)
+        best = (
+            "no margin would have been a gain"
+            if d.best >= 0
+            else f"the best margin in hindsight gives {number(d.best, '+.4f')}"
+        )
+        lines.append(
+            f"{d.regressor}: explains {low:.0%} to {high:.0%} of the variance of a layer's "
+            f"difference. Without a margin it expects {number(d.promised, '+.4f')} nats and gets "
+            f"{number(d.delivered, '+.4f')}; {best}. Of the training prompts: {curve}."
+        )
+    return lines
+
+
+def needed(found: Learned) -> str:
+    """How many tokens would show a gain."""
+    sizes = "; ".join(f"{n.size:g} nats: {n.tokens:,} tokens" for n in found.power)
+    return f"A gain would be found four times in five with ({sizes})."
+
+
+def verdict(found: Learned) -> str:
+    """The dry end."""
+    if found.reference_is_own_text:
+        return "The references are the model's own greedy text: no verdict about gains."
+    better = [row.name for row in found.rows if row.comparison is Comparison.BETTER]
+    if better:
+        return f"Better than the last layer on new prompts: {', '.join(better)}."
+    oracle = found.rows[-1].log_loss.estimate
+    return (
+        f"None of {count(len(found.rows) - 1, 'rule')} beats the last layer "
+        f"on new prompts; hindsight would gain {number(-oracle, '.3f')} nats."
+    )
