@@ -76,8 +76,8 @@ def learn_command(
     Two regressions predict each layer's log-loss from what the window shows (entropies, top-1
     agreements, residual updates) and the layer of least prediction is decoded. Beside them stand
     the rules that a model fitted on other prompts recommends (Bayes, Snell), the paper's search
-    and the hindsight oracle. Without TRACES, all bundled ones, with both lenses where there are two.
-    Needs the extra `learn`.
+    and the hindsight oracle. Without TRACES, all bundled ones, with both lenses where there are
+    two. Needs the extra `learn`.
 
     \b
     Examples:

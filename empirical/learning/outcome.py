@@ -160,7 +160,7 @@ def learn(
     cost : float
         Of a probe, nats, for the Snell rule.
     scale : Scale, optional
-        Of the change-point model; default `log(x + 0.05)`.
+        Of the change-point model; default: a softplus with its knee at one nat.
     theory : bool
         Whether to fit and apply the change-point model.
     advance : callable
@@ -179,7 +179,7 @@ def learn(
     ]
     if theory:
         found = crossfit_theory(
-            sample.x, observations.prompt, cost, scale or Scale(0.05), seed, workers
+            sample.x, observations.prompt, cost, scale or Scale(0.01, 1.0), seed, workers
         )
         choices += [
             _Choice(f.name, "theory", f.choice, float(f.promised.mean()), float(f.probes.mean()))

@@ -20,10 +20,13 @@ from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from stopping.changepoint import ChangePointModel
 from stopping.errors import UserError
+from stopping.snell.means import MeanTable
 from stopping.types import FloatArray, IntArray
 
 _TINY = 1e-12
 """Uniform numbers are kept this far from 0 and 1, where the normal quantile is infinite."""
+_LEAST = 1e-13
+"""Posterior probability below which a class and turning point are left out of a mean."""
 _BLOCK = 1 << 12
 """Histories at a time: (histories, pairs, layers) arrays should fit the cache."""
 
@@ -80,6 +83,7 @@ class ScanFilter:
         latent = np.array([np.diag(m.latent) for _, _, m in pairs])
         explained = np.cumsum(self._gain**2, axis=1)
         self._variance = np.maximum(latent[:, None, :] - explained, 0.0)
+        self._nats = MeanTable(model.scale, float(np.sqrt(self._variance.max(initial=0.0))))
 
     def known(self, history: FloatArray) -> Known:
         """What is known after `history`."""
@@ -99,12 +103,16 @@ class ScanFilter:
         innovations = self._innovations(history)
         beliefs = special.softmax(self._log_joint(innovations), axis=1)
         z = self._latent_mean + np.einsum("npt,ptl->npl", innovations, self._gain[:, : t + 1])
-        G = self.model.scale.mean_nats(z, self._variance[:, t])
-        pairs = np.arange(len(self._valley))
-        latent = np.einsum("np,npl->nl", beliefs, G)
-        valley = (beliefs * G[:, pairs, self._valley]).sum(axis=1)
+        # Most pairs are out of the question for a token: their means are not worth the while.
+        rows, pairs = np.nonzero(beliefs > _LEAST)
+        G = self._nats(z[rows, pairs], self._variance[pairs, t])
+        valley = G[np.arange(len(rows)), self._valley[pairs], None]
+        weighted = beliefs[rows, pairs, None] * (G - valley)
+        # Pairs of one token stand together, and each token has at least one.
+        first = np.searchsorted(rows, np.arange(len(history)))
+        excess = np.add.reduceat(weighted, first) if len(history) else np.zeros((0, w))
         turning = beliefs @ (self._valley[:, None] == np.arange(w)).astype(np.float64)
-        return Known(latent - valley[:, None], turning)
+        return Known(excess, turning)
 
     def next_reading(self, history: FloatArray, uniform: FloatArray) -> FloatArray:
         """Draw the next layer's entropy given `history`, from uniform numbers `(n,)`.

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stopping.changepoint import ChangePointModel, write_model
+from stopping.changepoint import ChangePointModel, Scale, write_model
 from stopping.cli.main import exit_code, group
 from stopping.errors import UserError
 from stopping.journal import Journal
@@ -130,7 +130,7 @@ def test_solve_prints_a_bracket_saves_the_rule_and_draws(tmp_path: Path) -> None
 
 def test_solve_json(tmp_path: Path) -> None:
     model = tmp_path / "m.json"
-    write_model(model, two_classes(0.2))
+    write_model(model, two_classes(Scale(0.2)))
     done = run(str(model), "--cost", "0.1", "--paths", "1000", "--json", "--rule", "search")
     content = json.loads(done.stdout)
     assert content["value"]["at_least"]["mean"] < content["value"]["at_most"]["mean"] + 0.1
@@ -170,7 +170,7 @@ def test_bad_input(arguments: tuple[str, ...], words: str) -> None:
 
 def test_phases_of_a_model_with_classes_are_refused(tmp_path: Path) -> None:
     model = tmp_path / "m.json"
-    write_model(model, two_classes(0.2))
+    write_model(model, two_classes(Scale(0.2)))
     done = run(str(model), "--phases")
     assert done.returncode == 2
     assert "one component" in done.stderr
