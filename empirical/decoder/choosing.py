@@ -9,8 +9,8 @@ Layers that rode on the model's own product (`empirical.decoder.riding`) make th
 Whether a row wants another layer is what its rule says itself: `rule.probes` counts the layers
 that a lazy reader needs, and for a rule that goes backwards the count exceeds `j` or not by the
 first `j` layers read alone, whatever stands below them. So the unread columns are filled with an
-entropy that is never reached, and the rule is asked. A rule whose `reading` is not "backward" (a
-forward exit, a certificate) gets the whole window.
+entropy that is never reached, and the rule is asked. A rule whose `reading` is neither "backward"
+nor "returning" (a forward exit, a certificate) gets the whole window.
 
 Within a round each row takes what it needs and no more: entropies and counts are those of a
 reader that goes layer by layer, whatever the rounds were.
@@ -99,7 +99,8 @@ class Chooser:
         self.rule, self.lens, self.layers, self.seed, self.whole = rule, lens, layers, seed, whole
         self._projector = projector or LensProjector(lens)
         self._last = len(layers) - 1
-        self._lazy, self._sinks = rule.reading == "backward", rule.reading != "window"
+        self._lazy = rule.reading in ("backward", "returning")
+        self._sinks = rule.reading in ("backward", "sinking")
         # The paper's `p` is one coin for each token, tossed before the scan rather than after it.
         self._p = rule.p if isinstance(rule, Search) else 1.0
         self._sure = replace(rule, p=1.0) if isinstance(rule, Search) else rule
@@ -170,6 +171,9 @@ class Chooser:
         scans = self._tossed(position, token)
         board.read_final(np.flatnonzero(scans | self.whole))
         wanted = np.full(len(logits), self.whole) | scans
+        if self._lazy and not self.whole and scans.any():
+            # A scan has to read `L - 1` before it may stop at `L`; a solved rule may stop at once.
+            wanted[scans] = self._sure.probes(board.known(np.flatnonzero(scans))) > 0
         left = self._last
         while left > 0 and wanted.any():
             columns = board.next_columns(left, int(wanted.sum()))

@@ -118,11 +118,9 @@ def _fold(
         kept = names[: max(4, round(fraction * len(names)))]
         train = train[np.isin(prompt[train], kept)]
     halves = deal(prompt[train], 2, np.random.default_rng(seed + 1))
-    losses = np.zeros(len(MARGINS))
-    for half in range(2):
-        learn, judge = train[halves != half], train[halves == half]
-        (found,) = regressor.fit_predict(X[learn], gain[learn], X[judge])
-        losses += [realised(gain[judge], choose(found, margin)).sum() for margin in MARGINS]
+    learn, judge = train[halves == 0], train[halves == 1]
+    (found,) = regressor.fit_predict(X[learn], gain[learn], X[judge])
+    losses = np.array([realised(gain[judge], choose(found, m)).mean() for m in MARGINS])
     # Of equal margins the largest: it moves least.
     margin = MARGINS[len(MARGINS) - 1 - int(losses[::-1].argmin())]
     (predicted,) = regressor.fit_predict(X[train], gain[train], X[test])

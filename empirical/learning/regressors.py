@@ -60,7 +60,7 @@ class Ridge:
 class Boosting:
     """Gradient boosting of shallow trees, one model for each layer."""
 
-    iterations: int = 80
+    iterations: int = 60
     seed: int = 0
 
     @property
@@ -76,7 +76,7 @@ class Boosting:
         predictions = []
         for layer in range(target.shape[1]):
             model = HistGradientBoostingRegressor(
-                learning_rate=0.06,
+                learning_rate=0.08,
                 max_iter=self.iterations,
                 max_leaf_nodes=8,
                 min_samples_leaf=60,

@@ -23,7 +23,7 @@ from stopping.types import FloatArray, IntArray
 
 PATHS = 4_000
 CLASSES = 2
-STARTS = 4
+STARTS, ITERATIONS = 2, 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ def _half(
     seed: int,
 ) -> list[TheoryChoice]:
     layout = layout_for(train, CLASSES, scale)
-    model = fit(train, prompt, layout, seed, starts=STARTS).model
+    model = fit(train, prompt, layout, seed, starts=STARTS, iterations=ITERATIONS).model
     rules = [rule for rule in default_rules(model) if not isinstance(rule, Bayes)]
     solved = price(
         model,

@@ -15,15 +15,17 @@ from stopping.errors import UserError
 from stopping.types import FloatArray, IntArray
 from stopping.windows import as_batch
 
-Reading = Literal["backward", "sinking", "window"]
+Reading = Literal["backward", "returning", "sinking", "window"]
 """How much of the window a reader that goes back from `L` must read before a rule is applied.
 
 - `"backward"`: the rule stops as soon as it knows. Its first `j` layers from `L` alone say
   whether `probes` exceeds `j`, whatever stands below them.
+- `"returning"`: the same, and on the way its choice may rise again, up to `L`.
 - `"sinking"`: it needs its whole window.
 - `"window"`: the same, and on the way its choice may rise again.
 
-For the first two the choice never rises as more is read, unread layers being out of reach.
+For `"backward"` and `"sinking"` the choice never rises as more is read, unread layers being out of
+reach.
 """
 
 

@@ -100,7 +100,7 @@ class Snell(AbstractRule):
     policy: Policy
     file: str = ""
     kind: ClassVar[str] = "snell"
-    reading: ClassVar[Reading] = "backward"
+    reading: ClassVar[Reading] = "returning"
 
     @property
     def problem(self) -> LayerProblem:

@@ -8,6 +8,7 @@ from torch import Tensor
 from empirical.decoder.choosing import Choice, Chooser, window_of
 from empirical.lenses import AbstractLens
 from empirical.readout import read_logits
+from stopping.changepoint import ChangePointModel, Component
 from stopping.errors import UserError
 from stopping.rules import (
     AbstractRule,
@@ -23,10 +24,32 @@ from stopping.rules import (
     Tolerance,
     WindowMinimum,
 )
+from stopping.snell import Bayes, LayerProblem, Snell, fit_policy
+from stopping.snell.bases import Polynomial
 
 WIDTH, WORDS, ROWS = 6, 40, 120
 LAYERS = tuple(range(5, 5 + WIDTH))
 K = WIDTH - 1
+
+
+def solved(recall: bool) -> Snell:
+    """A solved rule for entropies such as `draw` makes."""
+    steps = np.full(K, 0.05)
+    component = Component(
+        start_mean=3.25,
+        start_sd=0.2,
+        drift_mean=np.full(K, 0.02),
+        drift_sd=steps,
+        rise_mean=steps,
+        rise_sd=steps,
+        noise_sd=np.full(WIDTH, 0.03),
+        turning=np.full(WIDTH, 1 / WIDTH),
+    )
+    problem = LayerProblem(ChangePointModel((component,), np.ones(1)), 0.003, recall)
+    return Snell(fit_policy(problem, Polynomial(2), np.random.default_rng(0), 1_000))
+
+
+SNELL, WITHOUT_RECALL = solved(True), solved(False)
 RULES: tuple[AbstractRule, ...] = (
     Final(),
     FixedOffset(0),
@@ -46,6 +69,9 @@ RULES: tuple[AbstractRule, ...] = (
     Guarded(0.02, K),
     Hedged(0.1, K),
     Minimax(0.2, K),
+    SNELL,
+    WITHOUT_RECALL,
+    Bayes(SNELL.problem.model),
 )
 
 
@@ -112,7 +138,7 @@ def expected(rule: AbstractRule, states: dict[int, Tensor], seed: int = 7) -> np
     return np.array(chosen)
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.spec())
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.name} {rule.spec()}")
 @pytest.mark.parametrize("whole", [False, True], ids=["lazy", "whole"])
 def test_the_choice_is_the_rules_own_and_its_logits_come_out(
     rule: AbstractRule, whole: bool
@@ -127,7 +153,7 @@ def test_the_choice_is_the_rules_own_and_its_logits_come_out(
         assert np.mean(choice.column < len(layers) - 1) > 0.1
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.spec())
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.name} {rule.spec()}")
 def test_projections_are_counted_and_no_more_than_the_rule_needs(rule: AbstractRule) -> None:
     states, lens = draw(), HandsThrough()
     choice, _ = run(rule, states, lens)
@@ -139,7 +165,7 @@ def test_projections_are_counted_and_no_more_than_the_rule_needs(rule: AbstractR
         assert choice.probes.sum() < 0.6 * rule.probes(x).sum()
     elif rule.reading == "backward" and not isinstance(rule, Shifted):
         assert np.array_equal(choice.probes, rule.probes(x))
-    elif isinstance(rule, Shifted):
+    elif isinstance(rule, Shifted) or rule.reading == "returning":
         # It may return to a layer that it has passed, which is read again then.
         assert np.all(choice.probes - rule.probes(x) <= 1)
 
@@ -174,7 +200,9 @@ def depends_on_the_unread(rule: AbstractRule) -> bool:
 
 
 @pytest.mark.parametrize(
-    "rule", [rule for rule in RULES if rule.reading == "backward"], ids=lambda rule: rule.spec()
+    "rule",
+    [r for r in RULES if r.reading in ("backward", "returning")],
+    ids=lambda rule: rule.spec(),
 )
 def test_backward_rules_know_from_what_they_have_read(rule: AbstractRule) -> None:
     assert not depends_on_the_unread(rule)
@@ -199,7 +227,7 @@ def returns_to_the_final_layer(rule: AbstractRule) -> bool:
 
 
 @pytest.mark.parametrize(
-    "rule", [rule for rule in RULES if rule.reading != "window"], ids=lambda rule: rule.spec()
+    "rule", [r for r in RULES if r.reading in ("backward", "sinking")], ids=lambda rule: rule.spec()
 )
 def test_logits_once_replaced_are_never_wanted_again(rule: AbstractRule) -> None:
     if isinstance(rule, Search):
@@ -212,7 +240,7 @@ def test_the_minimax_rule_does_return() -> None:
     assert returns_to_the_final_layer(Minimax(0.2, K))
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.spec())
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.name} {rule.spec()}")
 def test_a_row_never_depends_on_the_rest_of_its_batch(rule: AbstractRule) -> None:
     states = draw()
     choice, logits = run(rule, states)

@@ -134,7 +134,7 @@ def test_perturbing_what_was_probed_does_change_decisions(snell: Snell) -> None:
 
 
 def test_a_lazy_reader_gets_the_same_layers(snell: Snell) -> None:
-    """The contract of a backward reading: the first `j` layers say if probes exceed `j`."""
+    """The contract of a returning rule: the first `j` layers say if probes exceed `j`."""
     x = snell.problem.model.sample(np.random.default_rng(0), 300).x
     probes, choice = snell.probes(x), snell.choose(x)
     for j in range(5):
