@@ -196,7 +196,8 @@ def learn(
     choices.append(
         _Choice("hindsight oracle", "hindsight", oracle_layer(sample), math.nan, math.nan)
     )
-    best = naive[int(np.argmin([d.delivered for d in diagnoses]))]
+    # Whichever moves most: the power of a rule that hardly moves would flatter.
+    restless = min(naive, key=lambda choice: float(choice.mean()))
     level = bonferroni(len(choices) - 1)
     return Learned(
         model=sample.traces.provenance.model,
@@ -212,7 +213,7 @@ def learn(
         level=level,
         rows=_measure(observations, choices, level),
         diagnoses=tuple(diagnoses),
-        power=power(realised(observations.gain, best), observations.prompt),
+        power=power(realised(observations.gain, restless), observations.prompt),
     )
 
 

@@ -6,8 +6,9 @@ two-sided 5 % level by
 
     prompts = ((1.960 + 0.842) s / d)^2,      tokens = prompts times their mean length.
 
-`s` is that of a rule that moves as the regression would without a margin; a rule that moves more
-often, or further, needs more.
+`s` is that of the regression that moves most, without a margin: a rule that gains must move, and
+one that moves as often varies as much. A rule that hardly moves needs fewer tokens, but has little
+to gain.
 """
 
 import math
