@@ -51,7 +51,7 @@ class Ridge:
             z = np.clip((features - centre) / scale, -4, 4)
             return np.column_stack([z, z**2])
 
-        model = RidgeCV(self.penalties, alpha_per_target=True)
+        model = RidgeCV(np.array(self.penalties), alpha_per_target=True)
         model.fit(expanded(train), np.clip(target, -CLIP, CLIP))
         return [model.predict(expanded(features)) for features in rest]
 

@@ -82,13 +82,13 @@ def test_a_gain_that_is_not_there_is_not_found(name: str, gainless: Learned) -> 
 
 def test_what_was_fitted_must_not_judge() -> None:
     """The broken twin: judged on its own training prompts, the same regression finds a gain."""
-    observations = seen(worlds(-0.05, prompts=20))
+    observations = seen(worlds(-0.05, prompts=12))
     deep = Boosting(iterations=60)
     (inside,) = deep.fit_predict(observations.features, observations.gain, observations.features)
-    honest = crossfit(observations, deep).predicted
+    honest = crossfit(observations, deep, folds=3).predicted
     cheated = realised(observations.gain, choose(inside, 0.0)).mean()
-    assert cheated < -0.05
-    assert realised(observations.gain, choose(honest, 0.0)).mean() > cheated + 0.05
+    assert cheated < -0.02
+    assert realised(observations.gain, choose(honest, 0.0)).mean() > cheated + 0.02
 
 
 def test_features_do_not_know_the_reference() -> None:
