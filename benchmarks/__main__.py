@@ -2,6 +2,8 @@
 
 import click
 
+from benchmarks.capture import capture_benchmark
+from benchmarks.decoder import decoder_benchmark
 from benchmarks.montecarlo import montecarlo
 
 
@@ -11,6 +13,8 @@ def group() -> None:
 
 
 group.add_command(montecarlo)
+group.add_command(capture_benchmark)
+group.add_command(decoder_benchmark)
 
 if __name__ == "__main__":
     group()

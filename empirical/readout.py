@@ -21,6 +21,7 @@ from stopping.errors import UserError
 # Rows are reduced in blocks whose copies stay in the processor's cache: half the time of doing
 # all rows at once (on a GPU it makes no difference worth a second code path).
 _BLOCK_BYTES = 1 << 20
+_STRETCH = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +49,10 @@ def read_logits(logits: Tensor, tokens: Tensor) -> Readout:
     UserError
         If a row holds NaN or +inf, or nothing but -inf.
     """
+    logits = logits.detach()
     block = max(1, _BLOCK_BYTES // (4 * logits.shape[1])) if logits.device.type == "cpu" else 256
-    rows = [_read_block(z.float()) for z in torch.split(logits, block)]
+    scratch = logits.new_empty((2, min(block, len(logits)), logits.shape[1]), dtype=torch.float32)
+    rows = [_read_block(z.float(), *scratch[:, : len(z)]) for z in torch.split(logits, block)]
     largest, top1, log_s, entropy = (torch.cat(column) for column in zip(*rows, strict=True))
     require_finite(largest)
     chosen = logits.gather(1, tokens[:, None])[:, 0].float()
@@ -76,11 +79,34 @@ def require_finite(largest: Tensor) -> None:
         raise NoNumberError(int((~finite).nonzero()[0]), len(largest))
 
 
-def _read_block(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    largest, top1 = z.max(dim=1)
-    shifted = (z - largest[:, None]).clamp_(min=FLOOR)
-    weights = shifted.exp()
-    s = weights.sum(dim=1)
-    t = torch.linalg.vecdot(weights, shifted)
+def _read_block(
+    z: Tensor, shifted: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Maximum, its place, log s and entropy of some rows; the other two are overwritten."""
+    largest, top1 = _maximum(z)
+    torch.sub(z, largest[:, None], out=shifted).clamp_(min=FLOOR)
+    s = torch.exp(shifted, out=weights).sum(dim=1)
+    t = weights.mul_(shifted).sum(dim=1)
     log_s = s.log()
     return largest, top1, log_s, log_s - t / s
+
+
+def _maximum(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Largest logit of each row and the first word that has it.
+
+    A search for the place is several times slower than one for the value, so it is made within
+    the first stretch of words that has the value only.
+    """
+    rows, words = z.shape
+    whole = words // _STRETCH
+    if z.device.type != "cpu" or whole < 2 or z.stride(1) != 1:
+        found = z.max(dim=1)
+        return found.values, found.indices
+    stretches = z[:, : whole * _STRETCH].view(rows, whole, _STRETCH)
+    largest, first = stretches.amax(dim=2).max(dim=1)
+    place = first * _STRETCH + stretches[torch.arange(rows), first].argmax(dim=1)
+    if words == whole * _STRETCH:
+        return largest, place
+    rest, there = z[:, whole * _STRETCH :].max(dim=1)
+    later = (rest > largest) | rest.isnan()
+    return torch.where(later, rest, largest), torch.where(later, there + whole * _STRETCH, place)

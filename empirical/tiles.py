@@ -81,7 +81,7 @@ def _read_rows(
         chosen[here] = z[tokens[here] - start, here]
         largest = z.amax(dim=0)
         better = (largest > m).nonzero()[:, 0]
-        top1[better] = z[:, better].argmax(dim=0) + start
+        top1[better] = z.index_select(1, better).max(dim=0).indices + start
         # A row all of whose words were masked so far has no maximum to shift by.
         largest = torch.maximum(largest, m)
         shift = torch.where(largest == -torch.inf, 0.0, largest)
@@ -89,8 +89,8 @@ def _read_rows(
         factor = d.exp()
         t, s = factor * (t + d.clamp(min=FLOOR) * s), factor * s
         # The tile is ours to overwrite, also where the head has made another one of it.
-        e = torch.exp(z.sub_(shift), out=weights[: stop - start])
+        e = torch.exp(z.sub_(shift).clamp_(min=FLOOR), out=weights[: stop - start])
         s += e.sum(dim=0)
-        t += e.mul_(z.clamp_(min=FLOOR)).sum(dim=0)
+        t += e.mul_(z).sum(dim=0)
         m = largest
     return chosen, Sums(m, s, t, top1)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import torch
 
-from benchmarks.gpu import captures, decoding, families, montecarlo
+from benchmarks.gpu import captures, decoding, families, kernels, montecarlo, steps
 from empirical.models import LoadedModel, load_model
 from empirical.provenance import library_versions, now
 from stopping.cli.ui import plain
@@ -105,6 +105,9 @@ def main(
     each = list(models)
     bench.step("recapture-reference", lambda: captures.recapture(bench, each, "reference"))
     bench.step("decoder", lambda: decoding.equality(bench, each))
+    bench.step("kernel", lambda: kernels.correctness(bench))
+    bench.step("kernel-speed", lambda: kernels.speed(bench))
+    bench.step("decoder-steps", lambda: steps.table(bench))
     bench.step("families", lambda: (asdict(f) for f in families.findings(device, quick)))
     bench.step("throughput", lambda: captures.throughput(bench, each))
     bench.step("recapture-generated", lambda: captures.recapture(bench, each, "generated"))

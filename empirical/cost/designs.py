@@ -12,7 +12,7 @@ rows, the model's own product of `B` rows being there in any case:
   temperature only);
 - *two products*: `L - 1` in the model's own product, all others in one more for the rows that go
   on;
-- *rides free*: what the decoder of this package does: as many as ride free at each turn (see
+- *rides free*: what the decoder of this package does: at each turn as many as is cheapest (see
   `empirical.cost.width`), with entropies in the epilogue.
 
 Rows go on independently with probability `q` each; expectations are over their number, exactly.
@@ -28,9 +28,11 @@ from scipy.stats import binom
 from empirical.cost.devices import Device
 from empirical.cost.shapes import Shape
 from empirical.cost.step import Load, logits_seconds, plain_step, product_seconds
-from empirical.cost.width import free_width
+from empirical.cost.width import cheapest_width
 
 _PASSES, _KERNELS = 22, 99
+# Launches of a further turn: product, choice, and the numbering of the rows that go on.
+_TURN = 3
 # Numbers of rows less likely than this are left out of a mean.
 _NEVER = 1e-9
 
@@ -57,6 +59,10 @@ class _Setting:
 
     def product(self, rows: float) -> float:
         return product_seconds(self.shape, self.device, self.load, rows)
+
+    def turn(self, rows: float) -> float:
+        """A product in a turn of its own."""
+        return self.product(rows) + self.logits(rows) + self.kernels(_TURN)
 
     def logits(self, rows: float) -> float:
         return logits_seconds(self.shape, self.device, self.load, rows)
@@ -106,11 +112,11 @@ def _two_products(at: _Setting) -> float:
 
 
 def _rides_free(at: _Setting) -> float:
-    def width(rows: int, left: int) -> int:
-        return free_width(at.product, rows, left, at.all_rows)
+    def width(rows: int, left: int, sure: int = 1) -> int:
+        time, rate = at.turn, at.load.rate
+        return cheapest_width(time, rows, left, at.all_rows, rate, sure)
 
-    batch = at.load.batch
-    return _started(at, width(batch, 1 + at.load.window) - 1, width)
+    return _started(at, width(at.load.batch, 1 + at.load.window, sure=2) - 1, width)
 
 
 def _started(at: _Setting, first: int, width: Callable[[int, int], int]) -> float:
@@ -122,7 +128,7 @@ def _started(at: _Setting, first: int, width: Callable[[int, int], int]) -> floa
     if first == window:
         return cost
     # A row wants candidate `first + 1` if it went on after each of the first.
-    return cost + _mean(_reader(at, width, 3), batch, at.load.rate**first, window - first)
+    return cost + _mean(_reader(at, width, _TURN), batch, at.load.rate**first, window - first)
 
 
 def _reader(

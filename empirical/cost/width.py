@@ -1,20 +1,42 @@
-"""The rule by which layers are projected together, for the decoder and for its prediction.
+"""How many layers to project together: the cheapest way to the end of the window.
 
-`rows` rows that want another layer read `w` layers at once, the largest number for which
+`n` rows want a layer; a row that has read one wants the next with probability `q`. After `j` layers
+`n q^j` rows are left in the mean, and any at all with probability `P_j = 1 - (1 - q^j)^n`. To read
+`w` layers at once from there costs one product,
 
-    time(w rows) <= (1 + SLACK) time(rows).
+    P_j time(w n q^j / P_j),
 
-A little above free, for a further turn costs a product of its own.
+and the total from `j` is the least over `w` of that and the total from `j + w`: a shortest path
+over the layers of the window. Where time is flat in the rows (the unembedding is being read) all
+go together; where it grows in proportion each waits until it is wanted.
 """
 
 from collections.abc import Callable
 
-SLACK = 0.25
 
+def cheapest_width(
+    time: Callable[[float], float], rows: int, layers: int, most: int, rate: float, sure: int = 1
+) -> int:
+    """Layers that are best read at once.
 
-def free_width(time: Callable[[int], float], rows: int, layers: int, most: int) -> int:
-    """Layers that `rows` rows read at once, of `layers`: one, or more in at most `most` rows."""
-    allowed, width = (1 + SLACK) * time(rows), 1
-    while width < layers and (width + 1) * rows <= most and time((width + 1) * rows) <= allowed:
-        width += 1
-    return width
+    Parameters
+    ----------
+    time : from a number of rows to the time of their product.
+    rows, layers : rows that want the next layer, and layers that are left.
+    most : most rows of a product of more than one layer.
+    rate : probability `q`.
+    sure : number of first layers that all rows want: 2 for `L` and `L - 1`.
+    """
+    left = [rate ** max(0, j - sure + 1) for j in range(layers)]
+    total, best = [0.0] * (layers + 1), 1
+    for j in range(layers - 1, -1, -1):
+        some = 1 - (1 - left[j]) ** rows
+        each = rows * left[j] / some if some > 0 else 1.0
+        total[j] = float("inf")
+        for w in range(1, layers - j + 1):
+            if w > 1 and w * each > most:
+                break
+            cost = some * time(w * each) + total[j + w]
+            if cost < total[j]:
+                total[j], best = cost, w
+    return best

@@ -24,7 +24,7 @@ forward pass) sees the chosen layer's. What holds, each tested:
 - layers are projected together where that is free (see `empirical.decoder.plan`): what is chosen
   and recorded is the same, up to the rounding of products of another shape;
 - beyond the model's own memory a forward pass holds the logits of at most two more layers, or
-  16 MB (128 MB on a GPU) if that is more, however large the window;
+  32 MB (128 MB on a GPU) if that is more, however large the window;
 - logits that hold NaN are an error, not a choice.
 """
 

@@ -87,13 +87,16 @@ class Board:
             # What the final layer would have said is the model's own word in any case.
             self.top1[:, last] = said
 
-    def next_columns(self, left: int, rows: int) -> list[int]:
-        """Columns below column `left` that `rows` rows read next, from above."""
+    def next_columns(self, left: int, rows: int, rate: float) -> list[int]:
+        """Columns below column `left` that `rows` rows read next, from above.
+
+        `rate` is the share of rows that want another layer after one.
+        """
         ridden = [c for c in range(left - 1, -1, -1) if self._layers[c] in self._ahead.logits]
         if ridden:
             return ridden
         most = rows_held(self._logits.shape[1], self._logits.device)
-        width = self.projector.plan.width(rows, left, most)
+        width = self.projector.plan.width(rows, left, rate, most)
         return list(range(left - 1, left - 1 - width, -1))
 
     def read(self, columns: Sequence[int], rows: IntArray) -> "Block":
@@ -120,12 +123,12 @@ class Board:
             rows = np.flatnonzero(stale & (chosen == column))
             block = self.read([column], rows)
             block.note(column, rows)
-            block.take(column, rows)
+            block.take(np.full(len(rows), column), rows)
 
-    def hold(self, column: int, rows: IntArray, z: Tensor) -> None:
-        """Let these rows hold the logits `z` of a column."""
+    def hold(self, columns: IntArray, rows: IntArray, z: Tensor) -> None:
+        """Let these rows hold the logits `z` of a column each."""
         self._logits[_index(rows, self._logits)] = z.to(self._logits)
-        self._held[rows] = column
+        self._held[rows] = columns
 
     @property
     def dtype(self) -> torch.dtype:
@@ -177,11 +180,14 @@ class Block:
         self._board.top1[rows, column] = self._top1[places]
         self._board.probes[rows] += projected
 
-    def take(self, column: int, rows: IntArray) -> None:
-        """Let some of the rows hold the logits of a column."""
+    def take(self, columns: IntArray, rows: IntArray) -> None:
+        """Let some of the rows hold the logits of a column each."""
         if rows.size:
-            z = self._z[_index(self._places(column, rows), self._z)]
-            self._board.hold(column, rows, z)
+            places = np.empty(len(rows), dtype=np.intp)
+            for column in np.unique(columns).tolist():
+                here = columns == column
+                places[here] = self._places(column, rows[here])
+            self._board.hold(columns, rows, self._z[_index(places, self._z)])
 
     def _places(self, column: int, rows: IntArray) -> IntArray:
         within: IntArray = np.searchsorted(self._rows, rows)

@@ -104,7 +104,15 @@ class Chooser:
         # The paper's `p` is one coin for each token, tossed before the scan rather than after it.
         self._p = rule.p if isinstance(rule, Search) else 1.0
         self._sure = replace(rule, p=1.0) if isinstance(rule, Search) else rule
+        self._asked = self._went_on = 0
         self._draws = self._last > 0 and _draws(self._sure, len(layers))
+
+    @property
+    def rate(self) -> float:
+        """Share of rows that wanted another layer after one, so far; 1/2 before any was asked."""
+        if self.whole or not self._lazy:
+            return 1.0
+        return (self._went_on + 1) / (self._asked + 2)
 
     @property
     def scans(self) -> bool:
@@ -176,8 +184,9 @@ class Chooser:
             wanted[scans] = self._sure.probes(board.known(np.flatnonzero(scans))) > 0
         left = self._last
         while left > 0 and wanted.any():
-            columns = board.next_columns(left, int(wanted.sum()))
+            columns = board.next_columns(left, int(wanted.sum()), self.rate)
             block = board.read(columns, np.flatnonzero(wanted))
+            taken = np.full(len(logits), left)
             for column in columns:
                 rows = np.flatnonzero(wanted)
                 if not rows.size:
@@ -185,9 +194,13 @@ class Chooser:
                 block.note(column, rows)
                 known = board.known(rows)
                 if self._sinks:
-                    block.take(column, rows[(self._sure.choose(known) == column) & scans[rows]])
+                    taken[rows[(self._sure.choose(known) == column) & scans[rows]]] = column
                 if self._lazy and not self.whole:
                     wanted[rows] = self._sure.probes(known) > self._last - column
+                    self._asked += rows.size
+                    self._went_on += int(wanted[rows].sum())
+            rows = np.flatnonzero(taken < left)
+            block.take(taken[rows], rows)
             left -= len(columns)
             del block  # before the next layers' is made
         chosen = np.full(len(logits), self._last)

@@ -5,8 +5,8 @@ them takes longer than the arithmetic, more rows cost no more time, and a layer 
 before anybody knows whether its rows will want it costs nothing; beyond that each costs its FLOPs,
 and only laziness helps. Where the one turns into the other depends on the device, its libraries
 and the precision (on paper 184 rows on an H200 in bfloat16), so it is *measured*: a table of the
-time of a product by its rows. `r` rows that want another layer get `w` of them, the largest number
-whose product takes hardly more time than theirs alone (`empirical.cost.width`).
+time of a product by its rows. With it, and the share of rows that have gone on so far, the number
+of layers that is cheapest to read at once is known (`empirical.cost.width`).
 
 The plan is no part of the result: which layers a row needs, what is chosen and what is recorded
 are the rule's. Only the rounding of the products depends on their shapes, so choices may differ
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from empirical.cost.width import free_width
+from empirical.cost.width import cheapest_width
 from empirical.head import Unembedding
 
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
@@ -56,19 +56,19 @@ class Plan:
     def free(cls, rows: int) -> "Plan":
         """A plan in which `rows` rows cost as much as one, and more their share.
 
-        With `rows = 1` every layer is projected alone, for the rows that want it.
+        With `rows = 1` no row is projected before it is wanted.
         """
         return cls((rows, 64 * rows), (1.0, 64.0), (False, False))
 
-    def time(self, rows: int) -> float:
+    def time(self, rows: float) -> float:
         """Time of a product with `rows` rows, in proportion beyond the table."""
         if rows > self.rows[-1]:
             return self.seconds[-1] * rows / self.rows[-1]
         return float(np.interp(rows, self.rows, self.seconds))
 
-    def width(self, rows: int, layers: int, most: int = _PLENTY) -> int:
-        """Layers that `rows` rows read at once, of `layers`, in at most `most` rows (but one)."""
-        return free_width(self.time, rows, layers, most)
+    def width(self, rows: int, layers: int, rate: float, most: int = _PLENTY, sure: int = 1) -> int:
+        """Layers that `rows` rows read at once, of `layers`; see `cheapest_width`."""
+        return _width(self, rows, layers, round(rate, 1), most, sure)
 
     def turned(self, rows: int) -> bool:
         """Whether `W x'` is the orientation for a product with `rows` rows."""
@@ -88,6 +88,11 @@ def plan_for(head: Unembedding) -> Plan:
     sample = _SAMPLE.get(weight.device.type, _SAMPLE["cpu"])
     words = min(head.words, max(256, sample // head.hidden))
     return _measured(weight.device, weight.dtype, words, head.hidden, torch.get_num_threads())
+
+
+@lru_cache
+def _width(plan: Plan, rows: int, layers: int, rate: float, most: int, sure: int) -> int:
+    return cheapest_width(plan.time, rows, layers, most, rate, sure)
 
 
 @lru_cache

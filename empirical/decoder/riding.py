@@ -33,11 +33,13 @@ class Pass:
     Attributes
     ----------
     states : residual states of the window's layers by number, (rows, kept, ...).
+    rate : share of rows that go on after a layer, as far as it is known.
     ahead : what is known of the (rows * kept) places when the model's logits are there.
     """
 
     inputs: Inputs
     states: dict[int, Tensor] = field(default_factory=dict)
+    rate: float = 0.5
     ahead: Ahead | None = None
 
 
@@ -82,7 +84,7 @@ def _riders(
     """Layers that ride on a product of `rows` rows, from above."""
     linear = projector.head.linear
     most = rows_held(linear.out_features, linear.weight.device)
-    width = projector.plan.width(rows, 1 + len(candidates), most) - 1
+    width = projector.plan.width(rows, 1 + len(candidates), under_way.rate, most, sure=2) - 1
     chosen = candidates[len(candidates) - width :][::-1]
     for layer in chosen:
         h = under_way.states.get(layer)

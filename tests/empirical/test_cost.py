@@ -104,12 +104,13 @@ def test_overheads_are_those_on_paper(design: str) -> None:
 @pytest.mark.parametrize("name", FLOORS)
 @pytest.mark.parametrize("rate", [0.0, 0.104, 0.5, 0.9, 1.0])
 def test_riding_free_is_never_worse_than_projecting_everything(name: str, rate: float) -> None:
-    """But for its slack: a quarter of a product, where one more turn would cost one."""
+    """Whatever the share of rows that go on, if it is known."""
     for batch in (1, 8, 64, 256):
         at = {o.design: o for o in overheads(SHAPES[name], H200, Load(batch, rate))}
         ours = at["rides free"].seconds
-        assert ours <= 1.25 * at["all at once"].seconds
+        assert ours <= 1.001 * at["all at once"].seconds
         assert ours <= at["released code"].seconds
+        assert ours <= 1.001 * at["two products"].seconds
         if batch <= 8:
             assert at["rides free"].share < 0.005
 

@@ -73,8 +73,10 @@ class KeepsEveryLayer(ConfidentDecoding):
     "rule", [Search(K), WindowMinimum(K), Minimax(1.0, K)], ids=lambda rule: rule.kind
 )
 def test_at_most_two_blocks_of_logits_are_held_besides_the_models_own(
-    model: Any, rule: AbstractRule
+    model: Any, rule: AbstractRule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Without the allowance for layers that go together, which is a number of bytes.
+    monkeypatch.setattr("empirical.decoder.projecting._HELD_BYTES", {"cpu": 1 << 20})
     block = ROWS * WORDS * 4
     # Everything else is small beside a block, such as the states of the window.
     allowed = 2.1 * block
@@ -88,14 +90,27 @@ def test_at_most_two_blocks_of_logits_are_held_besides_the_models_own(
         assert peak_of(model) - plain > allowed
 
 
+def test_layers_that_go_together_stay_within_their_allowance(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block, plain = ROWS * WORDS * 4, peak_of(model)
+    extra = {}
+    for blocks in (1, 4):
+        monkeypatch.setattr("empirical.decoder.projecting._HELD_BYTES", {"cpu": blocks * block + 4})
+        with ConfidentDecoding(model, Search(K)):
+            extra[blocks] = peak_of(model) - plain
+    # Twice while the product is turned.
+    assert extra[1] <= 2.1 * block < extra[4] <= 8.1 * block
+
+
 def test_states_of_a_long_prompt_are_let_go(model: Any) -> None:
     decoding = ConfidentDecoding(model, Search(K))
     kept: list[int] = []
     choose = decoding._chooser.choose
 
-    def spy(logits: Tensor, states: Any, position: Any, token: Any) -> Any:
+    def spy(logits: Tensor, states: Any, *others: Any, **more: Any) -> Any:
         kept.extend(h.untyped_storage().nbytes() for h in states.values())
-        return choose(logits, states, position, token)
+        return choose(logits, states, *others, **more)
 
     decoding._chooser.choose = spy  # type: ignore[method-assign]
     with decoding, torch.inference_mode():

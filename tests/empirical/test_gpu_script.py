@@ -25,6 +25,9 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu" / "run.sh"
 STEPS = [
     "recapture-reference",
     "decoder",
+    "kernel",
+    "kernel-speed",
+    "decoder-steps",
     "families",
     "throughput",
     "recapture-generated",
@@ -44,13 +47,25 @@ def rows(out: Path, name: str) -> list[dict[str, Any]]:
 def test_a_rehearsal_leaves_every_table(tmp_path: Path) -> None:
     subprocess.run(
         [str(SCRIPT), str(tmp_path), "--device", "cpu", "--quick"],
-        env={**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "PYTHON": sys.executable,
+            "OMP_NUM_THREADS": "1",
+            "TRITON_INTERPRET": "1",
+        },
         check=True,
     )
     assert [(row["step"], row["outcome"]) for row in rows(tmp_path, "status")] == [
         (step, "done") for step in STEPS
     ]
     assert all(rows(tmp_path, step) for step in STEPS)
+    for row in rows(tmp_path, "kernel"):
+        assert row["largest error, nats"] < 5e-6
+        assert row["choices that differ"] == 0
+        assert row["same bits again"]
+    table = rows(tmp_path, "decoder-steps")
+    assert {row["model"] for row in table} == {"tiny", "tiny-moe"}
+    assert {"plain", "released way", "fused, stored", "rides free"} <= {r["design"] for r in table}
     traces = read_traces(tmp_path / "tiny-llama.reference.parquet")
     assert traces.provenance.device == "cpu"
     assert len(traces) >= 200
@@ -72,7 +87,7 @@ def test_a_step_that_fails_does_not_keep_the_next(
     assert CliRunner().invoke(main, arguments).exit_code == 1
     outcomes = {row["step"]: row["outcome"] for row in rows(tmp_path, "status")}
     assert "search" in outcomes.pop("decoder")
-    assert list(outcomes.values()) == ["done"] * 5
+    assert list(outcomes.values()) == ["done"] * (len(STEPS) - 1)
 
 
 def test_differences_to_the_bundled_traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
