@@ -33,10 +33,15 @@ from stopping.changepoint.inference import (
 )
 from stopping.changepoint.layout import FinalNoise
 from stopping.changepoint.profile import Profile, profile
+from stopping.errors import UserError
 from stopping.statistics import Interval
 from stopping.types import FloatArray
 
 REPLICATES, REFITS = 1000, 50
+
+
+COMPARED_PROMPTS = 8
+"""Prompts that a comparison of treatments needs: four for it, and four that judge the fit."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,8 @@ def fit_traces(
     refits : int
         Refits of the bootstrap over prompts; none leaves its intervals out.
     treatment : Treatment or None
-        None compares treatments and models on held-out prompts and takes the best.
+        None compares treatments and models on held-out prompts, a half of those that are fitted
+        before anything is predicted, and takes the best; this needs `COMPARED_PROMPTS`.
     types : sequence of str, optional
         Type of each layer of the window, for jumps between types.
     calibrated : Traces, optional
@@ -162,11 +168,18 @@ def fit_traces(
     """
     sample = take_sample(traces, K, seed, replicates)
     x, prompt = sample.x, traces.prompt.astype(np.intp)
+    if treatment is None and sample.prompts < COMPARED_PROMPTS:
+        raise UserError(
+            f"compare: {sample.prompts} prompts; comparing treatments on prompts apart from those "
+            f"that judge the fit needs at least {COMPARED_PROMPTS}; trace more, or fit with "
+            "--no-compare"
+        )
     halves = split(x, prompt, seed, len(x))
     comparison = None
     step("treatments")
     if treatment is None:
-        comparison = compare(x, prompt, seed, jobs)
+        # Within the half that is fitted: what is predicted later must have had no part in this.
+        comparison = compare(halves.train, halves.train_prompt, seed, jobs)
         treatment = comparison.chosen
     step("half of the prompts")
     layout = layout_for(halves.train, treatment.classes, treatment.scale, types, final_noise)

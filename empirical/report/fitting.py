@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from empirical.fitting.compare import DEFAULT
-from empirical.fitting.core import Fit, fit_traces
+from empirical.fitting.core import COMPARED_PROMPTS, Fit, fit_traces
 from empirical.projection_noise import shared_tokens
 from empirical.provenance import Provenance
 from empirical.report.theme import BLUE, GREEN, PURPLE, VERMILION, blank, inline_svg, settings
@@ -96,7 +96,8 @@ def _fit_file(
 ) -> FileFit:
     origin = traces.provenance
     seed, replicates, refits = effort
-    choose = origin.lens == "raw" and origin.mode == "reference"
+    enough = len(np.unique(traces.prompt)) >= COMPARED_PROMPTS
+    choose = enough and origin.lens == "raw" and origin.mode == "reference"
     fitted, why = None, None
     try:
         fitted = fit_traces(

@@ -316,6 +316,25 @@ def test_bad_traces_say_why(traces: Traces, message: str) -> None:
         fit_traces(traces, 3, treatment=NATS, replicates=100)
 
 
+def test_what_judges_a_fit_had_no_part_in_choosing_its_treatment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    traces = drawn(900, prompts=30)
+    seen: list[np.ndarray] = []
+
+    def stop(x: np.ndarray, prompt: np.ndarray, *rest: object) -> None:
+        seen.append(prompt)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("empirical.fitting.core.compare", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit_traces(traces, 3, treatment=None, replicates=100)
+    judges = split(traces.entropy, traces.prompt.astype(np.intp), 0, len(traces)).test_prompt
+    assert not set(seen[0]) & set(judges)
+    with pytest.raises(UserError, match="at least 8"):
+        fit_traces(drawn(900, prompts=7), 3, treatment=None, replicates=100)
+
+
 def test_a_window_too_deep_says_why() -> None:
     with pytest.raises(UserError, match="probed layers"):
         fit_traces(drawn(400), 9, replicates=100)
