@@ -76,7 +76,7 @@ def draw_entropy(ax: "Axes", model: ModelResult) -> None:
     ax.set_ylim(bottom=0)
     ax.set_xticks(
         range(len(bins)),
-        [f"{b.low:g} to {b.high:g}" if b.high < 1e9 else f"{b.low:g} or more" for b in bins],
+        [f"{b.low:g} to\n{b.high:g}" if b.high < 1e9 else f"{b.low:g}\nor more" for b in bins],
     )
     ax.set_xlabel("entropy at the last layer, nats")
     ax.set_ylabel("share of tokens, %")
