@@ -13,6 +13,7 @@ from scipy import stats
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from empirical.audit.tokens import SearchedTokens, statistics_of, token_statistics
+from empirical.data import bundled_papers
 from empirical.evaluate.run import PLAIN, Settings, answer_batch
 from empirical.evaluate.sampling import SeededDraws
 from empirical.evaluate.trail import Trail, restored
@@ -366,6 +367,14 @@ def test_mistakes_of_the_user(
     assert "sections" in told("--sections", "q")
     small = ("--problems", 4, "--max-new-tokens", 3, "--window", 1, "--sections", "p")
     assert "name another model" in told(*small, "--against", folder)
+
+
+def test_bundled_tables_are_whole() -> None:
+    for path in bundled_papers().values():
+        (model,) = read_paper(path).models
+        assert len(model.solved) == model.problems
+        gain = np.diff(np.array(model.solved, dtype=int), axis=1).mean()
+        assert model.search.overall.difference.estimate == pytest.approx(gain)
 
 
 def test_damaged_tables_are_named(tmp_path: Path) -> None:
