@@ -52,6 +52,9 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 class _Server(http.server.ThreadingHTTPServer):
+    # Several pages ask for all they need at once; who is turned away comes back late.
+    request_queue_size = 256
+
     # A browser that closes a page drops its connections; that is no error of the site.
     def handle_error(self, request: Any, client_address: Any) -> None:
         pass

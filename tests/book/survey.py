@@ -14,6 +14,8 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from tests.book.browser import CHROMIUM, FLAGS, View
 
 AT_ONCE = 4
+PATIENCE = 120_000
+"""Milliseconds for a page to load, on a machine that has other things to do."""
 Faults = dict[tuple[str, str], list[str]]
 """What is wrong, by view and page."""
 
@@ -70,7 +72,7 @@ async def look(page: Page, address: str, base: str) -> list[str]:
     page.on("request", request)
     page.on("response", response)
     page.on("requestfailed", lambda asked: faults.append(f"failed: {asked.url} {asked.failure}"))
-    await page.goto(address, wait_until="load")
+    await page.goto(address, wait_until="load", timeout=PATIENCE)
     await page.evaluate(_FORMULAS)
     faults += await page.evaluate(_LOOK)
     return faults
@@ -95,7 +97,9 @@ async def _survey(pages: Mapping[View, Sequence[str]], bases: Mapping[View, str]
             async with turns:
                 found[str(view), page] = await _visit(context, base + page, base)
 
-        await asyncio.gather(*map(visit, pages[view]))
+        # The first page alone fills the cache; several would wait for one another to fill it.
+        await visit(pages[view][0])
+        await asyncio.gather(*map(visit, pages[view][1:]))
         await context.close()
 
     async with async_playwright() as playwright:
