@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from empirical.phases import PUBLISHED, PUBLISHED_DEPTH, Phase, Phases, PublishedRange, Spread
-from empirical.report.theme import BLUE, GREEN, INK, MUTED, PURPLE, VERMILION, blank, settings
-from stopping.errors import UserError
-from stopping.files import written_aside
+from empirical.report.theme import BLUE, GREEN, INK, MUTED, PURPLE, VERMILION, blank, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
 
 COLOURS = {Phase.GUESS: VERMILION, Phase.REFINE: BLUE, Phase.PERTURB: PURPLE}
 MARKERS = {Phase.GUESS: "^", Phase.REFINE: "o", Phase.PERTURB: "s"}
-_FORMATS = ("svg", "pdf", "png")
 
 
 def save_phases(path: Path, results: Sequence[Phases]) -> None:
@@ -26,13 +23,7 @@ def save_phases(path: Path, results: Sequence[Phases]) -> None:
     UserError
         If the suffix is another, or the folder cannot be written to.
     """
-    kind = path.suffix.removeprefix(".").lower()
-    if kind not in _FORMATS:
-        raise UserError(f"{path}: a figure's name must end in .svg, .pdf or .png")
-    with settings():
-        figure = draw_phases(results)
-        with written_aside(path) as aside:
-            figure.savefig(aside, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    save_figure(path, lambda: draw_phases(results))
 
 
 def draw_phases(results: Sequence[Phases]) -> "Figure":

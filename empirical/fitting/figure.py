@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from empirical.fitting.core import Fit
-from empirical.report.theme import BLUE, GREEN, INK, MUTED, VERMILION, blank, settings
-from stopping.errors import UserError
-from stopping.files import written_aside
+from empirical.report.theme import BLUE, GREEN, INK, MUTED, VERMILION, blank, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_FORMATS = ("svg", "pdf", "png")
+    from matplotlib.figure import Figure
 
 
 def save_fits(path: Path, results: Sequence[Fit]) -> None:
@@ -25,17 +22,17 @@ def save_fits(path: Path, results: Sequence[Fit]) -> None:
     UserError
         If the suffix is another, or the folder cannot be written to.
     """
-    kind = path.suffix.removeprefix(".").lower()
-    if kind not in _FORMATS:
-        raise UserError(f"{path}: a figure's name must end in .svg, .pdf or .png")
-    with settings():
-        figure = blank(9.2, 3.1 * len(results))
-        axes = figure.subplots(len(results), 3, squeeze=False)
-        for row, result in zip(axes, results, strict=True):
-            draw_fit(row, result)
-            row[0].set_title(f"{result.name}, {result.lens}, {result.mode}")
-        with written_aside(path) as aside:
-            figure.savefig(aside, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    save_figure(path, lambda: draw_fits(results))
+
+
+def draw_fits(results: Sequence[Fit]) -> "Figure":
+    """One row of axes for each fit."""
+    figure = blank(9.2, 3.1 * len(results))
+    axes = figure.subplots(len(results), 3, squeeze=False)
+    for row, result in zip(axes, results, strict=True):
+        draw_fit(row, result)
+        row[0].set_title(f"{result.name}, {result.lens}, {result.mode}")
+    return figure
 
 
 def draw_fit(axes: Sequence["Axes"], result: Fit) -> None:

@@ -9,9 +9,14 @@ colour alone.
 
 import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from stopping.errors import UserError
+from stopping.files import written_aside
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,6 +44,7 @@ INK, MUTED, GRID, PAPER = (PALETTE[name].light for name in ("ink", "muted", "gri
 BLUE, VERMILION = PALETTE["blue"].light, PALETTE["vermilion"].light
 GREEN, PURPLE = PALETTE["green"].light, PALETTE["purple"].light
 
+_FORMATS = ("svg", "pdf", "png")
 FONT_STACK = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
 _OWN_SETTINGS: dict[str, Any] = {
@@ -69,6 +75,24 @@ def settings() -> Any:
 
     own: Any = {**shared_settings(INK, MUTED, GRID), **_OWN_SETTINGS}
     return style.context(["default", own])
+
+
+def save_figure(path: Path, draw: Callable[[], "Figure"]) -> None:
+    """Draw a figure in the page's style into a file: SVG, PDF or PNG by its suffix.
+
+    Raises
+    ------
+    UserError
+        If the suffix is another, which is found before anything is drawn, or the folder cannot be
+        written to.
+    """
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in _FORMATS:
+        raise UserError(f"{path}: a figure's name must end in .svg, .pdf or .png")
+    with settings():
+        figure = draw()
+        with written_aside(path) as aside:
+            figure.savefig(aside, format=kind, metadata={"Date": None} if kind == "svg" else None)
 
 
 def inline_svg(figure: "Figure", name: str, title: str) -> str:
