@@ -3,12 +3,18 @@
 The floor is a forward pass without the head, plus the lens's products in their faster orientation
 and nothing else. The alternatives run the same forward pass, and then `log_softmax` layer by layer
 (128 rows at a time), or one softmax over [layers, tokens, vocabulary] (as many tokens at a time as
-fit in half a gigabyte).
+fit in half a gigabyte). Every position of one text is read, so that the forward pass has no part
+that is not shared.
+
+How much the alternatives lose depends on how fast the processor's exponentials are beside its
+products. The instruction set can be held down, to see another processor's share:
+
+    export MKL_ENABLE_INSTRUCTIONS=AVX2 ATEN_CPU_CAPABILITY=avx2
+    python -m benchmarks capture MODEL --out benchmarks/results/capture-avx2.json
 """
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import torch
@@ -20,7 +26,7 @@ from empirical.anatomy import Anatomy
 from empirical.capture import capture, last_layers
 from empirical.head import Unembedding
 from empirical.lenses import RawLens
-from empirical.models import load_model
+from empirical.models import LoadedModel, load_model
 from empirical.problems import generate
 from empirical.provenance import Provenance
 from empirical.reading import TileReader
@@ -29,20 +35,23 @@ from empirical.tiles import read_tiles
 
 LIBRARIES = ("torch", "transformers", "numpy")
 TARGETS = {"products alone": 1.25, "log_softmax by layer": 1.7, "softmax of all": 2.5}
+CASES = ((128, 12), (512, 12), (128, None))
+"""Tokens, and layers read from the last one on."""
 _ROWS = 128
+_SAMPLE = 256
 _BYTES = 512 << 20
 
 
 class Case:
-    """One batch of texts on one model, and every way to read it."""
+    """One text on one model, and every way to read it."""
 
-    def __init__(self, anatomy: Anatomy, texts: list[Text], layers: int | None) -> None:
+    def __init__(self, anatomy: Anatomy, text: Text, layers: int | None) -> None:
         head = Unembedding.of(anatomy)
         assert head is not None
-        self.anatomy, self.texts, self.head = anatomy, texts, head
+        self.anatomy, self.text, self.head = anatomy, text, head
         self.probed = last_layers(len(anatomy.layers), layers)
-        self.tokens = sum(len(text.completion_ids) for text in texts)
-        self.ids, self.mask, self.keep = _padded(texts)
+        self.tokens = len(text.completion_ids)
+        self.ids = torch.tensor([text.ids])
 
     @torch.inference_mode()
     def states(self) -> dict[int, Tensor]:
@@ -51,16 +60,16 @@ class Case:
 
         def hear(layer: int, h: Tensor) -> None:
             if layer in self.probed:
-                found[layer] = h[self.keep]
+                found[layer] = h[0, :-1]
 
         with self.anatomy.listening(hear):
-            self.anatomy.decoder(input_ids=self.ids, attention_mask=self.mask, use_cache=False)
+            self.anatomy.decoder(input_ids=self.ids, use_cache=False)
         return found
 
     def ours(self) -> None:
         """All of `capture`, residual diagnostics included."""
         blank = Provenance("m", "M", len(self.anatomy.layers), 1, self.head.words, "reference")
-        capture(self.anatomy, self.texts, blank, self.probed, batch=len(self.texts))
+        capture(self.anatomy, [self.text], blank, self.probed)
 
     @torch.inference_mode()
     def floor(self) -> None:
@@ -92,20 +101,30 @@ class Case:
             _ = -(p * torch.log(p + 1e-12)).sum(-1), p.max(-1), p[..., 0].log()
 
     @torch.no_grad()
-    def error(self) -> float:
-        """Largest error of an entropy against double precision, on a sample of rows, nats."""
+    def errors(self) -> tuple[float, float]:
+        """Largest error of an entropy on a sample of rows, nats.
+
+        Against double precision from the states on, and of the reading alone: against double
+        precision from single-precision logits on.
+        """
         x = torch.cat([self.anatomy.normed(h[None])[0] for h in self.states().values()])
-        x = x[:: max(1, len(x) // 64)][:64].clone()
+        x = x[:: max(1, len(x) // _SAMPLE)][:_SAMPLE].clone()
         seen = read_tiles(self.head, x, torch.ones(len(x)), torch.zeros(len(x), dtype=torch.long))
-        z = x.double() @ self.head.linear.weight.detach().double().T
-        exact = torch.special.entr(z.softmax(1)).sum(1)
-        return float((seen.entropy.double() - exact).abs().max())
+        weight = self.head.linear.weight.detach()
+        exact = _entropy(x.double() @ weight.double().T)
+        rounded = _entropy((weight @ x.T).T.double())
+        found = seen.entropy.double()
+        return float((found - exact).abs().max()), float((found - rounded).abs().max())
 
     def megabytes(self) -> float:
         """Memory that reading the layers takes beyond the states."""
         states = self.states()
         tokens = torch.zeros(self.tokens, dtype=torch.long)
         return peak_megabytes(lambda: _read(self.anatomy, self.head, states, tokens))
+
+
+def _entropy(z: Tensor) -> Tensor:
+    return torch.special.entr(z.softmax(1)).sum(1)
 
 
 def _read(anatomy: Anatomy, head: Unembedding, states: dict[int, Tensor], tokens: Tensor) -> None:
@@ -128,32 +147,28 @@ def peak_megabytes(run: Callable[[], object]) -> float:
     return peak / 1e6
 
 
-def _padded(texts: list[Text]) -> tuple[Tensor, Tensor, Tensor]:
-    width = max(map(len, texts))
-    ids = torch.zeros((len(texts), width), dtype=torch.long)
-    mask, keep = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
-    for row, text in enumerate(texts):
-        ids[row, : len(text)] = torch.tensor(text.ids)
-        mask[row, : len(text)] = 1
-        keep[row, len(text.prompt_ids) - 1 : len(text) - 1] = True
-    return ids, mask, keep
+def one_text(loaded: LoadedModel, tokens: int) -> Text:
+    """A text of solved problems, every token of which but the first is traced."""
+    texts = reference_texts(loaded, list(enumerate(generate(tokens // 16, 0))), chat=True)
+    ids = [token for text in texts for token in text.ids][: tokens + 1]
+    assert len(ids) == tokens + 1
+    return Text(0, tuple(ids[:1]), tuple(ids[1:]))
 
 
-def measure(model: str, texts: int, layers: int | None, rounds: int) -> Row:
+def measure(loaded: LoadedModel, tokens: int, layers: int | None, rounds: int) -> Row:
     """One row of the table."""
-    loaded: Any = load_model(model, device="cpu")
-    anatomy = Anatomy.of(loaded.model)
-    problems = list(enumerate(generate(texts, 0)))
-    case = Case(anatomy, reference_texts(loaded, problems, chat=True), layers)
+    case = Case(Anatomy.of(loaded.model), one_text(loaded, tokens), layers)
     times = interleave(
         {
             "ours": case.ours,
+            "states alone": case.states,
             "products alone": case.floor,
             "log_softmax by layer": case.by_layer,
             "softmax of all": case.at_once,
         },
         rounds,
     )
+    whole, rounded = case.errors()
     return {
         "model": loaded.name,
         "layers": len(case.probed),
@@ -162,21 +177,27 @@ def measure(model: str, texts: int, layers: int | None, rounds: int) -> Row:
         "ours over its floor": times.ratio("ours", "products alone"),
         "log_softmax by layer over ours": times.ratio("log_softmax by layer", "ours"),
         "softmax of all over ours": times.ratio("softmax of all", "ours"),
+        "log_softmax by layer over the floor": times.ratio(
+            "log_softmax by layer", "products alone"
+        ),
+        "softmax of all over the floor": times.ratio("softmax of all", "products alone"),
+        "states over ours": times.ratio("states alone", "ours"),
         "tokens per CPU second": case.tokens / times.median("ours"),
         "MB beyond the states": case.megabytes(),
-        "error, nats": case.error(),
+        "error, nats": whole,
+        "error of reading, nats": rounded,
     }
 
 
 @click.command(name="capture")
 @click.argument("model")
-@click.option("--texts", default=4, show_default=True)
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Default: benchmarks/results.")
-def capture_benchmark(model: str, texts: int, rounds: int, out: Path | None) -> None:
+def capture_benchmark(model: str, rounds: int, out: Path | None) -> None:
     """Capture of MODEL (a .gguf file or a folder) against its floor and two alternatives."""
     torch.set_num_threads(1)
-    rows = [{"table": "capture"} | measure(model, texts, n, rounds) for n in (12, None)]
-    made = machine(*LIBRARIES)
+    loaded = load_model(model, device="cpu")
+    rows = [{"table": "capture"} | measure(loaded, *case, rounds) for case in CASES]
+    made = machine(*LIBRARIES) | {"instructions": torch.backends.cpu.get_cpu_capability()}
     show("capture", rows)
     click.echo(save("capture", made | {"targets": TARGETS}, rows, out).name)

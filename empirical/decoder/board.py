@@ -1,7 +1,7 @@
 """The rows of one block: what has been read of each, and whose logits it holds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from empirical.decoder.projecting import AbstractProjector, rows_held
 from empirical.lenses import AbstractLens
-from empirical.online import Sums, joined
+from empirical.online import Sums
 from empirical.readout import NoNumberError, read_logits, require_finite
 from stopping.errors import UserError
 from stopping.types import FloatArray, IntArray
@@ -21,27 +21,32 @@ _UNREAD = 1e6
 
 @dataclass(frozen=True, eq=False)
 class Ahead:
-    """What is known of some rows before any of them is read.
+    """What is known of some `n` rows before any of them is read.
 
     Attributes
     ----------
     own : sums of the model's own logits, None if they are to be taken from the logits themselves.
-    logits : (n, vocabulary) by layer number
-        Logits of the first layers below `L`, projected with the model's own.
-    sums : their sums by layer number, where these are known.
+    layers : numbers of the first layers below `L`, projected with the model's own.
+    logits : (len(layers) * n, vocabulary), one layer's rows after the other's; None without layers.
+    sums : those of these logits, where they are known.
     """
 
     own: Sums | None = None
-    logits: Mapping[int, Tensor] = field(default_factory=dict)
-    sums: Mapping[int, Sums] = field(default_factory=dict)
+    layers: tuple[int, ...] = ()
+    logits: Tensor | None = None
+    sums: Sums | None = None
 
     def rows(self, rows: slice | Tensor) -> "Ahead":
         """The same of some rows."""
-        return Ahead(
-            None if self.own is None else self.own.rows(rows),
-            {layer: z[rows] for layer, z in self.logits.items()},
-            {layer: sums.rows(rows) for layer, sums in self.sums.items()},
-        )
+        own = None if self.own is None else self.own.rows(rows)
+        if self.logits is None:
+            return Ahead(own)
+        if rows == slice(None):
+            return Ahead(own, self.layers, self.logits, self.sums)
+        places = torch.arange(len(self.logits), device=self.logits.device)
+        places = places.view(len(self.layers), -1)[:, rows].flatten()
+        sums = None if self.sums is None else self.sums.rows(places)
+        return Ahead(own, self.layers, self.logits[places], sums)
 
 
 class Board:
@@ -92,7 +97,7 @@ class Board:
 
         `rate` is the share of rows that want another layer after one.
         """
-        ridden = [c for c in range(left - 1, -1, -1) if self._layers[c] in self._ahead.logits]
+        ridden = [c for c in range(left - 1, -1, -1) if self._layers[c] in self._ahead.layers]
         if ridden:
             return ridden
         most = rows_held(self._logits.shape[1], self._logits.device)
@@ -101,12 +106,12 @@ class Board:
 
     def read(self, columns: Sequence[int], rows: IntArray) -> "Block":
         """Project some layers for some rows."""
-        layers = [self._layers[column] for column in columns]
-        if all(layer in self._ahead.logits for layer in layers):
-            z = torch.cat([_rows(self._ahead.logits[layer], rows) for layer in layers])
-            known = [self._ahead.sums[i] for i in layers if i in self._ahead.sums]
-            at = _index(rows, z)
-            sums = joined([part.rows(at) for part in known]) if known else None
+        layers = tuple(self._layers[column] for column in columns)
+        if layers == self._ahead.layers:
+            everyone = len(rows) == len(self._logits)
+            ahead = self._ahead.rows(slice(None) if everyone else _index(rows, self._logits))
+            assert ahead.logits is not None
+            z, sums = ahead.logits, ahead.sums
         else:
             z, sums = self.projector.project([(i, _rows(self._states[i], rows)) for i in layers])
         return Block(self, columns, rows, z, sums)

@@ -20,8 +20,8 @@ from empirical.lenses import AbstractLens
 from empirical.online import Sums
 
 # Logits that are held at once beyond those of one layer, so that several layers may be projected
-# together: 170 rows of a vocabulary of 49k words on a CPU, 220 of 152k words on a GPU.
-_HELD_BYTES = {"cpu": 32 << 20, "cuda": 128 << 20}
+# together: 340 rows of a vocabulary of 49k words on a CPU, 220 of 152k words on a GPU.
+_HELD_BYTES = {"cpu": 64 << 20, "cuda": 128 << 20}
 
 Kernel = Callable[[Tensor, Tensor], tuple[Tensor, Sums]]
 """From weights (words, hidden) and states (n, hidden) to logits and their sums."""

@@ -101,13 +101,13 @@ def _together(
     parts = [(layer, under_way.states[layer].flatten(0, 1)) for layer in chosen]
     riders, scales = projector.stacked(parts)
     z, sums = projector.product(torch.cat([x, riders]))
-    logits = torch.split(projector.finished(z[n:], scales), n)
-    own = _sums(projector, z[:n]) if _rounds(x) and sums is None else None
-    known = {}
+    own, known = None, None
     if sums is not None:
-        own, *others = sums.split(n)
-        known = dict(zip(chosen, others, strict=True)) if scales is None else {}
-    return z[:n], Ahead(own, dict(zip(chosen, logits, strict=True)), known)
+        own = sums.rows(slice(n))
+        known = sums.rows(slice(n, None)) if scales is None else None
+    elif _rounds(x):
+        own = _sums(projector, z[:n])
+    return z[:n], Ahead(own, tuple(chosen), projector.finished(z[n:], scales), known)
 
 
 def _alone(projector: HeadProjector, x: Tensor) -> tuple[Tensor, Ahead]:

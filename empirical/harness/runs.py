@@ -1,9 +1,10 @@
-"""Runs of the harness beside each other: which texts agree with those of its own class.
+"""Runs of the harness beside each other: which answers agree with those of its own class.
 
     python -m empirical.harness.runs HF OTHER... > summary.json
 
-Each argument is an `--output_path` of a run with `--log_samples` on one and the same task; the
-first is that of the harness's own class.
+Each argument is an `--output_path` of a run with `--log_samples` on the same tasks; the first is
+that of the harness's own class. An answer is all that a model said of one record: a text, or the
+log-likelihood of each choice, which agree only if they do so to the last bit.
 """
 
 import json
@@ -18,15 +19,16 @@ from stopping.cli.ui import as_json
 from stopping.documents import Format
 from stopping.errors import UserError
 
-FORMAT = Format("layer-stopping harness runs", 1, "summary of harness runs", "see its module")
+FORMAT = Format("layer-stopping harness runs", 2, "summary of harness runs", "see its module")
 
 
 @dataclass(frozen=True)
 class HarnessRun:
-    """One run.
+    """One run of one task.
 
-    `same` counts the texts that are those of the first run to the letter; `decoder` is None for the
-    harness's own class, and so are the shares of its tokens.
+    `same` counts the answers that are those of the first run; `decoder` is None for the harness's
+    own class. `tokens` is the number of tokens generated, None with the shares of them where the
+    class does not count or nothing was generated. `max_tokens` is None where the task's holds.
     """
 
     decoder: str | None
@@ -35,7 +37,7 @@ class HarnessRun:
     task: str
     device: str
     max_tokens: int | None
-    texts: int
+    answers: int
     same: int
     tokens: int | None
     moved: float | None
@@ -44,7 +46,7 @@ class HarnessRun:
 
 @dataclass(frozen=True)
 class HarnessRuns:
-    """Runs of one model on one task, that of the harness's own class first."""
+    """Runs of one model task by task, that of the harness's own class first."""
 
     runs: tuple[HarnessRun, ...]
 
@@ -61,51 +63,70 @@ def read_runs(path: Path) -> HarnessRuns:
 
 
 def compare_runs(folders: Sequence[Path]) -> HarnessRuns:
-    """Read runs and compare their texts with the first one's.
+    """Read runs and compare their answers with the first one's.
 
     Raises
     ------
     UserError
-        If a folder does not hold one run of one task with its samples, or the tasks differ.
+        If a folder does not hold one run with its samples, or the tasks or records differ.
     """
     read = [_read(folder) for folder in folders]
-    (_, task, first), *_ = read
-    if any(other != task or texts.keys() != first.keys() for _, other, texts in read):
-        raise UserError("harness runs: they did not answer the same prompts of the same task")
+    (_, first), *_ = read
+    if any(
+        {task: found.keys() for task, found in answers.items()}
+        != {task: found.keys() for task, found in first.items()}
+        for _, answers in read
+    ):
+        raise UserError("harness runs: they did not answer the same prompts of the same tasks")
     return HarnessRuns(
         tuple(
-            HarnessRun(
-                decoder=(config := found["config"]).get("decoder"),
-                model=_file_name(config["model_args"]),
-                harness=found["lm_eval_version"],
-                task=task,
-                device=config["device"],
-                max_tokens=(config["gen_kwargs"] or {}).get("max_gen_toks"),
-                texts=len(texts),
-                same=sum(texts[prompt] == first[prompt] for prompt in first),
-                tokens=config.get("generated_tokens"),
-                moved=config.get("moved"),
-                substituted=config.get("substituted"),
-            )
-            for found, _, texts in read
+            _compared(record, task, answers[task], first[task])
+            for task in first
+            for record, answers in read
         )
     )
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], str, dict[str, str]]:
-    """Return the record, the task, and the texts by their prompts."""
+Answers = dict[str, list[Any]]
+"""What was said of each record, by all that was asked of it."""
+
+
+def _compared(record: dict[str, Any], task: str, answers: Answers, first: Answers) -> HarnessRun:
+    config = record["config"]
+    written = config.get("generated_tokens") or None
+    return HarnessRun(
+        decoder=config.get("decoder"),
+        model=_file_name(config["model_args"]),
+        harness=record["lm_eval_version"],
+        task=task,
+        device=config["device"],
+        max_tokens=(config["gen_kwargs"] or {}).get("max_gen_toks"),
+        answers=len(answers),
+        same=sum(answers[asked] == first[asked] for asked in first),
+        tokens=written,
+        moved=config.get("moved") if written else None,
+        substituted=config.get("substituted") if written else None,
+    )
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Answers]]:
+    """Return the record, and by task the answers."""
     records = sorted(folder.rglob("results_*.json"))
-    samples = sorted(folder.rglob("samples_*.jsonl"))
-    if len(records) != 1 or len(samples) != 1:
+    if len(records) != 1:
         raise UserError(
-            f"{folder}: holds {len(records)} records and {len(samples)} files of samples; give the "
-            "--output_path of one run of one task with --log_samples"
+            f"{folder}: holds {len(records)} records; give the --output_path of one run"
         )
     found = json.loads(records[0].read_text(encoding="utf-8"))
-    lines = samples[0].read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
-    texts = {row["arguments"]["gen_args_0"]["arg_0"]: row["resps"][0][0] for row in rows}
-    return found, next(iter(found["results"])), texts
+    answers: dict[str, Answers] = {}
+    for task in found["results"]:
+        samples = sorted(folder.rglob(f"samples_{task}_*.jsonl"))
+        if len(samples) != 1:
+            raise UserError(
+                f"{folder}: holds {len(samples)} files of samples of {task}; run with --log_samples"
+            )
+        rows = [json.loads(line) for line in samples[0].read_text(encoding="utf-8").splitlines()]
+        answers[task] = {json.dumps(row["arguments"]): row["resps"] for row in rows}
+    return found, answers
 
 
 def _file_name(arguments: dict[str, Any]) -> str:

@@ -17,11 +17,13 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
+from empirical.harness.built_in import CHOICES, choices
 from empirical.harness.command import completed
 from empirical.harness.grading import hle_exact_match, same_mathematics, same_words, stated_answer
 from empirical.harness.model import ConfidentLM, Tally
 from empirical.harness.runs import FORMAT, compare_runs, read_runs
 from empirical.harness.twins import OURS, RECORDS, TWINS, write_tasks
+from empirical.problems import generate
 from empirical.rivals import DoLa, decoder_of
 from stopping.cli.ui import as_json
 from stopping.errors import UserError
@@ -146,12 +148,27 @@ def results(lm: HFLM, tasks: TaskManager, *names: str) -> dict[str, Any]:
 
 def test_whole_tasks_agree_with_the_harness(folder: Path, tasks: TaskManager) -> None:
     """Multiple choice and written answers, through the harness's own evaluator."""
-    names = ("gpqa_diamond_zeroshot_local", "gsm8k_local")
+    scored = ("gpqa_diamond_zeroshot_local", "built_in_choice", "built_in_solutions")
+    names = (*scored, "gsm8k_local")
     plain = results(theirs(folder), tasks, *names)
     assert results(ours(folder, rule="final"), tasks, *names) == plain
     search = results(ours(folder, window=2), tasks, *names)
-    assert search[names[0]] == plain[names[0]]
-    assert search[names[1]] != plain[names[1]]
+    chosen = results(ours(folder, window=2, score="chosen"), tasks, *names)
+    for name in scored:
+        assert search[name] == plain[name]
+        assert chosen[name] != plain[name]
+    assert search["gsm8k_local"] != plain["gsm8k_local"]
+
+
+def test_choices_hold_the_right_answer_once() -> None:
+    problems = generate(100, 0)
+    places = []
+    for index, problem in enumerate(problems):
+        offered = choices(problems, index)
+        assert len(set(offered["choices"])) == len(offered["choices"]) == CHOICES
+        assert offered["choices"][offered["gold"]] == problem.answer
+        places.append(offered["gold"])
+    assert set(places) == set(range(CHOICES))
 
 
 @pytest.mark.parametrize("twin", TWINS, ids=lambda t: t.original)
@@ -342,6 +359,7 @@ def test_runs_are_compared_text_by_text(tmp_path: Path) -> None:
             "model_args": {"pretrained": "/some/where/m.gguf"},
             "device": "cpu",
             "gen_kwargs": {"max_gen_toks": 4},
+            "generated_tokens": 9,
             **decoder,
         }
         record = {"lm_eval_version": "0", "results": {"t": {}}, "config": config}
@@ -355,7 +373,7 @@ def test_runs_are_compared_text_by_text(tmp_path: Path) -> None:
 
     first, other = run("hf", ["a", "b"]), run("search", ["a", "c"], decoder="search", moved=0.5)
     found = compare_runs([first, other])
-    assert [(r.decoder, r.texts, r.same, r.moved) for r in found.runs] == [
+    assert [(r.decoder, r.answers, r.same, r.moved) for r in found.runs] == [
         (None, 2, 2, None),
         ("search", 2, 1, 0.5),
     ]
@@ -365,6 +383,11 @@ def test_runs_are_compared_text_by_text(tmp_path: Path) -> None:
     assert read_runs(file) == found
     with pytest.raises(UserError, match="same prompts"):
         compare_runs([first, run("short", ["a"])])
+    choices = run("choices", ["a", "b"])
+    (samples,) = choices.rglob("samples_t_1.jsonl")
+    samples.rename(samples.with_name("samples_other_1.jsonl"))
+    with pytest.raises(UserError, match="0 files of samples of t"):
+        compare_runs([choices])
     with pytest.raises(UserError, match="holds 0 records"):
         compare_runs([first, tmp_path / "nowhere"])
 
@@ -384,7 +407,9 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None
 
 def test_our_tasks_are_complete() -> None:
     assert {f.stem for f in OURS.glob("*.yaml")} == {
+        "built_in_choice",
         "built_in_problems",
+        "built_in_solutions",
         "hle_exact_match",
         "omni_math",
     }
