@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from benchmarks.measure import Row, interleave, machine, save, show
-from benchmarks.plain import BINS, HIGH
+from benchmarks.plain import BINS, HIGH, loop
 from benchmarks.plain import simulate as plain_simulate
 from stopping.engine import simulate
 from stopping.engine.model import Model
@@ -59,8 +59,8 @@ RULES: dict[str, tuple[AbstractRule, ...]] = {
     "zoo, 18 rules, window of 11 layers": zoo(),
 }
 ROW = 1 << 14
-SHARE = 16
-"""Plain numpy gets one token in so many: it takes as long as the engine needs for several."""
+SHARE, LOOP_SHARE = 16, 256
+"""Plain numpy and the loop get one token in so many: as long as the engine takes for several."""
 
 
 def floor(process: Process, rules: tuple[AbstractRule, ...], n: int) -> Callable[[], None]:
@@ -108,6 +108,28 @@ def engine_rows(n: int, rounds: int) -> list[Row]:
                     "tokens per second": n / times.median("engine"),
                 }
             )
+    return rows
+
+
+def loop_rows(n: int, rounds: int) -> list[Row]:
+    """A loop in plain Python that follows the search alone, against ten rules of the engine."""
+    rows = []
+    for world, process in WORLDS.items():
+        times = interleave(
+            {
+                "engine": lambda p=process: simulate(p, TEN, n, 0, bins=BINS, high=HIGH),
+                "loop": lambda p=process: loop(p, Search().K, n // LOOP_SHARE, 0),
+            },
+            rounds,
+        )
+        found = times.ratio("loop", "engine")
+        rows.append(
+            {
+                "world": world,
+                "loop with one rule / engine with ten": LOOP_SHARE * found.median,
+                "quartiles": [LOOP_SHARE * found.low, LOOP_SHARE * found.high],
+            }
+        )
     return rows
 
 
@@ -175,12 +197,15 @@ def montecarlo(rounds: int, quick: bool, out: Path | None) -> None:
     made = {**machine("numpy", "scipy", "joblib"), "rounds": 2 if quick else rounds}
     engine = engine_rows(1 << 16 if quick else 1 << 18, 2 if quick else rounds)
     show("Engine", [{k: v for k, v in row.items() if "quartiles" not in k} for row in engine])
+    looped = loop_rows(1 << 16 if quick else 1 << 18, 2 if quick else rounds)
+    show("Loop", looped)
     scaling = scaling_rows(4 if quick else 8, 2 if quick else rounds)
     show("Workers", scaling)
     memory = memory_rows(2 if quick else 8)
     show("Memory", memory)
     rows = [
         *({"table": "engine", **row} for row in engine),
+        *({"table": "loop", **row} for row in looped),
         *({"table": "workers", **row} for row in scaling),
         *({"table": "memory", **row} for row in memory),
     ]

@@ -1,9 +1,10 @@
-"""The obvious way: rows of float64, `[n, layers]`, every rule by vectorised numpy on all of them.
+"""The obvious ways: a loop over tokens and layers, and rows of float64, `[n, layers]`, in numpy.
 
-What a careful user writes first; searches that share a scan share it here too, and nothing is
-validated.
+What a user writes first, and then a careful one, who evaluates every rule by vectorised numpy on
+all rows; searches that share a scan share it there too, and nothing is validated.
 """
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,3 +59,30 @@ def simulate(process: Process, rules: Sequence[AbstractRule], n: int, seed: int)
             )
         )
     return found
+
+
+def loop(process: Process, K: int, n: int, seed: int) -> float:
+    """Mean excess of the search alone, token by token in plain Python."""
+    draws = random.Random(seed)
+    layers, last = process.layers, process.layers - 1
+    drift, rise = float(process.drift), float(process.rise)
+    law = process.turning_law().tolist()
+    turnings = draws.choices(range(layers), law, k=n)
+    sigma = process.noise.scale if isinstance(process.noise, GaussianNoise) else 0.0
+    eps = process.noise.eps_max if isinstance(process.noise, UniformNoise) else 0.0
+    total = 0.0
+    for turning in turnings:
+        G, x = [], []
+        value = float(process.start)
+        for layer in range(layers):
+            if layer > turning:
+                value += rise + process.rise_excess * draws.expovariate(1.0)
+            elif layer:
+                value -= drift
+            G.append(value)
+            x.append(value + (draws.gauss(0.0, sigma) if sigma else draws.uniform(-eps, eps)))
+        layer = last
+        while layer > max(0, last - K) and x[layer - 1] < x[layer]:
+            layer -= 1
+        total += G[layer] - G[turning]
+    return total / n

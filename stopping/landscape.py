@@ -9,6 +9,7 @@ the cell: results do not depend on the other cells, on the number of workers, or
 
 import hashlib
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -92,6 +93,17 @@ class Cell:
         # JSON knows lists only.
         for name in ("mean", "stderr", "greatest", "probes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+
+
+DECIDED = 4.0
+"""Standard errors beyond which a difference has a sign."""
+
+
+def lead(cell: Cell, rule: int, other: int) -> int:
+    """1 if rule number `rule` loses less than `other` in the mean, -1 if more, 0 if undecided."""
+    error = math.hypot(cell.stderr[rule], cell.stderr[other])
+    gain = cell.mean[other] - cell.mean[rule]
+    return 0 if abs(gain) <= DECIDED * error else 1 if gain > 0 else -1
 
 
 def grid(

@@ -27,11 +27,13 @@ class HarnessRun:
     """One run of one task.
 
     `same` counts the answers that are those of the first run; `decoder` is None for the harness's
-    own class. `tokens` is the number of tokens generated, None with the shares of them where the
-    class does not count or nothing was generated. `max_tokens` is None where the task's holds.
+    own class. `of` says which layers' log-likelihoods are scored. `tokens` is the number of tokens
+    that the run generated, None with the shares of them for the harness's own class and for tasks
+    without any. `max_tokens` is None where the task's holds.
     """
 
     decoder: str | None
+    of: str
     model: str
     harness: str
     task: str
@@ -93,19 +95,21 @@ Answers = dict[str, list[Any]]
 
 def _compared(record: dict[str, Any], task: str, answers: Answers, first: Answers) -> HarnessRun:
     config = record["config"]
-    written = config.get("generated_tokens") or None
+    writes = record["configs"][task]["output_type"] == "generate_until"
+    counted = config if writes else {}
     return HarnessRun(
         decoder=config.get("decoder"),
+        of=config.get("log_likelihood_of", "final"),
         model=_file_name(config["model_args"]),
         harness=record["lm_eval_version"],
         task=task,
         device=config["device"],
-        max_tokens=(config["gen_kwargs"] or {}).get("max_gen_toks"),
+        max_tokens=(config["gen_kwargs"] or {}).get("max_gen_toks") if writes else None,
         answers=len(answers),
         same=sum(answers[asked] == first[asked] for asked in first),
-        tokens=written,
-        moved=config.get("moved") if written else None,
-        substituted=config.get("substituted") if written else None,
+        tokens=counted.get("generated_tokens"),
+        moved=counted.get("moved"),
+        substituted=counted.get("substituted"),
     )
 
 

@@ -21,12 +21,13 @@ from stopping.cli.ui import (
 )
 from stopping.errors import UserError
 from stopping.journal import Journal
-from stopping.landscape import LAWS, Cell, Law, World, grid, landscape, settings
+from stopping.landscape import LAWS, Cell, Law, World, grid, landscape, lead, settings
 from stopping.parallel import Workers
 from stopping.rules import AbstractRule, Final, Search, parse_rule, zoo
 
 SHOWN = 12
 """Values of an axis that the terminal shows."""
+SIGNS = {1: "+", 0: ".", -1: "-"}
 
 
 class Axis(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
@@ -71,6 +72,11 @@ class Axis(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5
     show_default=True,
     help="Tokens per world.",
 )
+@click.option(
+    "--figure",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw the worlds into this *.svg, *.pdf or *.png.",
+)
 @seed_option
 @workers_options
 @resume_option
@@ -84,6 +90,7 @@ def sweep(
     window: int,
     specs: tuple[str, ...],
     tokens: int,
+    figure: Path | None,
     seed: int,
     workers: Workers,
     resume: Path | None,
@@ -99,9 +106,14 @@ def sweep(
     Examples:
       stopping sweep                                          2,205 worlds, all rules
       stopping sweep --resume cells.jsonl --jobs 2            goes on where it was stopped
+      stopping sweep --law gaussian --figure worlds.svg
       stopping sweep --drift 0:1:101 --rise 0:4:101 --backend dask --scheduler tcp://head:8786
       stopping sweep --rule search --rule tolerance:tau=1 --perturbed 0.2 --json
     """
+    if figure is not None:
+        from stopping.plots import check_format
+
+        check_format(figure)
     rules = tuple(parse_rule(text) for text in specs) if specs else zoo(window)
     if len({rule.spec() for rule in rules}) < len(rules):
         raise UserError("--rule: the same rule twice")
@@ -118,6 +130,10 @@ def sweep(
             journal=journal,
             advance=lambda done: bar.advance(task, done),
         )
+    if figure is not None:
+        from stopping.plots import save_landscape
+
+        save_landscape(cells, rules, figure)
     if as_json:
         click.echo(
             to_json(
@@ -129,6 +145,8 @@ def sweep(
         )
     else:
         show(cells, rules, tokens, seed)
+        if figure is not None:
+            output().print(f"figure: {figure}", markup=False)
 
 
 def show(
@@ -174,15 +192,10 @@ def chart(cells: Mapping[World, Cell], share: float, search: int, final: int) ->
         *(f"{rise:g}" for rise in rises),
     )
     for drift in drifts:
-        found.add_row(f"{drift:g}", *(sign(mine[drift, rise], search, final) for rise in rises))
+        found.add_row(
+            f"{drift:g}", *(SIGNS[lead(mine[drift, rise], search, final)] for rise in rises)
+        )
     return found
-
-
-def sign(cell: Cell, search: int, final: int) -> str:
-    """Say who loses less, beyond four standard errors of the two."""
-    error = float(np.hypot(cell.stderr[search], cell.stderr[final]))
-    gain = cell.mean[final] - cell.mean[search]
-    return "." if abs(gain) <= 4 * error else "+" if gain > 0 else "-"
 
 
 def thin(values: Sequence[float]) -> list[float]:

@@ -9,10 +9,10 @@ from stopping.plots.averages import draw_constants, draw_worst_falls
 from stopping.plots.bounds import draw_regret, draw_tolerance
 from stopping.plots.catalogue import FIGURES, Plate
 from stopping.plots.games import draw_certificate, draw_knob, draw_token, draw_values
+from stopping.plots.landscape import draw_best, draw_gain, landscape_figure, save_landscape
 from stopping.plots.laws import draw_runs, draw_stops
 from stopping.plots.robustness import draw_mean_bounds, draw_sure_bounds
 from stopping.plots.snell import (
-    check_format,
     draw_gaps,
     draw_phases,
     draw_region,
@@ -20,15 +20,17 @@ from stopping.plots.snell import (
     save_phase_diagram,
     save_solution,
 )
-from stopping.plots.theme import blank, save, settings
+from stopping.plots.theme import blank, check_format, save, settings
 
 __all__ = [
     "FIGURES",
     "Plate",
     "blank",
     "check_format",
+    "draw_best",
     "draw_certificate",
     "draw_constants",
+    "draw_gain",
     "draw_gaps",
     "draw_knob",
     "draw_mean_bounds",
@@ -42,8 +44,10 @@ __all__ = [
     "draw_tolerance",
     "draw_values",
     "draw_worst_falls",
+    "landscape_figure",
     "phase_figure",
     "save",
+    "save_landscape",
     "save_phase_diagram",
     "save_solution",
     "settings",

@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from stopping.errors import UserError
 from stopping.plots.theme import (
     BLUE,
     GREEN,
@@ -16,6 +15,7 @@ from stopping.plots.theme import (
     PURPLE,
     VERMILION,
     blank,
+    check_format,
     frame,
     save,
     settings,
@@ -24,26 +24,11 @@ from stopping.snell.phases import NEAR, Cell
 from stopping.snell.pricing import Gap, Priced
 from stopping.snell.region import RegionSample
 
-FORMATS = ("svg", "pdf", "png")
 SHOWN = 3000
 """Points of a region: more are a blot."""
 _LEAST = 1e-6
 """Beliefs nearer to 0 or 1 are drawn at this."""
 _WON = LinearSegmentedColormap.from_list("won", [VERMILION, "#f4f1ea", BLUE])
-
-
-def check_format(path: Path) -> str:
-    """Return the format that a figure's file name asks for.
-
-    Raises
-    ------
-    UserError
-        If it is none of SVG, PDF and PNG.
-    """
-    kind = Path(path).suffix.removeprefix(".").lower()
-    if kind not in FORMATS:
-        raise UserError(f"{path}: name a figure *.svg, *.pdf or *.png")
-    return kind
 
 
 def draw_region(ax: Axes, samples: Sequence[RegionSample]) -> None:

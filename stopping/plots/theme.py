@@ -8,9 +8,11 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from stopping.errors import UserError
 from stopping.files import written_aside
 from stopping.plots.style import shared_settings
 
+FORMATS = ("svg", "pdf", "png")
 INK, MUTED, GRID = "#1b2430", "#566273", "#dfe3e9"
 BLUE, VERMILION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 
@@ -41,6 +43,20 @@ def settings() -> AbstractContextManager[None]:
 def blank(width: float = 6.4, height: float = 3.6) -> Figure:
     """Return an empty figure, in inches; no global state is touched."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def check_format(path: Path) -> str:
+    """Return the format that a figure's file name asks for.
+
+    Raises
+    ------
+    UserError
+        If it is none of SVG, PDF and PNG.
+    """
+    kind = Path(path).suffix.removeprefix(".").lower()
+    if kind not in FORMATS:
+        raise UserError(f"{path}: name a figure *.svg, *.pdf or *.png")
+    return kind
 
 
 def save(figure: Figure, path: Path, file_format: str) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from benchmarks.measure import Times, interleave, machine, save
 from benchmarks.montecarlo import RULES, WORLDS, floor
-from benchmarks.plain import BINS, HIGH
+from benchmarks.plain import BINS, HIGH, loop
 from benchmarks.plain import simulate as plain
 from stopping.engine import simulate
+from stopping.rules import Search
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -29,6 +30,16 @@ def test_the_obvious_way_finds_what_the_engine_finds(world: str) -> None:
         assert abs(found.mean - mean) <= 5 * error + 1e-6, found.rule
         assert np.abs(np.array(found.layers) / many - layers / few).max() < 5 * 0.5 / math.sqrt(few)
         assert histogram.sum() <= few
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_loop_finds_what_the_engine_finds(world: str) -> None:
+    few = 4_000
+    (found,) = simulate(WORLDS[world], [Search()], 200_000, 1).rules
+    error = math.sqrt(found.variance / few + found.stderr**2)
+    assert abs(found.mean - loop(WORLDS[world], Search().K, few, 2)) <= 5 * error
+    # The twin: a search that looks back less far is found out.
+    assert abs(found.mean - loop(WORLDS[world], 1, few, 2)) > 5 * error
 
 
 def test_the_floor_draws_as_many_numbers_as_the_engine_needs(

@@ -352,7 +352,7 @@ def test_the_command_from_end_to_end(folder: Path, tmp_path: Path) -> None:
 
 
 def test_runs_are_compared_text_by_text(tmp_path: Path) -> None:
-    def run(name: str, texts: list[str], **decoder: Any) -> Path:
+    def run(name: str, texts: list[str], kind: str = "generate_until", **decoder: Any) -> Path:
         folder = tmp_path / name / "model"
         folder.mkdir(parents=True)
         config = {
@@ -362,7 +362,12 @@ def test_runs_are_compared_text_by_text(tmp_path: Path) -> None:
             "generated_tokens": 9,
             **decoder,
         }
-        record = {"lm_eval_version": "0", "results": {"t": {}}, "config": config}
+        record = {
+            "lm_eval_version": "0",
+            "results": {"t": {}},
+            "configs": {"t": {"output_type": kind}},
+            "config": config,
+        }
         (folder / "results_1.json").write_text(json.dumps(record))
         rows = [
             {"arguments": {"gen_args_0": {"arg_0": f"prompt {i}"}}, "resps": [[text]]}
@@ -383,7 +388,8 @@ def test_runs_are_compared_text_by_text(tmp_path: Path) -> None:
     assert read_runs(file) == found
     with pytest.raises(UserError, match="same prompts"):
         compare_runs([first, run("short", ["a"])])
-    choices = run("choices", ["a", "b"])
+    choices = run("choices", ["a", "b"], "multiple_choice", moved=0.5)
+    assert compare_runs([choices]).runs[0].moved is None
     (samples,) = choices.rglob("samples_t_1.jsonl")
     samples.rename(samples.with_name("samples_other_1.jsonl"))
     with pytest.raises(UserError, match="0 files of samples of t"):

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from stopping.cli.main import main
-from stopping.cli.sweep import Axis, sign, thin
+from stopping.cli.sweep import Axis, thin
 from stopping.engine.model import Model
 from stopping.errors import UserError
 from stopping.exact import stopping_law
 from stopping.journal import Journal
-from stopping.landscape import Cell, World, grid, landscape, settings
+from stopping.landscape import Cell, World, grid, landscape, lead, settings
 from stopping.parallel import Workers
+from stopping.plots import blank, draw_gain
 from stopping.rules import Final, Search, zoo
 
 RULES = (Final(), Search())
@@ -62,10 +63,10 @@ def test_a_cell_does_not_depend_on_the_others(tmp_path: Path) -> None:
 def test_the_search_pays_where_late_layers_spoil_and_not_where_they_help() -> None:
     rise, fall = World(0.0, 4.0, 0.9), World(1.0, 0.0, 0.0)
     cells = landscape((rise, fall), RULES, TOKENS, 0)
-    assert sign(cells[rise], 1, 0) == "+"
-    assert sign(cells[fall], 1, 0) == "-"
+    assert lead(cells[rise], 1, 0) == 1
+    assert lead(cells[fall], 1, 0) == -1
     same = Cell((1.0, 1.001), (0.01, 0.01), (1.0, 1.0), (0.0, 1.0))
-    assert sign(same, 1, 0) == "."
+    assert lead(same, 1, 0) == 0
 
 
 def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -84,9 +85,33 @@ def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert tuple(means[0]) == landscape((world,), zoo(), 2000, 0)[world].mean
 
 
+@pytest.mark.parametrize("rules", [[], ["search", "minimum"]], ids=["zoo", "no final layer"])
+@pytest.mark.parametrize("rises", ["0:4:3", "1"], ids=["a plane", "a line"])
+def test_figure(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, rules: list[str], rises: str
+) -> None:
+    arguments = ["--rise", rises, "--perturbed", "0.05,0.5", "--tokens", "2000", "--jobs", "1"]
+    arguments += [word for rule in rules for word in ("--rule", rule)]
+    path = tmp_path / "worlds.svg"
+    code, out, _ = run(capsys, "sweep", "--drift", "0:1:3", *arguments, "--figure", path)
+    assert code == 0
+    assert out.splitlines()[-1] == f"figure: {path}"
+    assert path.read_text().rstrip().endswith("</svg>")
+
+
+def test_the_gain_is_drawn_where_it_belongs() -> None:
+    worlds = grid([0.0, 0.5], [1.0, 2.0, 3.0], [0.5])
+    cells = {world: Cell((0.0, 0.0), (0.1, 0.1), (1.0, 1.0), (0.0, 1.0)) for world in worlds} | {
+        worlds[1]: Cell((3.0, 1.0), (0.1, 0.1), (9.0, 9.0), (0.0, 1.0))
+    }
+    mesh = draw_gain(blank().subplots(), cells, RULES, 0.5, 5.0)
+    assert mesh.get_array().tolist() == [[0.0, 2.0, 0.0], [0.0, 0.0, 0.0]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("--figure", "worlds.jpg"), "name a figure *.svg, *.pdf or *.png"),
         (("--drift", "a:b:c"), "FIRST:LAST:COUNT"),
         (("--drift", "-1"), "drift: must be finite and >= 0"),
         (("--perturbed", "2"), "perturbed"),
