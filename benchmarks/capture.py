@@ -3,8 +3,8 @@
 The floor is a forward pass without the head, plus the lens's products in their faster orientation
 and nothing else. The alternatives run the same forward pass, and then `log_softmax` layer by layer
 (128 rows at a time), or one softmax over [layers, tokens, vocabulary] (as many tokens at a time as
-fit in half a gigabyte). Every position of one text is read, so that the forward pass has no part
-that is not shared.
+fit in half a gigabyte). Every position of the texts is read, so that no part of the forward pass
+is for nothing.
 
 How much the alternatives lose depends on how fast the processor's exponentials are beside its
 products. The instruction set can be held down, to see another processor's share:
@@ -35,23 +35,23 @@ from empirical.tiles import read_tiles
 
 LIBRARIES = ("torch", "transformers", "numpy")
 TARGETS = {"products alone": 1.25, "log_softmax by layer": 1.7, "softmax of all": 2.5}
-CASES = ((128, 12), (512, 12), (128, None))
-"""Tokens, and layers read from the last one on."""
+CASES = ((4, 128, 12), (1, 512, 12), (4, 128, None))
+"""Texts of one batch, tokens of each, and layers read from the last one on."""
 _ROWS = 128
 _SAMPLE = 256
 _BYTES = 512 << 20
 
 
 class Case:
-    """One text on one model, and every way to read it."""
+    """Texts of one length on one model, and every way to read them."""
 
-    def __init__(self, anatomy: Anatomy, text: Text, layers: int | None) -> None:
+    def __init__(self, anatomy: Anatomy, texts: list[Text], layers: int | None) -> None:
         head = Unembedding.of(anatomy)
         assert head is not None
-        self.anatomy, self.text, self.head = anatomy, text, head
+        self.anatomy, self.texts, self.head = anatomy, texts, head
         self.probed = last_layers(len(anatomy.layers), layers)
-        self.tokens = len(text.completion_ids)
-        self.ids = torch.tensor([text.ids])
+        self.tokens = sum(len(text.completion_ids) for text in texts)
+        self.ids = torch.tensor([text.ids for text in texts])
 
     @torch.inference_mode()
     def states(self) -> dict[int, Tensor]:
@@ -60,7 +60,7 @@ class Case:
 
         def hear(layer: int, h: Tensor) -> None:
             if layer in self.probed:
-                found[layer] = h[0, :-1]
+                found[layer] = h[:, :-1].flatten(0, 1)
 
         with self.anatomy.listening(hear):
             self.anatomy.decoder(input_ids=self.ids, use_cache=False)
@@ -69,7 +69,7 @@ class Case:
     def ours(self) -> None:
         """All of `capture`, residual diagnostics included."""
         blank = Provenance("m", "M", len(self.anatomy.layers), 1, self.head.words, "reference")
-        capture(self.anatomy, [self.text], blank, self.probed)
+        capture(self.anatomy, self.texts, blank, self.probed, batch=len(self.texts))
 
     @torch.inference_mode()
     def floor(self) -> None:
@@ -147,17 +147,18 @@ def peak_megabytes(run: Callable[[], object]) -> float:
     return peak / 1e6
 
 
-def one_text(loaded: LoadedModel, tokens: int) -> Text:
-    """A text of solved problems, every token of which but the first is traced."""
-    texts = reference_texts(loaded, list(enumerate(generate(tokens // 16, 0))), chat=True)
-    ids = [token for text in texts for token in text.ids][: tokens + 1]
-    assert len(ids) == tokens + 1
-    return Text(0, tuple(ids[:1]), tuple(ids[1:]))
+def some_texts(loaded: LoadedModel, count: int, tokens: int) -> list[Text]:
+    """Texts of solved problems, every token of which but the first is traced."""
+    solved = reference_texts(loaded, list(enumerate(generate(count * tokens // 16, 0))), chat=True)
+    ids = [token for text in solved for token in text.ids]
+    pieces = [ids[i * (tokens + 1) :][: tokens + 1] for i in range(count)]
+    assert len(pieces[-1]) == tokens + 1
+    return [Text(i, tuple(piece[:1]), tuple(piece[1:])) for i, piece in enumerate(pieces)]
 
 
-def measure(loaded: LoadedModel, tokens: int, layers: int | None, rounds: int) -> Row:
+def measure(loaded: LoadedModel, count: int, tokens: int, layers: int | None, rounds: int) -> Row:
     """One row of the table."""
-    case = Case(Anatomy.of(loaded.model), one_text(loaded, tokens), layers)
+    case = Case(Anatomy.of(loaded.model), some_texts(loaded, count, tokens), layers)
     times = interleave(
         {
             "ours": case.ours,
@@ -172,7 +173,8 @@ def measure(loaded: LoadedModel, tokens: int, layers: int | None, rounds: int) -
     return {
         "model": loaded.name,
         "layers": len(case.probed),
-        "tokens": case.tokens,
+        "texts": count,
+        "tokens": tokens,
         "rounds": rounds,
         "ours over its floor": times.ratio("ours", "products alone"),
         "log_softmax by layer over ours": times.ratio("log_softmax by layer", "ours"),
