@@ -39,9 +39,9 @@ def lm_eval(context: click.Context, arguments: tuple[str, ...]) -> None:
     """Run lm-evaluation-harness with a rule, a lens or a rival decoder.
 
     Everything after `lm-eval` goes to the harness, whose own options apply. Its tasks are known,
-    and so are omni_math, hle_exact_match, and for each task of the paper a small local twin
-    (gsm8k_local, ...) that needs no network. With --include_path only the tasks of that folder
-    are added.
+    and so are omni_math, hle_exact_match, the built-in problems (built_in_problems,
+    built_in_choice, built_in_solutions), and for each task of the paper a small local twin
+    (gsm8k_local, ...) that needs no network. Those of --include_path are added.
     """
     require_models_extra()
     if importlib.util.find_spec("lm_eval") is None:

@@ -2,10 +2,11 @@
 
 The harness has no plug-ins: a model class is known once it has been imported, and tasks are looked
 for in one folder. So this imports the class, writes the task files into a folder that goes with the
-process, and lets the harness do the rest.
+process, links a user's own beside them, and lets the harness do the rest.
 """
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from lm_eval.__main__ import cli_evaluate
 
 import empirical.harness.model  # noqa: F401  # makes "confident" known
 from empirical.harness.twins import write_tasks
+from stopping.errors import UserError
 
 _SUBCOMMANDS = ("run", "ls", "validate")
 
@@ -35,7 +37,7 @@ def run_harness(arguments: Sequence[str]) -> None:
 
 
 def completed(arguments: Sequence[str], tasks: Path) -> list[str]:
-    """Add the subcommand, the model and the folder of our tasks where they are not given."""
+    """Add the subcommand and the model where they are not given, and the folder of our tasks."""
     given = list(arguments)
     if given and given[0] not in _SUBCOMMANDS and given[0].startswith("-"):
         given.insert(0, "run")
@@ -44,9 +46,39 @@ def completed(arguments: Sequence[str], tasks: Path) -> list[str]:
         return given
     if given[0] == "run" and not _has(given, "--model", "-M"):
         given += ["--model", "confident"]
-    if not _has(given, "--include_path"):
-        given += ["--include_path", str(tasks)]
-    return given
+    given, folder = _without(given, "--include_path")
+    if folder is not None:
+        link_tasks(Path(folder), tasks)
+    return [*given, "--include_path", str(tasks)]
+
+
+def link_tasks(folder: Path, tasks: Path) -> None:
+    """Link the files of a user's folder of tasks into a subfolder of ours.
+
+    Raises
+    ------
+    UserError
+        If there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"--include_path: {folder}: no such folder")
+    # Folders are made and files linked: the harness does not follow links to folders.
+    shutil.copytree(folder.resolve(), tasks / "included", copy_function=os.symlink)
+
+
+def _without(arguments: Sequence[str], flag: str) -> tuple[list[str], str | None]:
+    """Take an option and its value out; the last value counts."""
+    kept: list[str] = []
+    value: str | None = None
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == flag:
+            value = next(rest, None)
+        elif argument.startswith(f"{flag}="):
+            value = argument.partition("=")[2]
+        else:
+            kept.append(argument)
+    return kept, value
 
 
 def _has(arguments: Sequence[str], *flags: str) -> bool:

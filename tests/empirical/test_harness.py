@@ -15,7 +15,7 @@ from datasets import Dataset
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
-from lm_eval.tasks import TaskManager
+from lm_eval.tasks import TaskManager, get_task_dict
 
 from empirical.harness.built_in import CHOICES, choices
 from empirical.harness.command import completed
@@ -309,10 +309,29 @@ def test_the_command_line_is_the_harness_s() -> None:
     added = ["--model", "confident", "--include_path", "T"]
     assert completed(["run", "--tasks", "a"], tasks) == ["run", "--tasks", "a", *added]
     assert completed(["--tasks", "a"], tasks) == ["run", "--tasks", "a", *added]
-    given = ["run", "--model=hf", "--include_path", "U"]
-    assert completed(given, tasks) == given
     assert completed(["ls", "tasks"], tasks) == ["ls", "tasks", "--include_path", "T"]
     assert completed(["run", "--help"], tasks) == ["run", "--help"]
+    with pytest.raises(UserError, match="nowhere: no such folder"):
+        completed(["run", "--include_path=nowhere"], tasks)
+
+
+@pytest.mark.parametrize("given", ["--include_path {}", "--include_path={}"])
+def test_a_users_own_tasks_are_found_beside_ours(tmp_path: Path, given: str) -> None:
+    mine = tmp_path / "mine" / "deeper"
+    mine.mkdir(parents=True)
+    (tmp_path / "ours").mkdir()
+    ours = write_tasks(tmp_path / "ours")
+    (mine / "own.py").write_text("def answer(doc):\n    return 'mine: ' + doc['answer']\n")
+    (mine / "own.yaml").write_text(
+        f"include: {ours / 'omni_math_local.yaml'}\n"
+        "task: own_task\n"
+        "doc_to_target: !function own.answer\n"
+    )
+    arguments = completed(["run", "--model=hf", *given.format(mine.parent).split()], ours)
+    assert arguments == ["run", "--model=hf", "--include_path", str(ours)]
+    found = TaskManager(include_path=str(ours), include_defaults=False)
+    task = get_task_dict(["own_task"], found)["own_task"]
+    assert task.doc_to_target({"answer": "7"}) == "mine: 7"
 
 
 def test_the_command_from_end_to_end(folder: Path, tmp_path: Path) -> None:
