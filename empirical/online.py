@@ -49,10 +49,6 @@ class Sums:
         """The same of some rows."""
         return Sums(self.m[rows], self.s[rows], self.t[rows], self.top1[rows])
 
-    def split(self, size: int) -> "list[Sums]":
-        """The same in pieces of `size` rows."""
-        return [self.rows(slice(i, i + size)) for i in range(0, len(self.m), size)]
-
     @property
     def entropy(self) -> Tensor:
         """Entropy of the softmax, nats, (n,)."""

@@ -15,9 +15,6 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stopping.errors import UserError
-from stopping.files import written_aside
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -44,7 +41,6 @@ INK, MUTED, GRID, PAPER = (PALETTE[name].light for name in ("ink", "muted", "gri
 BLUE, VERMILION = PALETTE["blue"].light, PALETTE["vermilion"].light
 GREEN, PURPLE = PALETTE["green"].light, PALETTE["purple"].light
 
-_FORMATS = ("svg", "pdf", "png")
 FONT_STACK = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
 _OWN_SETTINGS: dict[str, Any] = {
@@ -86,13 +82,11 @@ def save_figure(path: Path, draw: Callable[[], "Figure"]) -> None:
         If the suffix is another, which is found before anything is drawn, or the folder cannot be
         written to.
     """
-    kind = path.suffix.removeprefix(".").lower()
-    if kind not in _FORMATS:
-        raise UserError(f"{path}: a figure's name must end in .svg, .pdf or .png")
+    from stopping.plots import check_format, save
+
+    kind = check_format(path)
     with settings():
-        figure = draw()
-        with written_aside(path) as aside:
-            figure.savefig(aside, format=kind, metadata={"Date": None} if kind == "svg" else None)
+        save(draw(), path, kind)
 
 
 def inline_svg(figure: "Figure", name: str, title: str) -> str:
