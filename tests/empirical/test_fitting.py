@@ -401,7 +401,7 @@ class TestCommand:
             path, *options, "--replicates", 100, "--jobs", 1, "--figure", tmp_path / "x.bmp"
         )
         assert code == 2
-        assert ".svg, .pdf or .png" in text
+        assert "*.svg, *.pdf or *.png" in text
 
 
 class TestReport:

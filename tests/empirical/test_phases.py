@@ -178,7 +178,7 @@ def test_bundled_traces_of_a_calibrated_lens_are_not_shown_twice(
     ("arguments", "message"),
     [
         (("none.parquet",), "no such file"),
-        (("t.parquet", "--figure", "out.docx"), ".svg, .pdf or .png"),
+        (("t.parquet", "--figure", "out.docx"), "*.svg, *.pdf or *.png"),
     ],
 )
 def test_bad_input(
