@@ -11,10 +11,12 @@ from torch import Tensor
 from empirical.anatomy import Anatomy
 from empirical.cost.width import cheapest_width
 from empirical.decoder import ConfidentDecoding, Steps
+from empirical.decoder.board import Ahead
 from empirical.decoder.plan import ALL_AT_ONCE, ONE_BY_ONE, Plan, plan_for
 from empirical.decoder.projecting import HeadProjector
 from empirical.head import Unembedding
 from empirical.lenses import CalibratedLens, Correction, RawLens
+from empirical.online import sums_of
 from stopping.rules import AbstractRule, Minimax, Search, Shifted, WindowMinimum
 from tests.empirical.decoder_models import (
     ARCHITECTURES,
@@ -270,3 +272,15 @@ def test_both_orientations_are_the_same_product() -> None:
     ]
     torch.testing.assert_close(*turned, atol=1e-4, rtol=1e-5)
     torch.testing.assert_close(turned[0], anatomy.lens(h[None])[0].detach(), atol=1e-4, rtol=1e-5)
+
+
+def test_what_is_known_of_some_rows() -> None:
+    z = torch.arange(12.0).view(6, 2)
+    ahead = Ahead(None, (5, 4), z, sums_of(z))
+    assert ahead.rows(slice(0, 7)).logits is z  # all three rows: nothing is copied
+    for rows in (slice(1, 3), torch.tensor([1, 2]), torch.tensor([False, True, True])):
+        some = ahead.rows(rows)
+        assert some.logits is not None
+        assert some.sums is not None
+        assert some.logits.tolist() == z[[1, 2, 4, 5]].tolist()
+        assert some.sums.entropy.tolist() == sums_of(some.logits).entropy.tolist()
