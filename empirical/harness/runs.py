@@ -3,8 +3,10 @@
     python -m empirical.harness.runs HF OTHER... > summary.json
 
 Each argument is an `--output_path` of a run with `--log_samples` on the same tasks; the first is
-that of the harness's own class. An answer is all that a model said of one record: a text, or the
-log-likelihood of each choice, which agree only if they do so to the last bit.
+that of the harness's own class. A run is compared with the first one of the same decoder, which
+tells what the size of its batches changes, or else with the first of all. An answer is all that a
+model said of one record: a text, or the log-likelihood of each choice, which are the same only if
+they are so to the last bit.
 """
 
 import json
@@ -26,14 +28,18 @@ FORMAT = Format("layer-stopping harness runs", 2, "summary of harness runs", "se
 class HarnessRun:
     """One run of one task.
 
-    `same` counts the answers that are those of the first run; `decoder` is None for the harness's
-    own class. `of` says which layers' log-likelihoods are scored. `tokens` is the number of tokens
-    that the run generated, None with the shares of them for the harness's own class and for tasks
-    without any. `max_tokens` is None where the task's holds.
+    `same` counts the answers that are those of the run that it is compared with, whose batches had
+    size `against`, None where that is the first of all; `apart` is the largest difference of two
+    log-likelihoods, nats, None for texts. `decoder` is None for the harness's own class. `of` says
+    which layers' log-likelihoods are scored. `tokens` is the number of tokens that the run
+    generated, None with the shares of them for the harness's own class and for tasks without any.
+    `max_tokens` is None where the task's holds.
     """
 
     decoder: str | None
     of: str
+    batch: str
+    against: str | None
     model: str
     harness: str
     task: str
@@ -41,6 +47,7 @@ class HarnessRun:
     max_tokens: int | None
     answers: int
     same: int
+    apart: float | None
     tokens: int | None
     moved: float | None
     substituted: float | None
@@ -73,18 +80,20 @@ def compare_runs(folders: Sequence[Path]) -> HarnessRuns:
         If a folder does not hold one run with its samples, or the tasks or records differ.
     """
     read = [_read(folder) for folder in folders]
-    (_, first), *_ = read
-    if any(
-        {task: found.keys() for task, found in answers.items()}
-        != {task: found.keys() for task, found in first.items()}
-        for _, answers in read
-    ):
-        raise UserError("harness runs: they did not answer the same prompts of the same tasks")
+    first = read[0]
+    for other in read[1:]:
+        if {t: a.keys() for t, a in other.answers.items()} != {
+            t: a.keys() for t, a in first.answers.items()
+        }:
+            raise UserError("harness runs: they did not answer the same prompts of the same tasks")
+    beside = [
+        next((r for r in read[:i] if r.kind == run.kind), first) for i, run in enumerate(read)
+    ]
     return HarnessRuns(
         tuple(
-            _compared(record, task, answers[task], first[task])
-            for task in first
-            for record, answers in read
+            _compared(task, run, other)
+            for task in first.answers
+            for run, other in zip(read, beside, strict=True)
         )
     )
 
@@ -93,28 +102,55 @@ Answers = dict[str, list[Any]]
 """What was said of each record, by all that was asked of it."""
 
 
-def _compared(record: dict[str, Any], task: str, answers: Answers, first: Answers) -> HarnessRun:
-    config = record["config"]
-    writes = record["configs"][task]["output_type"] == "generate_until"
+@dataclass(frozen=True)
+class _Run:
+    """One folder: the harness's record, and the answers by task."""
+
+    record: dict[str, Any]
+    answers: dict[str, Answers]
+
+    @property
+    def kind(self) -> tuple[str | None, str]:
+        """What answers: the decoder, and what log-likelihoods are of."""
+        config = self.record["config"]
+        return config.get("decoder"), config.get("log_likelihood_of", "final")
+
+
+def _compared(task: str, run: _Run, other: _Run) -> HarnessRun:
+    config = run.record["config"]
+    writes = run.record["configs"][task]["output_type"] == "generate_until"
     counted = config if writes else {}
+    mine, theirs = run.answers[task], other.answers[task]
+    decoder, of = run.kind
+    one_kind = run is not other and run.kind == other.kind
     return HarnessRun(
-        decoder=config.get("decoder"),
-        of=config.get("log_likelihood_of", "final"),
+        decoder=decoder,
+        of=of,
+        batch=str(config["batch_size"]),
+        against=str(other.record["config"]["batch_size"]) if one_kind else None,
         model=_file_name(config["model_args"]),
-        harness=record["lm_eval_version"],
+        harness=run.record["lm_eval_version"],
         task=task,
         device=config["device"],
         max_tokens=(config["gen_kwargs"] or {}).get("max_gen_toks") if writes else None,
-        answers=len(answers),
-        same=sum(answers[asked] == first[asked] for asked in first),
+        answers=len(mine),
+        same=sum(mine[asked] == theirs[asked] for asked in mine),
+        apart=None if writes else max(_apart(mine[asked], theirs[asked]) for asked in mine),
         tokens=counted.get("generated_tokens"),
         moved=counted.get("moved"),
         substituted=counted.get("substituted"),
     )
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Answers]]:
-    """Return the record, and by task the answers."""
+def _apart(mine: Any, theirs: Any) -> float:
+    """Largest difference of the numbers in two nested lists of one shape, which hold texts."""
+    if isinstance(mine, list):
+        return max(_apart(a, b) for a, b in zip(mine, theirs, strict=True))
+    # Beside each log-likelihood stands whether the text is the greedy one.
+    return 0.0 if mine in ("True", "False") else abs(float(mine) - float(theirs))
+
+
+def _read(folder: Path) -> _Run:
     records = sorted(folder.rglob("results_*.json"))
     if len(records) != 1:
         raise UserError(
@@ -130,7 +166,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Answers]]:
             )
         rows = [json.loads(line) for line in samples[0].read_text(encoding="utf-8").splitlines()]
         answers[task] = {json.dumps(row["arguments"]): row["resps"] for row in rows}
-    return found, answers
+    return _Run(found, answers)
 
 
 def _file_name(arguments: dict[str, Any]) -> str:

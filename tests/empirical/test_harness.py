@@ -370,51 +370,77 @@ def test_the_command_from_end_to_end(folder: Path, tmp_path: Path) -> None:
     assert "Traceback" not in wrong.stderr
 
 
-def test_runs_are_compared_text_by_text(tmp_path: Path) -> None:
-    def run(name: str, texts: list[str], kind: str = "generate_until", **decoder: Any) -> Path:
-        folder = tmp_path / name / "model"
-        folder.mkdir(parents=True)
-        config = {
-            "model_args": {"pretrained": "/some/where/m.gguf"},
-            "device": "cpu",
-            "gen_kwargs": {"max_gen_toks": 4},
-            "generated_tokens": 9,
-            **decoder,
-        }
-        record = {
-            "lm_eval_version": "0",
-            "results": {"t": {}},
-            "configs": {"t": {"output_type": kind}},
-            "config": config,
-        }
-        (folder / "results_1.json").write_text(json.dumps(record))
-        rows = [
-            {"arguments": {"gen_args_0": {"arg_0": f"prompt {i}"}}, "resps": [[text]]}
-            for i, text in enumerate(texts)
-        ]
-        (folder / "samples_t_1.jsonl").write_text("\n".join(map(json.dumps, rows)))
-        return tmp_path / name
+def recorded(
+    folder: Path, answers: list[Any], kind: str = "generate_until", batch: int = 2, **decoder: Any
+) -> Path:
+    """Write what the harness leaves of a run of one task."""
+    (folder / "model").mkdir(parents=True)
+    config = {
+        "model_args": {"pretrained": "/some/where/m.gguf"},
+        "device": "cpu",
+        "batch_size": str(batch),
+        "gen_kwargs": {"max_gen_toks": 4},
+        "generated_tokens": 9,
+        **decoder,
+    }
+    record = {
+        "lm_eval_version": "0",
+        "results": {"t": {}},
+        "configs": {"t": {"output_type": kind}},
+        "config": config,
+    }
+    (folder / "model" / "results_1.json").write_text(json.dumps(record))
+    rows = [
+        {"arguments": {"gen_args_0": {"arg_0": f"prompt {i}"}}, "resps": answer}
+        for i, answer in enumerate(answers)
+    ]
+    (folder / "model" / "samples_t_1.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder
 
-    first, other = run("hf", ["a", "b"]), run("search", ["a", "c"], decoder="search", moved=0.5)
+
+def test_runs_are_compared_text_by_text(tmp_path: Path) -> None:
+    first = recorded(tmp_path / "hf", [[["a"]], [["b"]]])
+    other = recorded(tmp_path / "search", [[["a"]], [["c"]]], decoder="search", moved=0.5)
     found = compare_runs([first, other])
-    assert [(r.decoder, r.answers, r.same, r.moved) for r in found.runs] == [
-        (None, 2, 2, None),
-        ("search", 2, 1, 0.5),
+    assert [(r.decoder, r.answers, r.same, r.apart, r.moved) for r in found.runs] == [
+        (None, 2, 2, None, None),
+        ("search", 2, 1, None, 0.5),
     ]
     assert {r.model for r in found.runs} == {"m.gguf"}
     file = tmp_path / "summary.json"
     file.write_text(as_json(FORMAT.wrap(vars(found))))
     assert read_runs(file) == found
+
+
+def test_log_likelihoods_are_compared_with_those_of_other_batches(tmp_path: Path) -> None:
+    def choices(name: str, *values: str, batch: int = 2, decoder: str | None = None) -> Path:
+        answers = [[[[value, "False"]] for value in values], [[["-3.0", "True"]]]]
+        return recorded(tmp_path / name, answers, "multiple_choice", batch, decoder=decoder)
+
+    folders = [
+        choices("hf", "-1.0", "-2.0"),
+        choices("search", "-1.0", "-2.5", decoder="search"),
+        choices("five", "-1.0", "-2.75", batch=5, decoder="search"),
+    ]
+    found = compare_runs(folders).runs
+    assert [(r.batch, r.against, r.same, r.apart) for r in found] == [
+        ("2", None, 2, 0.0),
+        ("2", None, 1, 0.5),
+        ("5", "2", 1, 0.25),
+    ]
+    assert {r.moved for r in found} == {r.max_tokens for r in found} == {None}
+
+
+def test_runs_that_cannot_be_compared(tmp_path: Path) -> None:
+    first = recorded(tmp_path / "hf", [[["a"]], [["b"]]])
     with pytest.raises(UserError, match="same prompts"):
-        compare_runs([first, run("short", ["a"])])
-    choices = run("choices", ["a", "b"], "multiple_choice", moved=0.5)
-    assert compare_runs([choices]).runs[0].moved is None
-    (samples,) = choices.rglob("samples_t_1.jsonl")
-    samples.rename(samples.with_name("samples_other_1.jsonl"))
-    with pytest.raises(UserError, match="0 files of samples of t"):
-        compare_runs([choices])
+        compare_runs([first, recorded(tmp_path / "short", [[["a"]]])])
     with pytest.raises(UserError, match="holds 0 records"):
         compare_runs([first, tmp_path / "nowhere"])
+    (samples,) = first.rglob("samples_t_1.jsonl")
+    samples.rename(samples.with_name("samples_other_1.jsonl"))
+    with pytest.raises(UserError, match="0 files of samples of t"):
+        compare_runs([first])
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
