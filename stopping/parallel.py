@@ -159,7 +159,11 @@ def _dask(workers: Workers) -> Iterator[tuple[Run, Lost]]:
             raise _unreachable(workers, error) from error
         with parallel_config(
             backend="dask", client=client, wait_for_workers_timeout=SECONDS_TO_CONNECT
-        ):
+        ) as config:
+            # With one thread in the whole cluster joblib would do everything in this process.
+            backend: Any = config["backend"]
+            threads = backend.effective_n_jobs
+            backend.effective_n_jobs = lambda n_jobs: max(2, threads(n_jobs))
             # The settings stick to the pool, and are not left behind while a result is looked at.
             pool = Parallel(n_jobs=-1, return_as="generator")
 

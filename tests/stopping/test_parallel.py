@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import distributed
 import numpy as np
 import pytest
 
@@ -118,6 +119,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[subproces
     processes += [start("worker", f"tcp://127.0.0.1:{port}", *once) for _ in range(2)]
     os.environ["TEST_SCHEDULER"] = f"tcp://127.0.0.1:{port}"
     try:
+        with distributed.Client(os.environ["TEST_SCHEDULER"], timeout=60) as client:
+            client.wait_for_workers(2, timeout=60)
         yield processes
     finally:
         del os.environ["TEST_SCHEDULER"]
@@ -150,6 +153,8 @@ def test_dask_loses_a_worker_and_nothing_else(cluster: list[subprocess.Popen[byt
     assert check(SOME, workers=workers, advance=kill_one) == check(SOME)
     assert len(done) > 10
     assert cluster[1].wait(5) == -signal.SIGKILL
+    # A cluster of one thread is a cluster still: nothing is done in this process.
+    assert set(in_order([os.getpid] * 3, workers)) == {cluster[2].pid}
 
 
 def test_verify_on_dask_prints_what_one_process_prints(
