@@ -13,15 +13,14 @@ products. The instruction set can be held down, to see another processor's share
     python -m benchmarks capture MODEL --out benchmarks/results/capture-avx2.json
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 import torch
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.measure import Row, interleave, machine, save, show
+from benchmarks.memory import peak_bytes
 from empirical.anatomy import Anatomy
 from empirical.capture import capture, last_layers
 from empirical.head import Unembedding
@@ -120,7 +119,7 @@ class Case:
         """Memory that reading the layers takes beyond the states."""
         states = self.states()
         tokens = torch.zeros(self.tokens, dtype=torch.long)
-        return peak_megabytes(lambda: _read(self.anatomy, self.head, states, tokens))
+        return peak_bytes(lambda: _read(self.anatomy, self.head, states, tokens)) / 1e6
 
 
 def _entropy(z: Tensor) -> Tensor:
@@ -133,18 +132,6 @@ def _read(anatomy: Anatomy, head: Unembedding, states: dict[int, Tensor], tokens
         for layer, h in states.items():
             reader.add(layer, h)
         reader.readouts()
-
-
-def peak_megabytes(run: Callable[[], object]) -> float:
-    """Most bytes that torch holds at any time during `run`, beyond those before it."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-        run()
-    held = peak = 0
-    for event in recorded.profiler.kineto_results.events():  # type: ignore[union-attr]
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            peak = max(peak, held)
-    return peak / 1e6
 
 
 def some_texts(loaded: LoadedModel, count: int, tokens: int) -> list[Text]:

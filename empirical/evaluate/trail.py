@@ -67,7 +67,7 @@ def restored(columns: dict[str, list[float | None]]) -> Trail:
         **{
             name: tuple(math.nan if value is None else value for value in values)
             for name, values in columns.items()
-        }  # type: ignore[arg-type]
+        }  # type: ignore[arg-type]  # JSON knows the names of the fields, not their types
     )
 
 

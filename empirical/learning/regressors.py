@@ -96,7 +96,7 @@ class Boosting:
 def require_sklearn() -> None:
     """Raise `UserError` if the extra is missing."""
     try:
-        import sklearn  # noqa: F401
+        import sklearn  # noqa: F401  # whether it is there is all that is asked
     except ImportError as error:
         raise UserError(
             "learning needs scikit-learn; install the extra: "

@@ -78,9 +78,9 @@ def decoder_of(
     )
     if window is None:
         return decoder
-    if "K" not in {f.name for f in fields(decoder)}:  # type: ignore[arg-type]
+    if "K" not in {f.name for f in fields(decoder)}:  # type: ignore[arg-type]  # each is a dataclass
         raise UserError(f"window={window}: the rule {rule!r} has no window")
-    return replace(decoder, K=int(_number("window", window)))  # type: ignore[type-var]
+    return replace(decoder, K=int(_number("window", window)))  # type: ignore[type-var]  # as above
 
 
 def _number(name: str, value: object) -> float:

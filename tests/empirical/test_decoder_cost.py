@@ -7,8 +7,8 @@ import pytest
 import torch
 import transformers
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.memory import peak_bytes
 from empirical.anatomy import Anatomy
 from empirical.capture import capture
 from empirical.decoder import ConfidentDecoding
@@ -48,15 +48,12 @@ def model() -> Any:
 
 def peak_of(model: nn.Module) -> int:
     """Most bytes that a prefill with one row of logits per prompt holds at any time."""
-    watched = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
-    with watched as recorded, torch.inference_mode():
+
+    @torch.inference_mode()
+    def prefill() -> None:
         model(input_ids=PROMPT, logits_to_keep=1)
-    held = peak = 0
-    for event in recorded.profiler.kineto_results.events():  # type: ignore[union-attr]
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            peak = max(peak, held)
-    return peak
+
+    return peak_bytes(prefill)
 
 
 class KeepsEveryLayer(ConfidentDecoding):

@@ -270,7 +270,7 @@ def test_arguments() -> None:
         (("search", None, None, "off"), "--norm belongs to"),
     ]:
         with pytest.raises(UserError, match=words):
-            decoder_of(*arguments)  # type: ignore[arg-type]
+            decoder_of(*arguments)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_mistakes_of_the_user(folder: Path, tmp_path: Path) -> None:
