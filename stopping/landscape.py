@@ -94,6 +94,11 @@ class Cell:
         for name in ("mean", "stderr", "greatest", "probes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
+    @property
+    def best(self) -> int:
+        """Number of the rule that loses least in the mean, the first among ties."""
+        return self.mean.index(min(self.mean))
+
 
 DECIDED = 4.0
 """Standard errors beyond which a difference has a sign."""

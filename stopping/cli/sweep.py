@@ -165,7 +165,7 @@ def show(
             "standard errors\n",
             highlight=False,
         )
-    best = Counter(int(np.argmin(cell.mean)) for cell in cells.values())
+    best = Counter(cell.best for cell in cells.values())
     found = table("Rules", "rule", "best in worlds", "mean excess", "worst mean", "probes")
     for i, rule in enumerate(rules):
         means = [cell.mean[i] for cell in cells.values()]

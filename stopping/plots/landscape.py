@@ -62,8 +62,7 @@ def draw_best(ax: Axes, cells: Landscape, share: float, best: Sequence[int]) -> 
     drifts, rises = _axes(cells)
 
     def rank(cell: Cell) -> float:
-        least = int(np.argmin(cell.mean))
-        return float(best.index(least)) if least in best else float(len(best))
+        return float(best.index(cell.best) if cell.best in best else len(best))
 
     colours = ListedColormap([*_COLOURS[: len(best)], GRID])
     norm = BoundaryNorm(np.arange(len(best) + 2) - 0.5, len(best) + 1)
@@ -78,7 +77,7 @@ def landscape_figure(cells: Landscape, rules: Sequence[AbstractRule]) -> Figure:
     """
     shares = sorted({world.perturbed for world in cells})
     compared = all(any(isinstance(r, kind) for r in rules) for kind in (Search, Final))
-    counts = Counter(int(np.argmin(cell.mean)) for cell in cells.values())
+    counts = Counter(cell.best for cell in cells.values())
     best = [rule for rule, _ in counts.most_common(len(_COLOURS))]
     with settings():
         figure = blank(max(5.0, 2.3 * len(shares) + 1.2), 5.6 if compared else 3.4)
