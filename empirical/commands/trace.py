@@ -162,7 +162,7 @@ def trace(
     )
     began = time.monotonic()
     try:
-        bar = progress("{task.fields[rate]}")
+        bar = progress("{task.fields[rate]}", alike=True)
         # Of several processes on one terminal, the first one shows how far it is.
         bar.disable = own is not None and own.number > 1
         with bar:

@@ -28,7 +28,7 @@ def show_phases(
     component = _component(model)
     journal = Journal.open(resume, diagrams.settings(component, seed, paths), fresh)
     total = len(diagrams.EPS_MAX) * len(diagrams.PERTURBED) * len(diagrams.COSTS)
-    with progress() as bar:
+    with progress(alike=True) as bar:
         task = bar.add_task("cells", total=total)
         cells = diagrams.diagram(
             component,

@@ -119,7 +119,7 @@ def sweep(
         raise UserError("--rule: the same rule twice")
     worlds = grid(drift, rise, perturbed, law, window)
     journal = Journal.open(resume, settings(rules, tokens, seed), fresh)
-    with progress() as bar:
+    with progress(alike=True) as bar:
         task = bar.add_task("worlds", total=len(worlds))
         cells = landscape(
             worlds,

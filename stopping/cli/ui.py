@@ -15,17 +15,9 @@ from typing import Any, TypeVar, cast
 import click
 import numpy as np
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
+from stopping.cli.progress import progress as progress
 from stopping.parallel import BACKENDS, Workers
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -79,24 +71,6 @@ def output() -> Console:
     """Console for results: plain when piped, never wrapped below 100 columns."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=110)
-
-
-def progress(*columns: str) -> Progress:
-    """Return a bar on standard error with counts, elapsed and remaining time.
-
-    `columns` are extra text columns in rich's format, such as `"{task.fields[rate]}"`.
-    """
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        *(TextColumn(column) for column in columns),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
 
 
 def table(title: str, *columns: str, caption: str | None = None) -> Table:
