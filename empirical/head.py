@@ -28,7 +28,7 @@ _PROBE_ROWS = 3
 _PROBE_SIZES = (1.0, 30.0)
 # Words of a half-precision unembedding that are converted at a time on a CPU.
 _CONVERTED = 4096
-# Rounding of sums over `hidden` terms, in units of the largest logit and sqrt(hidden) roundings.
+# Rounding that is allowed, in units of what is expected of it (see `Unembedding._rounding`).
 _ROUNDINGS = 4
 
 
@@ -137,18 +137,42 @@ class Unembedding:
                     self.logits(x.T, slice(start, start + tile))
                     for start in range(0, self.words, tile)
                 ]
-                found = (torch.cat(tiles).T, self.finished(self.product(x, across=False)))
+                found = torch.cat(tiles).T
+                z = self.product(x, across=False)
+                rounding = self._rounding(z, size)
+                around = torch.stack([self.finished(z + d) for d in (-rounding, 0.0, rounding)])
             except (RuntimeError, IndexError, ValueError, TypeError, AttributeError):
                 return False
-            if any(z.shape != whole.shape for z in found):
+            if not found.shape == around.shape[1:] == whole.shape:
                 return False
-            largest = whole[whole.isfinite()].abs().max().item() if whole.isfinite().any() else 0.0
-            allowed = _ROUNDINGS * math.sqrt(self.hidden) * torch.finfo(whole.dtype).eps * largest
-            for z in found:
-                error = torch.where(z == whole, 0.0, (z - whole).abs()).max().item()
-                if not error <= allowed:
-                    return False
+            low, high = around.amin(0), around.amax(0)
+            # What is done after the product rounds as well, in the precision of the logits.
+            after = _ROUNDINGS * max(_eps(weight.dtype), _eps(whole.dtype))
+            slack = after * around.abs().nan_to_num(posinf=0.0).amax(0)
+            if not all(
+                bool((low - slack <= y).all() and (y <= high + slack).all()) for y in (whole, found)
+            ):
+                return False
         return True
+
+    def _rounding(self, z: Tensor, size: float) -> Tensor:
+        """How far apart two ways to sum the product may lie, (n, words), for the probe's states.
+
+        In `w x` with independent `x` of standard deviation `size` the sums on the way are of size
+        `size |w|`. Each of `hidden` additions rounds one of them, so that the roundings add up to
+        about `sqrt(hidden) eps size |w|`, in single precision at least; the result is rounded to
+        the precision of the weights. Soft-caps and scales come later: `z`, not what becomes of
+        it, says how much was rounded.
+        """
+        weight, bias = self._parameters()
+        norm = torch.linalg.vector_norm(weight, dim=1, dtype=z.dtype)
+        magnitude = z.abs() + size * norm + (0.0 if bias is None else bias.abs())
+        eps = math.sqrt(self.hidden) * _eps(z.dtype) + _eps(weight.dtype)
+        return _ROUNDINGS * eps * magnitude
+
+
+def _eps(dtype: torch.dtype) -> float:
+    return torch.finfo(dtype).eps
 
 
 def _product(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:

@@ -47,9 +47,9 @@ def test_pieces_of_a_head_are_the_model_s_own_logits(family: str) -> None:
         torch.testing.assert_close(z, own, atol=2e-5, rtol=1e-5)
 
 
-def with_head(after: Callable[[Tensor], Tensor]) -> Any:
+def with_head(after: Callable[[Tensor], Tensor], **options: Any) -> Any:
     """A model whose class does `after` to its logits."""
-    model = tiny_model()
+    model = tiny_model(**options)
 
     class Changed(type(model)):  # type: ignore[misc]
         def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -76,14 +76,56 @@ def masked(z: Tensor) -> Tensor:
         (lambda z: z.flip(-1), False),
         (lambda z: z.roll(1, -1), False),
         (lambda z: z + torch.arange(VOCABULARY), False),
+        (lambda z: z + 1e-4 * torch.arange(VOCABULARY), False),
     ],
-    ids=["cap", "clamp", "mask by value", "mask by word", "normed", "flip", "roll", "by word"],
-)
+    ids=[
+        "cap", "clamp", "mask by value", "mask by word", "normed", "flip", "roll", "by word",
+        "by word, a little",
+    ],
+)  # fmt: skip
 def test_a_head_that_mixes_words_is_left_to_the_model(
     after: Callable[[Tensor], Tensor], works: bool
 ) -> None:
     anatomy = Anatomy.of(with_head(after))
     assert (Unembedding.of(anatomy) is not None) == works
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("after", "works"),
+    [
+        (lambda z: z, True),
+        (lambda z: 4 * torch.tanh(z / 4), True),
+        (lambda z: z.float(), True),
+        (lambda z: z - z.logsumexp(-1, keepdim=True), False),
+        (lambda z: z.flip(-1), False),
+        (lambda z: z + 0.1 * torch.arange(VOCABULARY), False),
+    ],
+    ids=["plain", "cap", "upcast", "normed", "flip", "by word"],
+)
+def test_half_precision_hides_no_other_head(
+    after: Callable[[Tensor], Tensor], works: bool, dtype: torch.dtype
+) -> None:
+    """Sums are taken in single precision, so that only their result is rounded by the half."""
+    model = with_head(after, hidden_size=1024, num_hidden_layers=1)
+    assert (Unembedding.of(Anatomy.of(model.to(dtype))) is not None) == works
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("cap", [2.0, 0.1])
+def test_a_soft_cap_is_verified_whatever_the_order_of_the_sums(
+    cap: float, turned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libraries and processors order the sums of a product differently; a cap hides their size."""
+
+    def in_turn(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
+        z = torch.zeros(len(a), b.shape[1])
+        for k in range(len(b))[:: -1 if turned else 1]:
+            z += a[:, k, None] * b[k]
+        return z
+
+    monkeypatch.setattr("empirical.head._product", in_turn)
+    head_of(tiny_model("gemma2", final_logit_softcapping=cap))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
