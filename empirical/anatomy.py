@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from empirical.shell import shell_of
+from empirical.wrappers import inner_model
 from stopping.errors import UserError
 
 StateListener = Callable[[int, Tensor], None]
@@ -62,13 +63,22 @@ class Anatomy:
     def of(cls, model: nn.Module) -> "Anatomy":
         """Find the parts of a causal language model and check the lens on its own logits.
 
+        Of adapters (PEFT) or a compiled object, the parts are those of the model inside.
+
         Raises
         ------
         LensError
             If the model is an encoder-decoder, has no stack of layers whose outputs are the
-            residual stream, or does between stack and logits what the lens cannot repeat.
+            residual stream, does between stack and logits what the lens cannot repeat, or is
+            wrapped to run as several copies.
         """
+        model = inner_model(model)
         kind = type(model).__name__
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            raise LensError(
+                f"{kind}: runs copies of a model on several devices; give the model inside, "
+                "`model.module`"
+            )
         if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
             raise LensError(f"{kind}: encoder-decoder models are not supported, only decoders")
         calls, logits = _probe(model)

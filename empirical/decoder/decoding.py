@@ -26,6 +26,7 @@ from empirical.decoder.riding import Pass, riding
 from empirical.decoder.steps import Recorder, Steps
 from empirical.head import Unembedding
 from empirical.lenses import AbstractLens, RawLens
+from empirical.wrappers import called_modules
 from stopping.errors import UserError
 from stopping.rules import AbstractRule, Search
 
@@ -41,6 +42,7 @@ class ConfidentDecoding:
     Parameters
     ----------
     model : a causal language model of transformers
+        Or what wraps one: adapters (PEFT), or the object that `torch.compile` returns.
     rule : AbstractRule or AbstractDecoder
         Any rule of `stopping.rules`, or another decoder such as those of `empirical.rivals`;
         default the paper's search with `K = 10`.
@@ -80,8 +82,10 @@ class ConfidentDecoding:
     ) -> None:
         if seed < 0:
             raise UserError(f"seed: must be >= 0, got {seed}")
+        # A wrapper may run its model's `forward` past the hooks on that model's call.
+        self._called = called_modules(model)
+        self._model = model = self._called[-1]
         _require_free(model)
-        self._model = model
         self.anatomy = anatomy or Anatomy.of(model)
         self.rule, self.lens = rule, lens or RawLens(self.anatomy)
         depth = len(self.anatomy.layers)
@@ -131,10 +135,11 @@ class ConfidentDecoding:
         _require_free(self._model)
         self._recorders.clear()
         with ExitStack() as hooks:
-            before = self._model.register_forward_pre_hook(self._begin, with_kwargs=True)
-            hooks.callback(before.remove)
-            after = self._model.register_forward_hook(self._rewrite, with_kwargs=True)
-            hooks.callback(after.remove)
+            for module in self._called:
+                before = module.register_forward_pre_hook(self._begin, with_kwargs=True)
+                hooks.callback(before.remove)
+                after = module.register_forward_hook(self._rewrite, with_kwargs=True)
+                hooks.callback(after.remove)
             hooks.enter_context(self.anatomy.listening(self._hear))
             if self._rides_on is not None:
                 hooks.enter_context(riding(self._rides_on, self.layers, self._current))
@@ -197,9 +202,11 @@ class ConfidentDecoding:
     def _rewrite(
         self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> Any:
-        under_way: Pass = self._local.under_way
+        under_way = self._current()
+        if under_way is None:  # a wrapper's call, whose logits are rewritten already
+            return output
         del self._local.under_way
-        if _drafts(model, len(self.anatomy.layers)):
+        if _drafts(self._model, len(self.anatomy.layers)):
             return output
         missing = sorted(self._heard - under_way.states.keys())
         if missing:
