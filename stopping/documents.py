@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stopping.errors import UserError
-from stopping.files import write_atomic
+from stopping.files import Kind, write_atomic
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,11 @@ class Format:
     version: int
     what: str
     remedy: str
+
+    @property
+    def kind(self) -> Kind:
+        """What tells a file of this format from others, also inside a Parquet file."""
+        return Kind(self.what, f'"format": {json.dumps(self.name)}'.encode())
 
     def wrap(self, content: Mapping[str, Any]) -> dict[str, Any]:
         """Return the content under the format's name and version."""

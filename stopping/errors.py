@@ -7,3 +7,7 @@ prints it without a traceback and exits with 2. Programming errors stay ordinary
 
 class UserError(ValueError):
     """Bad input: the message says what is wrong, where, and how to mend it."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, where the message can say what of the work is kept."""

@@ -20,14 +20,15 @@ in common, so that further cells (a finer grid) may be added later at their own 
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stopping.errors import UserError
-from stopping.files import write_atomic
+from stopping.errors import Interrupted, UserError
+from stopping.files import explained, require_file_or_nothing, write_atomic
 from stopping.parallel import Workers, in_order
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Journal:
             if fresh:
                 raise UserError("--fresh: there is nothing to throw away without --resume FILE")
             return cls()
+        require_file_or_nothing(path)
         given = json.loads(json.dumps({**settings, "version": version("layer-stopping")}))
         if fresh and path.exists():
             _read(path)  # whatever it is, nothing but finished cells is thrown away
@@ -95,8 +97,8 @@ class Journal:
         line = json.dumps([name, value], default=lambda number: number.tolist())
         if self.path is not None:
             # One write to the end of the file: a line is there whole, but for the death of the
-            # machine in its midst.
-            with self.path.open("a", encoding="utf-8") as file:
+            # machine or a full disk meanwhile.
+            with explained(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
         self.finished[name] = json.loads(line)[1]
         return self.finished[name]
@@ -134,17 +136,36 @@ def sweep(
     journal = Journal() if journal is None else journal
     missing = [name for name in work if name not in journal.finished]
     advance(len(work) - len(missing))
-    for name, result in zip(
-        missing, in_order((work[name] for name in missing), workers), strict=True
-    ):
-        journal.keep(name, asdict(result))
-        advance(1)
+    with kept_in(journal.path):
+        results = in_order((work[name] for name in missing), workers)
+        for name, result in zip(missing, results, strict=True):
+            journal.keep(name, asdict(result))
+            advance(1)
     try:
         return {name: kind(**journal.finished[name]) for name in work}
     except TypeError as error:
         raise UserError(
             f"{journal.path}: holds cells of another sweep ({error}); name another file"
         ) from error
+
+
+@contextmanager
+def kept_in(path: Path | None) -> Iterator[None]:
+    """Let an interruption of this work say where its finished parts are, if they are kept at all.
+
+    Raises
+    ------
+    Interrupted
+        In place of KeyboardInterrupt, where there is a path.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if path is None:
+            raise
+        raise Interrupted(
+            f"finished parts are kept in {path}; give the same command again to go on"
+        ) from None
 
 
 def require_equal_settings(

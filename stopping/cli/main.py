@@ -1,5 +1,6 @@
 """The group: its own commands, those that joined it, and how errors end."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -14,7 +15,7 @@ from stopping.cli.robustness import robustness
 from stopping.cli.solve import solve
 from stopping.cli.sweep import sweep
 from stopping.cli.verify import verify
-from stopping.errors import UserError
+from stopping.errors import Interrupted, UserError
 
 ENTRY_POINT_GROUP = "stopping.commands"
 OWN: dict[str, click.Command] = {
@@ -69,7 +70,13 @@ def group() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; a user's mistake exits with 2 and no traceback."""
-    sys.exit(exit_code(lambda: group.main(arguments, prog_name="stopping", standalone_mode=False)))
+    code = exit_code(lambda: group.main(arguments, prog_name="stopping", standalone_mode=False))
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # It has been said, or is none; Python would try again and complain in its own way.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 def exit_code(run: Callable[[], object]) -> int:
@@ -78,17 +85,26 @@ def exit_code(run: Callable[[], object]) -> int:
     try:
         result = run()
     except UserError as error:
-        errors.print("[bold red]error:[/]", end=" ")
-        errors.print(str(error), markup=False)
-        return 2
+        return _mistake(errors, str(error))
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        errors.print("interrupted; finished parts are kept")
+    except (KeyboardInterrupt, click.Abort) as error:
+        # What click turns into Abort stands as its cause.
+        cause = error.__cause__ if isinstance(error, click.Abort) else error
+        kept = f"; {cause}" if isinstance(cause, Interrupted) else ""
+        errors.print(f"interrupted{kept}", markup=False)
         return 130
     except BrokenPipeError:
         # The reader of a pipe has left (`stopping ... | head`): not an error.
-        sys.stderr.close()
         return 0
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        return _mistake(errors, f"{error.filename or 'reading or writing failed'}: {reason}")
     return result if isinstance(result, int) else 0
+
+
+def _mistake(errors: Console, message: str) -> int:
+    errors.print("[bold red]error:[/]", end=" ")
+    errors.print(message, markup=False)
+    return 2

@@ -101,6 +101,48 @@ def test_exit_codes() -> None:
     assert exit_code(lambda: None) == 0
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sweep", "--drift", "0", "--rise", "1", "--perturbed", "0.2", "--tokens", "2"),
+        ("verify", "T2"),
+        ("solve", "--phases", "--paths", "1000"),
+    ],
+)
+@pytest.mark.parametrize("resumes", [False, True])
+def test_an_interruption_speaks_of_kept_parts_only_where_there_are(
+    command: tuple[str, ...],
+    resumes: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stopping.journal.in_order", interrupted)
+    cells = tmp_path / "cells"
+    arguments = [*command, "--jobs", "1", *(("--resume", str(cells)) if resumes else ())]
+    assert exit_code(lambda: group.main(arguments, standalone_mode=False)) == 130
+    said = capsys.readouterr().err.splitlines()[-1]
+    kept = f"; finished parts are kept in {cells}; give the same command again to go on"
+    assert said == f"interrupted{kept if resumes else ''}"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_full_disk_behind_standard_output_is_one_line(as_json: bool) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "stopping", "problems", *(["--json"] * as_json)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "error: reading or writing failed: No space left on device\n"
+
+
 def test_json_has_no_nan() -> None:
     assert json.loads(as_json({"a": float("nan"), "b": (1, float("inf"))})) == {
         "a": None,

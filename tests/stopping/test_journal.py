@@ -100,7 +100,7 @@ def test_cells_of_another_kind_are_told(tmp_path: Path) -> None:
 
 
 def test_paths_that_cannot_be_are_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot read"):
+    with pytest.raises(UserError, match="is a folder"):
         Journal.open(tmp_path, {})
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write"):
