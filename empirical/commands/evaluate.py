@@ -167,11 +167,10 @@ def read_rules(specs: tuple[str, ...], norm: str | None) -> "list[AbstractRule |
         return read
     if not any(isinstance(rule, AbstractContrast) for rule in read):
         raise UserError("--norm belongs to the rivals dola and sled; none of them is given")
+    given = norm == "on"
     return [
-        parse_decoder(rule.spec(), norm=norm == "on")
-        if isinstance(rule, AbstractContrast)
-        else rule
-        for rule in read
+        parse_decoder(spec, norm=given) if isinstance(rule, AbstractContrast) else rule
+        for spec, rule in zip(specs, read, strict=True)
     ]
 
 

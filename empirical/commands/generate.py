@@ -131,7 +131,7 @@ def generate(
     require_models_extra()
     from empirical.rivals import parse_decoder
 
-    rule = parse_decoder(spec, p, None if norm is None else norm == "on")
+    rule = parse_decoder(spec, p=p, norm=None if norm is None else norm == "on")
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     with errors.status(f"loading {Path(model).name}"):
         loaded = load_model(model, dtype, device)

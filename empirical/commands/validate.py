@@ -1,6 +1,5 @@
 """`stopping validate`: every rule on a model's tokens, against the final layer and hindsight."""
 
-from dataclasses import fields, replace
 from pathlib import Path
 
 import click
@@ -24,7 +23,7 @@ from empirical.validate import Comparison, Row, Validation
 from empirical.validate import validate as run_validate
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, seed_option
-from stopping.rules import AbstractRule, parse_rule
+from stopping.rules import parse_rule
 
 OWN_TEXT = (
     "The references are the model's own greedy text: the final layer is right by construction, "
@@ -69,7 +68,7 @@ def validate(
       stopping validate my.parquet --rule search:p=0.5 --window 6
       stopping validate my.parquet --json > v.json        everything, machine-readable
     """
-    rules = [rule_for_window(spec, K) for spec in specs] or None
+    rules = [parse_rule(spec, K) for spec in specs] or None
     results = for_each(
         traces,
         "validate",
@@ -88,14 +87,6 @@ def validate(
         if by_difficulty:
             show_difficulties(out, result)
         out.print(sentences(summary(result)), "\n")
-
-
-def rule_for_window(spec: str, K: int) -> AbstractRule:
-    """Parse a rule; a window it does not state is `K`."""
-    rule = parse_rule(spec)
-    stated = any(part.split("=")[0].strip() == "K" for part in spec.partition(":")[2].split(","))
-    windowed = any(f.name == "K" for f in fields(rule))  # type: ignore[arg-type]  # every rule is a dataclass
-    return rule if stated or not windowed else replace(rule, K=K)  # type: ignore[type-var]
 
 
 def show_differences(out: Console, result: Validation) -> None:

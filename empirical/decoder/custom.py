@@ -7,7 +7,7 @@ reads, and makes a chooser that is called at every forward pass, in the place of
 
 import abc
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from torch import Tensor
 from empirical.anatomy import Anatomy
 from empirical.decoder.choosing import Choice
 from empirical.lenses import AbstractLens
+from stopping.rules import AbstractKind
 
 
 class Chooses(Protocol):
@@ -41,20 +42,8 @@ class Chooses(Protocol):
         """
 
 
-class AbstractDecoder(abc.ABC):
+class AbstractDecoder(AbstractKind):
     """A way of decoding that is no rule on entropies; a frozen dataclass of its settings."""
-
-    kind: ClassVar[str]
-    """Key of the decoder in specs."""
-
-    @property
-    @abc.abstractmethod
-    def name(self) -> str:
-        """Short unique name for tables."""
-
-    @abc.abstractmethod
-    def spec(self) -> str:
-        """Return the text that stands for this decoder and its settings on a command line."""
 
     @abc.abstractmethod
     def window(self, depth: int, tied: bool) -> tuple[int, ...]:

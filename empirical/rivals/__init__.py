@@ -7,19 +7,19 @@ commands as the rules (needs the extra `models`). Fixed offsets (`offset`), the 
 
 from empirical.rivals.base import AbstractContrast, AbstractRival, AbstractSelection
 from empirical.rivals.calm import Calm
-from empirical.rivals.catalogue import RIVALS, decoder_of, parse_decoder
+from empirical.rivals.catalogue import Decoder, decoder_of, parse_decoder
 from empirical.rivals.dola import DoLa
 from empirical.rivals.released import ReleasedScore
 from empirical.rivals.sled import SLED
 from empirical.rivals.unnormed import UnnormedLens
 
 __all__ = [
-    "RIVALS",
     "SLED",
     "AbstractContrast",
     "AbstractRival",
     "AbstractSelection",
     "Calm",
+    "Decoder",
     "DoLa",
     "ReleasedScore",
     "UnnormedLens",

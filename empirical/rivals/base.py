@@ -8,7 +8,7 @@ own most probable token.
 
 import abc
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -31,11 +31,6 @@ _BLOCK_BYTES = 128 << 20
 
 class AbstractRival(AbstractDecoder):
     """A decoder that reads all its layers for every row."""
-
-    def spec(self) -> str:
-        """Kind and settings, as `parse_decoder` reads them."""
-        settings = ",".join(f"{f.name}={_text(getattr(self, f.name))}" for f in fields(self))  # type: ignore[arg-type]  # every rival is a dataclass
-        return f"{self.kind}:{settings}"
 
     @abc.abstractmethod
     def decide(self, z: Tensor) -> tuple[Tensor, IntArray | None]:
@@ -165,7 +160,3 @@ class _Chooser:
             probes=np.full(n, width - 1),
             word=decoded.argmax(dim=-1).cpu().numpy(),
         )
-
-
-def _text(value: object) -> str:
-    return ("off", "on")[value] if isinstance(value, bool) else str(value)

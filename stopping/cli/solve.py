@@ -111,7 +111,7 @@ def solve(
         raise UserError("--resume and --fresh belong to --phases; a solution has no parts to keep")
     started = time.perf_counter()
     law = reference_model() if model is None else read_model(model)
-    rules = [parse_rule(_within(spec, law.K)) for spec in specs] or None
+    rules = [parse_rule(spec, law.K) for spec in specs] or None
     found = _price(law, cost, not no_recall, rules, paths, seed, workers)
     exact = exact_value(law, cost, not no_recall)
     saved: Snell | None = None
@@ -156,15 +156,6 @@ def _price(
     with progress() as bar:
         bar.add_task("solving", total=None)
         return price(model, cost, recall, rules=rules, paths=paths, seed=seed, workers=workers)
-
-
-def _within(spec: str, K: int) -> str:
-    """Give a rule without a window of its own the model's, where it takes one."""
-    kind, _, settings = spec.partition(":")
-    takes = kind in ("search", "shifted", "tolerance", "patience", "minimum", "forward", "guarded")
-    if not takes or "K=" in settings:
-        return spec
-    return f"{kind}:{settings},K={K}" if settings else f"{kind}:K={K}"
 
 
 def _content(

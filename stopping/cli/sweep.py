@@ -114,7 +114,7 @@ def sweep(
         from stopping.plots import check_format
 
         check_format(figure)
-    rules = tuple(parse_rule(text) for text in specs) if specs else zoo(window)
+    rules = tuple(parse_rule(text, window) for text in specs) if specs else zoo(window)
     if len({rule.spec() for rule in rules}) < len(rules):
         raise UserError("--rule: the same rule twice")
     worlds = grid(drift, rise, perturbed, law, window)

@@ -1,12 +1,13 @@
 """Every rule behind one interface: entropies `(n, layers)` in, layer indices `(n,)` out."""
 
 from stopping.rules.admissible import Guarded, Hedged, HedgedMinimax, Minimax
-from stopping.rules.base import AbstractRule
-from stopping.rules.catalogue import parse_rule, zoo
+from stopping.rules.base import AbstractKind, AbstractRule
 from stopping.rules.fixed import Final, FixedOffset, ForwardExit, WindowMinimum
+from stopping.rules.registry import has_window, kinds, parse, parse_rule, with_setting, zoo
 from stopping.rules.scan import Patience, Search, Shifted, Tolerance, printed_formula
 
 __all__ = [
+    "AbstractKind",
     "AbstractRule",
     "Final",
     "FixedOffset",
@@ -20,7 +21,11 @@ __all__ = [
     "Shifted",
     "Tolerance",
     "WindowMinimum",
+    "has_window",
+    "kinds",
+    "parse",
     "parse_rule",
     "printed_formula",
+    "with_setting",
     "zoo",
 ]

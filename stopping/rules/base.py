@@ -6,7 +6,7 @@ column indices of the batch, `layers - 1` being the final layer `L`.
 
 import abc
 from dataclasses import fields
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -29,22 +29,46 @@ reach.
 """
 
 
-class AbstractRule(abc.ABC):
+NOT_WRITTEN = {"written": False}
+"""Metadata of a dataclass's field that is no part of its text."""
+
+
+class AbstractKind(abc.ABC):
+    """What a text such as `"search:K=10"` names; a frozen dataclass of its settings.
+
+    Rules on entropies are kinds, and so are the decoders on logits of other packages.
+    `stopping.rules.registry` reads their texts.
+    """
+
+    kind: ClassVar[str]
+    """The first word of the text."""
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """Short unique name for tables."""
+
+    def spec(self) -> str:
+        """Return the text that is read back as this."""
+        settings = ",".join(f"{name}={_text(getattr(self, name))}" for name in settings_of(self))
+        return f"{self.kind}:{settings}" if settings else self.kind
+
+
+def settings_of(found: AbstractKind | type[AbstractKind]) -> dict[str, Any]:
+    """Names and types of the settings, in the order in which a text states them."""
+    written = (f for f in fields(found) if f.metadata.get("written", True))  # type: ignore[arg-type]  # every kind is a dataclass
+    return {f.name: f.type for f in written}
+
+
+class AbstractRule(AbstractKind):
     """A map from a token's observed entropies to the layer that is decoded.
 
     Rules are deterministic functions of the row, but for those with a randomisation `p` or a
     hedge, which need the generator. A row's choice never depends on the other rows.
     """
 
-    kind: ClassVar[str]
-    """Key of the rule in `parse_rule`."""
     reading: ClassVar[Reading] = "window"
     """How much must be read before the rule is applied."""
-
-    @property
-    @abc.abstractmethod
-    def name(self) -> str:
-        """Short unique name for tables."""
 
     @abc.abstractmethod
     def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
@@ -83,11 +107,6 @@ class AbstractRule(abc.ABC):
         """
         return self._probes(as_batch(entropy))
 
-    def spec(self) -> str:
-        """Return the text that `parse_rule` turns back into this rule."""
-        settings = ",".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self))  # type: ignore[arg-type]  # every rule is a dataclass
-        return f"{self.kind}:{settings}" if settings else self.kind
-
 
 def require_generator(rng: np.random.Generator | None, rule: str) -> np.random.Generator:
     """Return `rng`, or say that `rule` draws random numbers and needs one."""
@@ -100,3 +119,7 @@ def require(condition: bool, message: str) -> None:
     """Raise `UserError` with `message` unless `condition` holds."""
     if not condition:
         raise UserError(message)
+
+
+def _text(value: object) -> str:
+    return ("off", "on")[value] if isinstance(value, bool) else str(value)

@@ -28,7 +28,7 @@ from stopping.snell.dual import Dual
 from stopping.snell.layers import LayerProblem
 from stopping.snell.problem import AbstractProblem, View
 from stopping.snell.regression import Policy, fit_policy
-from stopping.snell.rules import Bayes, Snell, load_rule, save_rule
+from stopping.snell.rules import Bayes, Snell, save_rule
 
 __all__ = [
     "AbstractProblem",
@@ -43,7 +43,6 @@ __all__ = [
     "View",
     "evaluate",
     "fit_policy",
-    "load_rule",
     "save_rule",
     "simulate",
     "solve",

@@ -9,7 +9,7 @@ and `parse_rule` accepts them wherever rules are given. A rule made in memory ha
 it has been saved.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -19,7 +19,7 @@ import numpy as np
 from stopping.changepoint import ChangePointModel, read_model
 from stopping.documents import Format
 from stopping.errors import UserError
-from stopping.rules.base import AbstractRule, Reading
+from stopping.rules.base import NOT_WRITTEN, AbstractRule, Reading
 from stopping.snell.bases import Fitted, basis_from
 from stopping.snell.filtering import ScanFilter
 from stopping.snell.layers import LayerProblem
@@ -48,7 +48,7 @@ class Bayes(AbstractRule):
         Where the model was read from; empty if it was not.
     """
 
-    model: ChangePointModel
+    model: ChangePointModel = field(metadata=NOT_WRITTEN)
     file: str = ""
     kind: ClassVar[str] = "bayes"
 
@@ -62,9 +62,10 @@ class Bayes(AbstractRule):
         """Steps back that the model's window allows."""
         return self.model.K
 
-    def spec(self) -> str:
-        """Return the text that `parse_rule` reads, if the rule came from a file."""
-        return f"{self.kind}:file={self.file}"
+    @classmethod
+    def from_file(cls, path: Path) -> "Bayes":
+        """Read a fitted model's file; see `read_model` for what is refused."""
+        return cls(read_model(path), str(path))
 
     @cached_property
     def _filter(self) -> ScanFilter:
@@ -97,7 +98,7 @@ class Snell(AbstractRule):
         Where the rule was read from; empty if it was not.
     """
 
-    policy: Policy
+    policy: Policy = field(metadata=NOT_WRITTEN)
     file: str = ""
     kind: ClassVar[str] = "snell"
     reading: ClassVar[Reading] = "returning"
@@ -120,9 +121,16 @@ class Snell(AbstractRule):
         """Steps back that the model's window allows."""
         return self.problem.horizon
 
-    def spec(self) -> str:
-        """Return the text that `parse_rule` reads, if the rule came from a file."""
-        return f"{self.kind}:file={self.file}"
+    @classmethod
+    def from_file(cls, path: Path) -> "Snell":
+        """Read a solved rule's file.
+
+        Raises
+        ------
+        UserError
+            If the file is missing, damaged, of another kind or of a newer version.
+        """
+        return _read_snell(path)
 
     def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
         return self._scan(x)[0]
@@ -177,19 +185,6 @@ def save_rule(path: Path, rule: Snell, about: dict[str, Any] | None = None) -> S
     }
     FORMAT.write(path, content)
     return replace(rule, file=str(path))
-
-
-def load_rule(kind: str, path: Path) -> AbstractRule:
-    """Read a `bayes` rule from a model's file, or a `snell` rule from a solved rule's.
-
-    Raises
-    ------
-    UserError
-        If the file is missing, damaged, of another kind or of a newer version.
-    """
-    if kind == Bayes.kind:
-        return Bayes(read_model(path), str(path))
-    return _read_snell(path)
 
 
 def _read_snell(path: Path) -> Snell:

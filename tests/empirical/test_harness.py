@@ -265,9 +265,9 @@ def test_arguments() -> None:
         (("search", "four"), "window=four: it must be a number"),
         (("search", None, "half"), "p=half: it must be a number"),
         (("search", None, 2.0), r"p must be in \[0, 1\]"),
-        (("tolerance:tau=1", None, 0.5), "--p belongs to the rule search"),
+        (("tolerance:tau=1", None, 0.5), "no setting p; it belongs to search"),
         (("dola", None, None, "none"), "on or off"),
-        (("search", None, None, "off"), "--norm belongs to"),
+        (("search", None, None, "off"), "no setting norm"),
     ]:
         with pytest.raises(UserError, match=words):
             decoder_of(*arguments)  # type: ignore[arg-type]  # wrong on purpose

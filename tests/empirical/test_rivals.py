@@ -320,9 +320,9 @@ def test_parsing() -> None:
     ]:
         with pytest.raises(UserError, match=words):
             parse_decoder(text)
-    with pytest.raises(UserError, match="--p belongs to the rule search"):
+    with pytest.raises(UserError, match="no setting p; it belongs to search"):
         parse_decoder("dola", p=0.5)
-    with pytest.raises(UserError, match="--norm belongs to dola, sled"):
+    with pytest.raises(UserError, match="no setting norm; it belongs to dola, sled"):
         parse_decoder("search", norm=False)
 
 
