@@ -130,7 +130,7 @@ def parse(text: str, window: int | None = None, **given: object) -> AbstractKind
         values[name] = value
         found = _made(text, cls, values)
     if window is not None and has_window(found) and "K" not in values:
-        found = replace(found, K=window)  # type: ignore[type-var, call-arg]  # has such a field
+        found = replace(found, K=window)  # type: ignore[type-var]  # it has this field
     return found
 
 
