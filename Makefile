@@ -1,5 +1,9 @@
-# make report   install what the report needs into .venv, then make the report
-# make test     install what the tests need, then run them
+# make report           install what the report needs into .venv, then make the report
+# make test             install what the tests need, then run them on all cores
+# make test-processors  the numerical tests as other processors would compute them
+# make lint             ruff and mypy --strict
+# make book, book-test  the book, and every page of it in headless Chromium
+# make benchmarks       speed as ratios within one run, on SmolLM2; JSON into build/benchmarks
 #
 # .venv is made anew when it is missing and refreshed when pyproject.toml or constraints.txt change.
 
@@ -8,13 +12,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: report test lint book book-test benchmarks clean
+.PHONY: report test test-processors lint book book-test benchmarks clean
 
 report: $(VENV)/.installed-base
 	$(BIN)/stopping report
 
+# A process for each core, each with one thread: more would take turns.
 test: $(VENV)/.installed-test
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
+
+test-processors: $(VENV)/.installed-test
+	$(BIN)/python -m tests.processors
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -27,6 +35,14 @@ book: $(VENV)/.installed-book
 # Opens the book that `make book` built in the system's chromium.
 book-test: $(VENV)/.installed-browser
 	$(BIN)/pytest tests/book
+
+BENCHMARK := OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
+
+benchmarks: $(VENV)/.installed-test
+	$(BENCHMARK) montecarlo --out build/benchmarks/montecarlo.json
+	model=$$(bash .ci/smollm2.sh build/models $(BIN)/python) \
+	  && $(BENCHMARK) capture "$$model" --out build/benchmarks/capture.json \
+	  && $(BENCHMARK) decoder "$$model" --out build/benchmarks/decoder.json
 
 clean:
 	rm -rf $(VENV) build dist book/_build report .pytest_cache .mypy_cache .ruff_cache .hypothesis
