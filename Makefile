@@ -1,7 +1,9 @@
 # make report           install what the report needs into .venv, then make the report
 # make test             install what the tests need, then run them on all cores
 # make test-processors  the numerical tests as other processors would compute them
-# make lint             ruff and mypy --strict
+# make test-quick       without the slow ones, for a developer's loop
+# make sdist-test       build both distributions; the source one passes its own tests elsewhere
+# make lint             ruff, mypy --strict, and which room may import which
 # make book, book-test  the book, and every page of it in headless Chromium
 # make benchmarks       speed as ratios within one run, on SmolLM2; JSON into build/benchmarks
 #
@@ -12,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: report test test-processors lint book book-test benchmarks clean
+.PHONY: report test test-quick test-processors sdist-test lint book book-test benchmarks clean
 
 report: $(VENV)/.installed-base
 	$(BIN)/stopping report
@@ -21,6 +23,16 @@ report: $(VENV)/.installed-base
 test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
 
+test-quick: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m "not slow"
+
+sdist-test: $(VENV)/.installed-test
+	rm -rf dist build/sdist && mkdir -p build/sdist
+	$(PIP) hatchling
+	$(BIN)/python -m hatchling build
+	tar -xzf dist/*.tar.gz -C build/sdist --strip-components=1
+	cd build/sdist && PYTHONPATH=. OMP_NUM_THREADS=1 $(abspath $(BIN))/python -m pytest -n auto --dist worksteal
+
 test-processors: $(VENV)/.installed-test
 	$(BIN)/python -m tests.processors
 
@@ -28,6 +40,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 book: $(VENV)/.installed-book
 	bash book/build.sh $(BIN)/python
