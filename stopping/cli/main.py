@@ -1,57 +1,76 @@
-"""The group: its own commands, those that joined it, and how errors end."""
+"""The group: its own commands, those that joined it, and how errors end.
 
+A command is imported when it is run. The list of `--help` needs one line of each, which is read
+from the docstring in the source, without importing anything.
+"""
+
+import ast
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
 
 import click
-from rich.console import Console
 
-from stopping.cli.averages import averages
-from stopping.cli.conformance import conformance
-from stopping.cli.figures import figures
-from stopping.cli.robustness import robustness
-from stopping.cli.solve import solve
-from stopping.cli.sweep import sweep
-from stopping.cli.verify import verify
 from stopping.errors import Interrupted, UserError
 
 ENTRY_POINT_GROUP = "stopping.commands"
-OWN: dict[str, click.Command] = {
-    "averages": averages,
-    "conformance": conformance,
-    "figures": figures,
-    "robustness": robustness,
-    "solve": solve,
-    "sweep": sweep,
-    "verify": verify,
+OWN: dict[str, str] = {
+    name: f"stopping.cli.{name}:{name}"
+    for name in ("averages", "conformance", "figures", "robustness", "solve", "sweep", "verify")
 }
 
 
 class Commands(click.Group):
-    """Own commands, and those of installed packages, which are imported only when they are run."""
+    """Own commands, and those of installed packages, each imported only when it is run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in alphabetical order."""
-        return sorted({*OWN, *joined()})
+        return sorted(places())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return an own command, or load the one that another package offers."""
-        if cmd_name in OWN:
-            return OWN[cmd_name]
-        entry = joined().get(cmd_name)
-        if entry is None:
+        """Import a command."""
+        place = places().get(cmd_name)
+        if place is None:
             return None
-        command = entry.load()
+        module, _, name = place.partition(":")
+        command = getattr(import_module(module), name)
         if not isinstance(command, click.Command):
-            raise UserError(f"{entry.value}: the entry point {cmd_name!r} is no click command")
+            raise UserError(f"{place}: the entry point {cmd_name!r} is no click command")
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with the first sentence of their docstrings."""
+        found = places()
+        room = formatter.width - 6 - max(map(len, found))
+        rows = [
+            (name, click.Command(name, help=summary(found[name])).get_short_help_str(room))
+            for name in sorted(found)
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
-def joined() -> dict[str, EntryPoint]:
-    """Return the commands that installed packages offer, by name."""
-    return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+
+def places() -> dict[str, str]:
+    """Where each command stands, `module:name`; own ones cannot be replaced."""
+    joined = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    return joined | OWN
+
+
+def summary(place: str) -> str:
+    """Return the first paragraph of a command's docstring, from its source."""
+    module, _, name = place.partition(":")
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        return ""
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            return (ast.get_docstring(node) or "").partition("\n\n")[0]
+    return ""
 
 
 @click.command(
@@ -63,7 +82,7 @@ def joined() -> dict[str, EntryPoint]:
 def group() -> None:
     """Layer selection in LLM decoding as an optimal stopping problem.
 
-    Is the theorem true, how tight is it, does it hold for my model, and shall I switch
+    Is the theorem true, how tight is it, does it hold for my model, and should I switch
     Confident Decoding on? Start with `stopping report`.
     """
 
@@ -81,11 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def exit_code(run: Callable[[], object]) -> int:
     """Run `run` and turn its outcome into the process's exit code."""
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         result = run()
     except UserError as error:
-        return _mistake(errors, str(error))
+        return _mistake(str(error))
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -93,18 +111,17 @@ def exit_code(run: Callable[[], object]) -> int:
         # What click turns into Abort stands as its cause.
         cause = error.__cause__ if isinstance(error, click.Abort) else error
         kept = f"; {cause}" if isinstance(cause, Interrupted) else ""
-        errors.print(f"interrupted{kept}", markup=False)
+        click.echo(f"interrupted{kept}", err=True)
         return 130
     except BrokenPipeError:
         # The reader of a pipe has left (`stopping ... | head`): not an error.
         return 0
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        return _mistake(errors, f"{error.filename or 'reading or writing failed'}: {reason}")
+        return _mistake(f"{error.filename or 'reading or writing failed'}: {reason}")
     return result if isinstance(result, int) else 0
 
 
-def _mistake(errors: Console, message: str) -> int:
-    errors.print("[bold red]error:[/]", end=" ")
-    errors.print(message, markup=False)
+def _mistake(message: str) -> int:
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
     return 2

@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
-from stopping.cli.main import exit_code, group
+from stopping.cli.main import exit_code, group, places, summary
 from stopping.cli.ui import as_json
 from stopping.errors import UserError
 from stopping.files import write_atomic, written_aside
@@ -55,8 +56,6 @@ def test_bad_input_exits_2_without_a_traceback(arguments: tuple[str, ...], messa
 
 
 def test_every_command_has_help_with_examples() -> None:
-    import click
-
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
@@ -165,3 +164,28 @@ def test_files_appear_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(target.parent.iterdir()) == [target]
     with pytest.raises(UserError, match="cannot write"):
         write_atomic(target / "below", "x")
+
+
+def test_help_imports_no_command() -> None:
+    ask = (
+        "import contextlib, sys\n"
+        "from stopping.cli import main\n"
+        "with contextlib.suppress(SystemExit):\n"
+        "    main(['--help'])\n"
+        "heavy = {'numpy', 'scipy', 'pyarrow', 'rich', 'stopping.rules'} & sys.modules.keys()\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    for name in places():
+        assert f"\n  {name} " in done.stdout
+
+
+def test_summaries_are_the_commands_own_words() -> None:
+    context = click.Context(group)
+    for name, place in places().items():
+        command = group.get_command(context, name)
+        assert command is not None
+        assert command.help is not None
+        assert summary(place).split() == command.help.partition("\n\n")[0].split()
+        assert summary(place)
