@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 from empirical.sample import take_sample
 from empirical.traces import Traces
 from stopping.changepoint import ChangePointModel, posterior
-from stopping.files import written_aside
+from stopping.files import Kind, written_aside
 from stopping.types import FloatArray, IntArray
 
+BELIEFS = Kind("file of beliefs", b"layer-stopping beliefs")
 _BLOCK = 1 << 13
 """Tokens at a time."""
 
@@ -96,6 +97,8 @@ def write_beliefs(path: Path, beliefs: Beliefs) -> None:
             "excess": lists(beliefs.excess),
             "best": pa.array(beliefs.best.astype(np.int32)),
         }
-    ).replace_schema_metadata({"layers": ",".join(map(str, beliefs.layers))})
+    ).replace_schema_metadata(
+        {"format": BELIEFS.mark, "layers": ",".join(map(str, beliefs.layers))}
+    )
     with written_aside(path) as aside:
         pq.write_table(table, aside, compression="zstd")

@@ -7,6 +7,7 @@ run's settings: parts made with other settings are not mixed with new ones.
 """
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from empirical.traces import Traces, read_traces, write_traces
 from stopping.errors import UserError
 from stopping.files import write_atomic
 from stopping.journal import require_equal_settings
+
+_OWN = re.compile(r"settings\.json|(part|batch)-\d{5}\.(parquet|json)|\..*\.part")
 
 
 @dataclass(frozen=True)
@@ -41,17 +44,7 @@ class Shards:
         UserError
             If `out` is finished already, or an earlier run with other settings left parts.
         """
-        folder = out.with_name(f"{out.name}.parts")
-        record = folder / "settings.json"
-        if fresh:
-            shutil.rmtree(folder, ignore_errors=True)
-        elif record.is_file():
-            require_same_run(record, json.loads(json.dumps(settings)))
-        elif out.exists():
-            raise UserError(f"{out}: exists already; name another file, or replace it with --fresh")
-        if not record.is_file():
-            write_atomic(record, json.dumps(settings, indent=2))
-        return cls(folder)
+        return cls(open_parts(out, settings, fresh))
 
     def finished(self, number: int) -> Traces | None:
         """Return part `number` if an earlier run finished it."""
@@ -71,6 +64,52 @@ class Shards:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"part-{number:05d}.parquet"
+
+
+def open_parts(out: Path, settings: Mapping[str, Any], fresh: bool) -> Path:
+    """Return the folder beside `out` that keeps what a run with these settings has finished.
+
+    Raises
+    ------
+    UserError
+        As `require_room`; or if a run with other settings is there.
+    """
+    require_room(out, fresh)
+    folder = parts_folder(out)
+    record = folder / "settings.json"
+    if fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    if record.is_file():
+        require_same_run(record, json.loads(json.dumps(settings)))
+    else:
+        write_atomic(record, json.dumps(settings, indent=2))
+    return folder
+
+
+def require_room(out: Path, fresh: bool) -> None:
+    """Raise before any work is done if a run that writes `out` would destroy something.
+
+    Raises
+    ------
+    UserError
+        If `out` is finished already and not to be replaced, or the folder of its parts holds what
+        no run wrote.
+    """
+    folder = parts_folder(out)
+    if out.exists() and not fresh and not (folder / "settings.json").is_file():
+        raise UserError(f"{out}: exists already; name another file, or replace it with --fresh")
+    for path in folder.rglob("*"):
+        # The folder will be removed in the end, or at once.
+        if path.is_file() and not _OWN.fullmatch(path.name):
+            raise UserError(
+                f"{path}: does not belong into the folder of an unfinished run; move it away, or "
+                f"name another file than {out.name}"
+            )
+
+
+def parts_folder(out: Path) -> Path:
+    """Where the parts of a run that writes `out` stand."""
+    return out.with_name(f"{out.name}.parts")
 
 
 def require_same_run(record: Path, settings: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from empirical.shards import Shards
 from empirical.texts import Text, generated_texts, reference_texts
 from empirical.traces import Traces, merge_traces, write_traces
 from stopping.errors import UserError
+from stopping.journal import kept_in
 
 if TYPE_CHECKING:
     from empirical.problems import Problem
@@ -105,23 +106,24 @@ def trace_problems(
 
     parts: list[Traces] = []
     tokens = fresh_tokens = prompts = 0
-    for number, start in enumerate(range(0, len(problems), size)):
-        if enough is not None and tokens >= enough:
-            break
-        if shard is not None and not shard.does(number):
-            continue
-        part = shards.finished(number)
-        if part is None:
-            texts = _texts(loaded, list(enumerate(problems))[start : start + size], settings)
-            here = replace(provenance, shard=number, date=now())
-            part = capture(anatomy, texts, here, probed, settings.batch, lens)
-            part = replace(part, vocabulary=_words(loaded.tokenizer, part))
-            shards.write(number, part)
-            fresh_tokens += len(part)
-        parts.append(part)
-        tokens += len(part)
-        prompts += len(problems[start : start + size])
-        report(tokens, prompts)
+    with kept_in(shards.folder):
+        for number, start in enumerate(range(0, len(problems), size)):
+            if enough is not None and tokens >= enough:
+                break
+            if shard is not None and not shard.does(number):
+                continue
+            part = shards.finished(number)
+            if part is None:
+                texts = _texts(loaded, list(enumerate(problems))[start : start + size], settings)
+                here = replace(provenance, shard=number, date=now())
+                part = capture(anatomy, texts, here, probed, settings.batch, lens)
+                part = replace(part, vocabulary=_words(loaded.tokenizer, part))
+                shards.write(number, part)
+                fresh_tokens += len(part)
+            parts.append(part)
+            tokens += len(part)
+            prompts += len(problems[start : start + size])
+            report(tokens, prompts)
 
     whole = merge_traces(parts)
     if len(whole) == 0:

@@ -35,8 +35,8 @@ class Format:
 
     @property
     def kind(self) -> Kind:
-        """What tells a file of this format from others, also inside a Parquet file."""
-        return Kind(self.what, f'"format": {json.dumps(self.name)}'.encode())
+        """The format as a kind of file; files of other types (Parquet, safetensors) name it too."""
+        return Kind(self.what, self.name.encode())
 
     def wrap(self, content: Mapping[str, Any]) -> dict[str, Any]:
         """Return the content under the format's name and version."""

@@ -31,13 +31,16 @@ class Kind:
         What a reader calls it, such as "trace file".
     mark : bytes
         Bytes that stand in every file of the kind, and in hardly any other.
+    suffixes : tuple of str
+        How its name may end; empty for any way.
     """
 
     what: str
     mark: bytes
+    suffixes: tuple[str, ...] = ()
 
 
-FIGURE = Kind("figure drawn by this package", b"atplotlib")
+FIGURE = Kind("figure drawn by this package", b"atplotlib", (".svg", ".pdf", ".png"))
 
 
 def require_writable(*outputs: tuple[Path | None, Kind], inputs: Iterable[Path] = ()) -> None:
@@ -57,12 +60,13 @@ def require_writable(*outputs: tuple[Path | None, Kind], inputs: Iterable[Path] 
     ------
     UserError
         If the place cannot be written to, is a folder or a file of another kind, an input or
-        another output.
+        another output, or has a name of another kind.
     """
     taken = {os.path.realpath(path): f"{path} is read" for path in inputs}
     for path, kind in outputs:
         if path is None:
             continue
+        require_suffix(path, kind)
         target, is_stream = _destination(path)
         if is_stream:
             continue
@@ -73,6 +77,13 @@ def require_writable(*outputs: tuple[Path | None, Kind], inputs: Iterable[Path] 
             if target.exists():
                 _require_kind(path, target, kind)
             _try_writing(target)
+
+
+def require_suffix(path: Path, kind: Kind) -> None:
+    """Raise a UserError unless the name ends as one of this kind does, in either case."""
+    if kind.suffixes and Path(path).suffix.lower() not in kind.suffixes:
+        *most, last = (f"*{suffix}" for suffix in kind.suffixes)
+        raise UserError(f"{path}: name a {kind.what.split()[0]} {', '.join(most)} or {last}")
 
 
 @contextmanager

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import click
 
-from empirical.beliefs import Beliefs, find_beliefs, write_beliefs
+from empirical.beliefs import BELIEFS, Beliefs, find_beliefs, write_beliefs
 from empirical.commands.targets import narrow
 from empirical.traces import read_traces
 from stopping.changepoint import read_model
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output
+from stopping.files import require_writable
 
 
 @click.command()
@@ -32,12 +33,22 @@ def beliefs(model: Path, traces: Path, out: Path | None, as_json: bool) -> None:
       stopping beliefs FIT.json my.parquet --out beliefs.parquet
       stopping beliefs FIT.json my.parquet --json
     """
+    require_writable((out, BELIEFS), inputs=[model, traces])
     found = find_beliefs(read_model(model), read_traces(traces))
-    if out is not None:
-        write_beliefs(out, found)
-    if as_json:
-        click.echo(to_json(summary(found)))
-        return
+    try:
+        if out is not None:
+            write_beliefs(out, found)
+    finally:  # the result is printed even if it cannot be written
+        if as_json:
+            click.echo(to_json(summary(found)))
+        else:
+            show(found)
+    if out is not None and not as_json:
+        output().print(f"Every token: {out}", markup=False)
+
+
+def show(found: Beliefs) -> None:
+    """Print a row for each layer."""
     console = output()
     rows = narrow(
         f"Turning points of {len(found.prompt):,} tokens",
@@ -54,11 +65,7 @@ def beliefs(model: Path, traces: Path, out: Path | None, as_json: bool) -> None:
             f"{content['excess'][i]:.3f}",
         )
     console.print(rows)
-    console.print(
-        f"Known with probability 0.9 or more: {found.certain:.1%} of the tokens."
-        + ("" if out is None else f" Every token: {out}"),
-        markup=False,
-    )
+    console.print(f"Known with probability 0.9 or more: {found.certain:.1%} of the tokens.")
 
 
 def summary(found: Beliefs) -> dict[str, list[float]]:

@@ -28,14 +28,16 @@ from empirical.commands.targets import (
     status_text,
 )
 from empirical.evaluate import RuleResult
-from empirical.evaluate.files import evaluation_text, write_evaluation
+from empirical.evaluate.files import FORMAT, evaluation_text, write_evaluation
 from empirical.evaluate.run import Evaluation, Settings
 from empirical.evaluate.run import evaluate as run_evaluate
 from empirical.models import load_model, require_models_extra
 from empirical.provenance import command_line
+from empirical.shards import require_room
 from empirical.texts import Chat, uses_chat
 from stopping.cli.ui import json_option, output, progress, seed_option
 from stopping.errors import UserError
+from stopping.files import require_writable
 
 if TYPE_CHECKING:
     from empirical.decoder.custom import AbstractDecoder
@@ -121,35 +123,35 @@ def evaluate(
     require_models_extra()
     rules = read_rules(specs, norm)
     chosen = chosen_problems(prompts, problems, seed)
+    require_writable((out, FORMAT.kind), inputs=filter(None, (prompts, lens)))
+    if out is not None:
+        require_room(out, fresh)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     with errors.status(f"loading {Path(model).name}"):
         loaded = load_model(model, dtype, device)
     settings = Settings(uses_chat(loaded, cast(Chat, chat)), max_new_tokens, batch, seed)
+    with progress() as bar:
+        task = bar.add_task("batches", total=None)
+        result = run_evaluate(
+            loaded,
+            chosen,
+            rules,
+            settings,
+            lens=lens,
+            out=out,
+            fresh=fresh,
+            problems_seed=None if prompts else seed,
+            command=command_line(["stopping", *sys.argv[1:]]),
+            report=lambda done, total: bar.update(task, completed=done, total=total),
+        )
     try:
-        with progress() as bar:
-            task = bar.add_task("batches", total=None)
-            result = run_evaluate(
-                loaded,
-                chosen,
-                rules,
-                settings,
-                lens=lens,
-                out=out,
-                fresh=fresh,
-                problems_seed=None if prompts else seed,
-                command=command_line(["stopping", *sys.argv[1:]]),
-                report=lambda done, total: bar.update(task, completed=done, total=total),
-            )
-    except KeyboardInterrupt:
-        kept = "; give the same command again to go on" if out else ", and nothing kept (no --out)"
-        errors.print(f"interrupted{kept}")
-        raise click.exceptions.Exit(130) from None
-    if out is not None:
-        write_evaluation(out, result)
-    if as_json:
-        click.echo(evaluation_text(result))
-    else:
-        show(result)
+        if out is not None:
+            write_evaluation(out, result)
+    finally:  # the result is printed even if it cannot be written
+        if as_json:
+            click.echo(evaluation_text(result))
+        else:
+            show(result)
 
 
 def read_rules(specs: tuple[str, ...], norm: str | None) -> "list[AbstractRule | AbstractDecoder]":

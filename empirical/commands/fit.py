@@ -15,9 +15,11 @@ from empirical.fitting.core import REFITS, REPLICATES, STEPS, Fit, fit_traces, w
 from empirical.provenance import command_line
 from empirical.traces import Traces, read_traces
 from stopping.changepoint import Scale
+from stopping.changepoint.model import FORMAT
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, progress, seed_option
 from stopping.errors import UserError
+from stopping.files import FIGURE, require_writable
 
 SCALES = ("nats", "log", "softplus")
 
@@ -121,6 +123,8 @@ def fit(
     paths = list(traces) or list(bundled_traces().values())
     if len(paths) > 1 and (out is not None or calibrated is not None):
         raise UserError("--out and --calibrated belong to one trace file; name it")
+    read = [*paths, *(() if calibrated is None else (calibrated,))]
+    require_writable((out, FORMAT.kind), (figure, FIGURE), inputs=read)
     types = None if layer_types is None else [t.strip() for t in layer_types.split(",")]
     other = None if calibrated is None else read_traces(calibrated)
     results: list[tuple[str, Traces, Fit]] = []
@@ -142,21 +146,23 @@ def fit(
                 step=_Steps(bar, task, path.stem),
             )
             results.append((path.name, one, result))
-    if out is not None:
-        name, one, result = results[0]
-        command = command_line(["stopping", "fit", name, "--window", str(K), "--seed", str(seed)])
-        write_fit(out, result, one, {"command": command, "file": name})
-    if figure is not None:
-        from empirical.fitting.figure import save_fits
-
-        save_fits(figure, [result for _, _, result in results])
-    if as_json:
-        click.echo(to_json([{"traces": name, "fit": result} for name, _, result in results]))
-        return
     console = output()
-    for name, _, result in results:
-        show(console, name, result)
-    for written in filter(None, (out, figure)):
+    try:
+        if out is not None:
+            name, one, result = results[0]
+            command = ["stopping", "fit", name, "--window", str(K), "--seed", str(seed)]
+            write_fit(out, result, one, {"command": command_line(command), "file": name})
+        if figure is not None:
+            from empirical.fitting.figure import save_fits
+
+            save_fits(figure, [result for _, _, result in results])
+    finally:  # the result is printed even if it cannot be written
+        if as_json:
+            click.echo(to_json([{"traces": name, "fit": result} for name, _, result in results]))
+        else:
+            for name, _, result in results:
+                show(console, name, result)
+    for written in () if as_json else filter(None, (out, figure)):
         console.print(f"Wrote {written}.", markup=False)
 
 

@@ -20,7 +20,7 @@ from empirical.texts import Chat, uses_chat
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, seed_option
 from stopping.errors import UserError
-from stopping.files import written_aside
+from stopping.files import require_writable, written_aside
 
 if TYPE_CHECKING:
     from empirical.decoder.writing import Token, Writing
@@ -129,6 +129,9 @@ def generate(
     question = read_prompt(prompt, prompt_file)
     draws = read_sampling(temperature, top_p)
     require_models_extra()
+    from empirical.decoder.steps import STEPS
+
+    require_writable((steps_file, STEPS), inputs=filter(None, (prompt_file, lens)))
     from empirical.rivals import parse_decoder
 
     rule = parse_decoder(spec, p=p, norm=None if norm is None else norm == "on")
@@ -154,16 +157,18 @@ def generate(
     else:
         on_token = _plain
     writing = write(loaded, decoding, prompt_ids, sampling, on_token)
-    if steps_file is not None:
-        import pyarrow.parquet as pq
+    try:
+        if steps_file is not None:
+            import pyarrow.parquet as pq
 
-        with written_aside(steps_file) as aside:
-            pq.write_table(writing.steps.table([[token.id for token in writing.tokens]]), aside)
-    if as_json:
-        click.echo(to_json(report(writing, loaded.name, rule.spec(), decoding.lens.name)))
-    else:
-        click.echo()
-        errors.print(summary(writing), style="dim", markup=False)
+            with written_aside(steps_file) as aside:
+                pq.write_table(writing.steps.table([[token.id for token in writing.tokens]]), aside)
+    finally:  # the result is printed even if it cannot be written
+        if as_json:
+            click.echo(to_json(report(writing, loaded.name, rule.spec(), decoding.lens.name)))
+        else:
+            click.echo()
+            errors.print(summary(writing), style="dim", markup=False)
 
 
 def read_sampling(temperature: float | None, top_p: float | None) -> tuple[float, float]:

@@ -27,6 +27,7 @@ from empirical.traces import read_traces
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, progress, seed_option
 from stopping.errors import UserError
+from stopping.files import require_writable
 
 if TYPE_CHECKING:
     from empirical.lenses import LensFile
@@ -168,6 +169,9 @@ def fit(
     require_models_extra()
     from empirical.anatomy import Anatomy
     from empirical.lenses import Origin, fit_lens, head_hash
+    from empirical.lenses.files import FORMAT
+
+    require_writable((out, FORMAT.kind), inputs=filter(None, (prompts,)))
 
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     chosen = chosen_problems(prompts, problems, seed)

@@ -5,10 +5,12 @@ from pathlib import Path
 import click
 
 from empirical.commands.targets import count
+from empirical.provenance import FORMAT
 from empirical.traces import Provenance, Traces, merge_traces, read_traces, write_traces
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, progress
 from stopping.errors import UserError
+from stopping.files import require_writable
 
 
 @click.command(
@@ -37,6 +39,7 @@ def merge(out: Path, shards: tuple[Path, ...], storage: str, fresh: bool, as_jso
     """
     if out.exists() and not fresh:
         raise UserError(f"{out}: exists already; name another file, or replace it with --fresh")
+    require_writable((out, FORMAT.kind), inputs=shards)
     with progress() as bar:
         parts = [read_traces(path) for path in bar.track(shards, description="shards")]
     require_all_shards(shards, parts)

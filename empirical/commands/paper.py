@@ -22,8 +22,8 @@ from empirical.commands.options import (
 from empirical.commands.targets import count, estimate, narrow, number, percent, sentences
 from empirical.evaluate.run import Settings
 from empirical.models import load_model, require_models_extra
-from empirical.paper.files import paper_text
-from empirical.paper.page import render_page
+from empirical.paper.files import FORMAT, paper_text
+from empirical.paper.page import PAGE, render_page
 from empirical.paper.plan import SECTIONS, Plan
 from empirical.paper.results import ArmResult, ModelResult, PaperResult
 from empirical.paper.run import contrast, require_problems, run_model
@@ -32,7 +32,7 @@ from empirical.provenance import command_line
 from empirical.texts import Chat, uses_chat
 from stopping.cli.ui import json_option, output, progress, seed_option
 from stopping.errors import UserError
-from stopping.files import write_atomic
+from stopping.files import require_writable, write_atomic
 
 
 @click.command(
@@ -113,31 +113,33 @@ def paper(
     plan = Plan(K, sections or SECTIONS, read_temperatures(temperatures), samples)
     chosen = chosen_problems(prompts, problems, seed)
     require_problems(chosen)
+    data, page = out / "paper.json", out / "paper.html"
+    require_writable((data, FORMAT.kind), (page, PAGE), inputs=filter(None, (prompts,)))
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     names = [model] if against is None else [model, against]
     settings = Settings(False, max_new_tokens, batch, seed)
     found: list[ModelResult] = []
-    try:
-        for name in names:
-            result = _one(
-                name, chosen, plan, settings, cast(Chat, chat), device, dtype, out, fresh,
-                None if prompts else seed, errors,
-            )  # fmt: skip
-            if result.provenance.model in {other.provenance.model for other in found}:
-                raise UserError(f"--against names {name} again; name another model")
-            found.append(result)
-    except KeyboardInterrupt:
-        errors.print("interrupted; give the same command again to go on")
-        raise click.exceptions.Exit(130) from None
+    for name in names:
+        result = _one(
+            name, chosen, plan, settings, cast(Chat, chat), device, dtype, out, fresh,
+            None if prompts else seed, errors,
+        )  # fmt: skip
+        if result.provenance.model in {other.provenance.model for other in found}:
+            raise UserError(f"--against names {name} again; name another model")
+        found.append(result)
     both = len(found) == 2
     whole = PaperResult(tuple(found), contrast(found[0], found[1], seed) if both else None)
     text = paper_text(whole)
-    write_atomic(out / "paper.json", text + "\n")
-    write_atomic(out / "paper.html", render_page(whole))
-    if as_json:
-        click.echo(text)
-    else:
-        show(whole, out)
+    try:
+        write_atomic(data, text + "\n")
+        write_atomic(page, render_page(whole))
+    finally:  # the result is printed even if it cannot be written
+        if as_json:
+            click.echo(text)
+        else:
+            show(whole)
+    if not as_json:
+        output().print(sentences(f"Tables and figures: {page}"))
 
 
 def _one(
@@ -188,7 +190,7 @@ def read_temperatures(text: str) -> tuple[float, ...]:
         ) from None
 
 
-def show(result: PaperResult, out: Path) -> None:
+def show(result: PaperResult) -> None:
     """Print the table of accuracies and a dry summary."""
     console = output()
     for model in result.models:
@@ -220,7 +222,6 @@ def show(result: PaperResult, out: Path) -> None:
                 f"{estimate(percent(c.gain), '+.1f')} points."
             )
         )
-    console.print(sentences(f"Tables and figures: {out / 'paper.html'}"))
 
 
 def _cells(arm: ArmResult) -> tuple[str, ...]:

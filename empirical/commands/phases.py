@@ -30,6 +30,7 @@ from empirical.phases import (
 )
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, seed_option
+from stopping.files import FIGURE, require_writable
 
 
 @click.command(
@@ -64,6 +65,7 @@ def phases(
     layer is large if its mean contribution norm lies above a band around the middle layers';
     guess and perturb are the runs of large layers at the two ends of the stack.
     """
+    require_writable((figure, FIGURE), inputs=traces)
     # What layers write does not depend on the lens: the raw lens's files say it all.
     results = for_each(
         traces,
@@ -71,15 +73,25 @@ def phases(
         lambda t: find_phases(t, seed, replicates),
         bundled=lambda t: t.provenance.lens == "raw",
     )
-    if figure is not None:
-        from empirical.phase_figure import save_phases
+    written: dict[str, str] = {}
+    try:
+        if figure is not None:
+            from empirical.phase_figure import save_phases
 
-        save_phases(figure, [result for _, result in results])
-    if as_json:
-        written = {} if figure is None else {"figure": figure.name}
-        rows = [{"traces": name, "phases": result} | written for name, result in results]
-        click.echo(to_json(rows))
-        return
+            save_phases(figure, [result for _, result in results])
+            written = {"figure": figure.name}
+    finally:  # the result is printed even if it cannot be drawn
+        if as_json:
+            rows = [{"traces": name, "phases": result} | written for name, result in results]
+            click.echo(to_json(rows))
+        else:
+            show(results, brief)
+    if figure is not None and not as_json:
+        output().print(f"figure: {figure}", markup=False)
+
+
+def show(results: Sequence[tuple[str, Phases]], brief: bool) -> None:
+    """Print the tables and the summary of each model."""
     out = output()
     for name, result in results:
         out.print(
@@ -94,8 +106,6 @@ def phases(
             show_layers(out, result)
         show_phases(out, result)
         out.print(sentences(verdict(result)), "\n")
-    if figure is not None:
-        out.print(f"figure: {figure}", markup=False)
 
 
 def show_layers(out: Console, result: Phases) -> None:

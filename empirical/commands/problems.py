@@ -14,7 +14,10 @@ from empirical.problems import (
 )
 from stopping.cli.ui import as_json as json_text
 from stopping.cli.ui import json_option, output, seed_option, table
-from stopping.files import write_atomic
+from stopping.files import Kind, require_writable, write_atomic
+
+# What users write by themselves names no template.
+PROBLEMS = Kind("file of built-in problems", b'"template": "')
 
 
 @click.command()
@@ -49,6 +52,7 @@ def problems(
       stopping problems --n 400 --seed 1 --out problems.jsonl
       stopping problems --n 100 --difficulty 1 --difficulty 4 --json > problems.json
     """
+    require_writable((out, PROBLEMS))
     drawn = generate(n, seed, difficulties or DIFFICULTIES)
     if out is not None:
         write_atomic(out, to_jsonl(drawn))

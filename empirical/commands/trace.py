@@ -22,11 +22,13 @@ from empirical.commands.options import (
 )
 from empirical.models import load_model, require_models_extra
 from empirical.processes import choose_shard, local_device
-from empirical.provenance import command_line
+from empirical.provenance import FORMAT, command_line
+from empirical.shards import require_room
 from empirical.texts import Chat, uses_chat
 from empirical.tracing import Settings, Summary, trace_problems
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, progress, seed_option
+from stopping.files import require_writable
 
 # Enough for any `--tokens` that one sits through; generating them takes a moment.
 _SUPPLY = 2000
@@ -148,6 +150,9 @@ def trace(
     default = _SUPPLY if tokens else DEFAULT_PROBLEMS
     chosen = chosen_problems(prompts, problems, seed, default)
     own = choose_shard(shard, os.environ)
+    file = out if own is None else own.file(out)
+    require_writable((file, FORMAT.kind), inputs=filter(None, (prompts, lens_file)))
+    require_room(file, fresh)
     place = device if device_map else local_device(device, os.environ)
     with errors.status(f"loading {Path(model).name}"):
         loaded = load_model(model, dtype, place, device_map)
@@ -161,36 +166,32 @@ def trace(
         storage="float32" if storage == "float32" else "float16",
     )
     began = time.monotonic()
-    try:
-        bar = progress("{task.fields[rate]}", alike=True)
-        # Of several processes on one terminal, the first one shows how far it is.
-        bar.disable = own is not None and own.number > 1
-        with bar:
-            task = bar.add_task(
-                "tokens" if tokens else "prompts",
-                total=(tokens or len(chosen)) // (own.count if own else 1),
-                rate="",
-            )
+    bar = progress("{task.fields[rate]}", alike=True)
+    # Of several processes on one terminal, the first one shows how far it is.
+    bar.disable = own is not None and own.number > 1
+    with bar:
+        task = bar.add_task(
+            "tokens" if tokens else "prompts",
+            total=(tokens or len(chosen)) // (own.count if own else 1),
+            rate="",
+        )
 
-            def report(traced: int, done: int) -> None:
-                rate = f"{traced / (time.monotonic() - began):.0f} tokens/s"
-                bar.update(task, completed=traced if tokens else done, rate=rate)
+        def report(traced: int, done: int) -> None:
+            rate = f"{traced / (time.monotonic() - began):.0f} tokens/s"
+            bar.update(task, completed=traced if tokens else done, rate=rate)
 
-            summary = trace_problems(
-                loaded,
-                chosen,
-                settings,
-                out,
-                shard=own,
-                fresh=fresh,
-                seed=None if prompts else seed,
-                command=command_line(["stopping", *sys.argv[1:]]),
-                report=report,
-                lens_file=lens_file,
-            )
-    except KeyboardInterrupt:
-        errors.print("interrupted: finished parts are kept; give the same command again to go on")
-        raise click.exceptions.Exit(130) from None
+        summary = trace_problems(
+            loaded,
+            chosen,
+            settings,
+            out,
+            shard=own,
+            fresh=fresh,
+            seed=None if prompts else seed,
+            command=command_line(["stopping", *sys.argv[1:]]),
+            report=report,
+            lens_file=lens_file,
+        )
     if as_json:
         click.echo(to_json(summary))
     else:

@@ -11,10 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from empirical.decoder.choosing import Choice
 from empirical.decoder.places import Inputs, Places
 from stopping.errors import UserError
+from stopping.files import Kind
 from stopping.types import BoolArray
 
 Number = TypeVar("Number", bound=np.generic)
 
+STEPS = Kind("file of decoded tokens", b"layer-stopping decoded tokens")
 ABSENT = -1
 
 
@@ -162,7 +164,9 @@ class Steps:
             "top1": _lists(top1, top1 == ABSENT),
         }
         layers = ",".join(map(str, self.layers.tolist()))
-        return pa.table(columns).replace_schema_metadata({b"layers": layers.encode()})
+        return pa.table(columns).replace_schema_metadata(
+            {b"format": STEPS.mark, b"layers": layers.encode()}
+        )
 
 
 class Recorder:

@@ -8,7 +8,6 @@ may be deleted once neither is of interest.
 
 import json
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 from empirical.evaluate.answers import Answer
 from empirical.evaluate.trail import restored
-from empirical.shards import require_same_run
+from empirical.shards import open_parts
 from stopping.cli.ui import plain
 from stopping.errors import UserError
 from stopping.files import write_atomic
@@ -37,17 +36,7 @@ class Parts:
         UserError
             If an evaluation with other settings is there, or `out` is there without its batches.
         """
-        folder = out.with_name(f"{out.name}.parts")
-        record = folder / "settings.json"
-        if fresh:
-            shutil.rmtree(folder, ignore_errors=True)
-        elif record.is_file():
-            require_same_run(record, json.loads(json.dumps(settings)))
-        elif out.exists():
-            raise UserError(f"{out}: exists already; name another file, or replace it with --fresh")
-        if not record.is_file():
-            write_atomic(record, json.dumps(settings, indent=2))
-        return cls(folder)
+        return cls(open_parts(out, settings, fresh))
 
     def finished(self, rule: str, number: int) -> tuple[Answer, ...] | None:
         """Return batch `number` of a rule if it was finished earlier.

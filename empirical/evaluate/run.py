@@ -19,6 +19,7 @@ from empirical.problems import Problem, prompts_hash
 from empirical.provenance import Provenance, library_versions, now
 from empirical.texts import generated_texts
 from stopping.errors import UserError
+from stopping.journal import kept_in
 from stopping.rules import AbstractRule
 from stopping.statistics import Interval, clopper_pearson
 
@@ -152,17 +153,18 @@ def answer_all(
     order = sorted(range(len(problems)), key=lambda index: len(problems[index].prompt))
     batches = [order[i : i + size] for i in range(0, len(order), size)]
     done = 0
-    for number, batch in enumerate(batches):
-        for name, arm in arms.items():
-            given = parts.finished(name, number) if parts is not None else None
-            if given is None:
-                some = [(index, problems[index]) for index in batch]
-                given = answer_batch(loaded, some, arm.rule, arm.settings, anatomy, lens)
-                if parts is not None:
-                    parts.write(name, number, given)
-            answers[name].extend(given)
-            done += 1
-            report(done, len(batches) * len(arms))
+    with kept_in(None if parts is None else parts.folder):
+        for number, batch in enumerate(batches):
+            for name, arm in arms.items():
+                given = parts.finished(name, number) if parts is not None else None
+                if given is None:
+                    some = [(index, problems[index]) for index in batch]
+                    given = answer_batch(loaded, some, arm.rule, arm.settings, anatomy, lens)
+                    if parts is not None:
+                        parts.write(name, number, given)
+                answers[name].extend(given)
+                done += 1
+                report(done, len(batches) * len(arms))
     return {arm: sorted(given, key=lambda a: a.problem) for arm, given in answers.items()}
 
 

@@ -178,7 +178,10 @@ def write_lens(path: Path, content: LensFile) -> None:
         )
     )
     with written_aside(path) as aside:
-        save_file(_tensors(content.corrections), aside, metadata={"layer-stopping": text})
+        try:
+            save_file(_tensors(content.corrections), aside, metadata={"layer-stopping": text})
+        except SafetensorError as error:  # what the operating system says, as text
+            raise UserError(f"{path}: cannot write here ({error}); name another file") from error
 
 
 def read_lens(path: Path) -> LensFile:

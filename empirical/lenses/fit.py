@@ -21,6 +21,7 @@ from empirical.lenses.temperature import fit_temperature
 from empirical.provenance import library_versions, now
 from empirical.texts import Text
 from stopping.errors import UserError
+from stopping.journal import kept_in
 
 Advance = Callable[[], None]
 
@@ -66,16 +67,17 @@ def fit_lens(
     checkpoint = path.with_name(f".{path.name}.unfinished")
     content = _resumed(checkpoint, origin)
     corrected = [n for n in origin.layers if n < origin.depth or origin.final_too]
-    for layer in corrected:
-        if layer not in content.corrections:
-            correction, epoch = fit_layer(anatomy, parts, origin, layer, tell)
-            content = replace(
-                content,
-                corrections={**content.corrections, layer: correction},
-                epochs={**content.epochs, layer: epoch},
-            )
-            write_lens(checkpoint, content)
-        advance()
+    with kept_in(checkpoint):
+        for layer in corrected:
+            if layer not in content.corrections:
+                correction, epoch = fit_layer(anatomy, parts, origin, layer, tell)
+                content = replace(
+                    content,
+                    corrections={**content.corrections, layer: correction},
+                    epochs={**content.epochs, layer: epoch},
+                )
+                write_lens(checkpoint, content)
+            advance()
     tell("test prompts")
     report = evaluate(
         anatomy,

@@ -18,6 +18,9 @@ from empirical.paper_figures import (
 )
 from empirical.report.page import environment
 from empirical.report.theme import style_variables
+from stopping.files import Kind
+
+PAGE = Kind("page of the paper's tables", b'content="layer-stopping paper"')
 
 
 def render_page(result: PaperResult) -> str:

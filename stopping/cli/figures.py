@@ -7,6 +7,7 @@ import click
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, progress, seed_option
 from stopping.errors import UserError
+from stopping.files import FIGURE, require_writable
 
 
 @click.command()
@@ -52,12 +53,14 @@ def figures(
         if name not in known:
             raise UserError(f"--only {name!r}: no such figure; there are {', '.join(known)}")
     chosen = [plate for plate in FIGURES if not names or plate.name in names]
+    paths = {plate.name: out / f"{plate.name}.{file_format}" for plate in chosen}
+    require_writable(*((path, FIGURE) for path in paths.values()))
     written = []
     with progress() as bar:
         task = bar.add_task("figures", total=len(chosen))
         for plate in chosen:
             bar.update(task, description=plate.name)
-            path = out / f"{plate.name}.{file_format}"
+            path = paths[plate.name]
             figure = plate.figure(seed, quick)
             with settings():
                 save(figure, path, file_format)

@@ -38,13 +38,21 @@ def show_phases(
             journal=journal,
             advance=lambda done: bar.advance(task, done),
         )
-    if figure is not None:
-        from stopping.plots import save_phase_diagram
+    try:
+        if figure is not None:
+            from stopping.plots import save_phase_diagram
 
-        save_phase_diagram(cells, figure)
-    if as_json:
-        click.echo(to_json(diagrams.settings(component, seed, paths) | {"cells": cells}))
-        return
+            save_phase_diagram(cells, figure)
+    finally:  # the result is printed even if it cannot be drawn
+        if as_json:
+            click.echo(to_json(diagrams.settings(component, seed, paths) | {"cells": cells}))
+        else:
+            _show(cells, paths, seed)
+    if figure is not None and not as_json:
+        output().print(f"figure: {figure}", markup=False)
+
+
+def _show(cells: Sequence[diagrams.Cell], paths: int, seed: int) -> None:
     out = output()
     rows = table(
         "Cells in which the paper's search is near the optimum",
@@ -56,8 +64,6 @@ def show_phases(
         rows.add_row(*_near(cells, cost))
     out.print(rows)
     out.print(f"{len(cells)} cells, {paths:,} tokens each, seed {seed}")
-    if figure is not None:
-        out.print(f"figure: {figure}", markup=False)
 
 
 def _component(model: Path | None) -> Component:

@@ -20,13 +20,14 @@ from stopping.cli.ui import (
     workers_options,
 )
 from stopping.errors import UserError
+from stopping.files import FIGURE, require_writable
 from stopping.parallel import Workers
 from stopping.rules import AbstractRule, parse_rule
 from stopping.snell import phases as diagrams
 from stopping.snell.belief import BeliefSolution, solve_belief
 from stopping.snell.pricing import Priced, price
 from stopping.snell.region import summarise
-from stopping.snell.rules import Snell, save_rule
+from stopping.snell.rules import FORMAT, Snell, save_rule
 
 
 @click.command()
@@ -100,10 +101,8 @@ def solve(
       stopping solve FIT.json --cost 0 --figure gaps.svg
       stopping solve --phases --resume cells.jsonl --figure phases.svg
     """
-    from stopping.plots import check_format
-
-    if figure is not None:
-        check_format(figure)
+    inputs = () if model is None else (model,)
+    require_writable((out, FORMAT.kind), (figure, FIGURE), inputs=inputs)
     if phases:
         show_phases(model, figure, resume, fresh, seed, paths, workers, as_json)
         return
@@ -115,16 +114,20 @@ def solve(
     found = _price(law, cost, not no_recall, rules, paths, seed, workers)
     exact = exact_value(law, cost, not no_recall)
     saved: Snell | None = None
-    if out is not None:
-        saved = save_rule(out, found.rule, {"from": None if model is None else model.name})
-    if figure is not None:
-        from stopping.plots import save_solution
+    drawn: Path | None = None
+    try:
+        if out is not None:
+            saved = save_rule(out, found.rule, {"from": None if model is None else model.name})
+        if figure is not None:
+            from stopping.plots import save_solution
 
-        save_solution(found, figure)
-    if as_json:
-        click.echo(to_json(_content(found, exact, model, saved, figure)))
-    else:
-        _show(found, exact, model, saved, figure, time.perf_counter() - started)
+            save_solution(found, figure)
+            drawn = figure
+    finally:  # the result is printed even if it cannot be written
+        if as_json:
+            click.echo(to_json(_content(found, exact, model, saved, drawn)))
+        else:
+            _show(found, exact, model, saved, drawn, time.perf_counter() - started)
 
 
 def reference_model() -> ChangePointModel:

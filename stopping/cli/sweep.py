@@ -20,6 +20,7 @@ from stopping.cli.ui import (
     workers_options,
 )
 from stopping.errors import UserError
+from stopping.files import FIGURE, require_writable
 from stopping.journal import Journal
 from stopping.landscape import LAWS, Cell, Law, World, grid, landscape, lead, settings
 from stopping.parallel import Workers
@@ -110,10 +111,7 @@ def sweep(
       stopping sweep --drift 0:1:101 --rise 0:4:101 --backend dask --scheduler tcp://head:8786
       stopping sweep --rule search --rule tolerance:tau=1 --perturbed 0.2 --json
     """
-    if figure is not None:
-        from stopping.plots import check_format
-
-        check_format(figure)
+    require_writable((figure, FIGURE))
     rules = tuple(parse_rule(text, window) for text in specs) if specs else zoo(window)
     if len({rule.spec() for rule in rules}) < len(rules):
         raise UserError("--rule: the same rule twice")
@@ -130,23 +128,19 @@ def sweep(
             journal=journal,
             advance=lambda done: bar.advance(task, done),
         )
-    if figure is not None:
-        from stopping.plots import save_landscape
-
-        save_landscape(cells, rules, figure)
-    if as_json:
-        click.echo(
-            to_json(
-                {
-                    **settings(rules, tokens, seed),
-                    "cells": [{"world": world, "found": cell} for world, cell in cells.items()],
-                }
-            )
-        )
-    else:
-        show(cells, rules, tokens, seed)
+    try:
         if figure is not None:
-            output().print(f"figure: {figure}", markup=False)
+            from stopping.plots import save_landscape
+
+            save_landscape(cells, rules, figure)
+    finally:  # the result is printed even if it cannot be drawn
+        if as_json:
+            found = [{"world": world, "found": cell} for world, cell in cells.items()]
+            click.echo(to_json({**settings(rules, tokens, seed), "cells": found}))
+        else:
+            show(cells, rules, tokens, seed)
+    if figure is not None and not as_json:
+        output().print(f"figure: {figure}", markup=False)
 
 
 def show(

@@ -8,11 +8,9 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stopping.errors import UserError
-from stopping.files import written_aside
+from stopping.files import FIGURE, require_suffix, written_aside
 from stopping.plots.style import shared_settings
 
-FORMATS = ("svg", "pdf", "png")
 INK, MUTED, GRID = "#1b2430", "#566273", "#dfe3e9"
 BLUE, VERMILION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 
@@ -53,10 +51,8 @@ def check_format(path: Path) -> str:
     UserError
         If it is none of SVG, PDF and PNG.
     """
-    kind = Path(path).suffix.removeprefix(".").lower()
-    if kind not in FORMATS:
-        raise UserError(f"{path}: name a figure *.svg, *.pdf or *.png")
-    return kind
+    require_suffix(path, FIGURE)
+    return Path(path).suffix.removeprefix(".").lower()
 
 
 def save(figure: Figure, path: Path, file_format: str) -> None:
