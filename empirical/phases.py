@@ -151,6 +151,7 @@ def find_phases(traces: Traces, seed: int = 0, replicates: int = 1000) -> Phases
         raise UserError(
             f"phases: {depth} layer(s), and a middle between two ends needs at least {LEAST_LAYERS}"
         )
+    traces.require("phases", "residual_norm", "residual_cosine")
     values = np.concatenate([traces.residual_norm, traces.residual_cosine], axis=1)
     means = cluster_bootstrap(
         values,

@@ -8,14 +8,13 @@ library versions. Paths of the machine that made it are left out; names of files
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from stopping.documents import Format
-from stopping.errors import UserError
+from stopping.documents import Format, structured
 
 FORMAT = Format("layer-stopping traces", 1, "trace file", "make one with `stopping trace`")
 
@@ -94,18 +93,7 @@ class Provenance:
         UserError
             If the text is not of this format, or of a newer version than this package reads.
         """
-        content = FORMAT.parse(text, where)
-        known = {f.name for f in fields(cls)}
-        try:
-            storage = content.pop("storage", None)
-            return cls(
-                **{name: value for name, value in content.items() if name in known},
-                storage=None if storage is None else StorageLoss(**storage),
-            )
-        except TypeError as error:
-            raise UserError(
-                f"{where}: the trace file's provenance is incomplete ({error})"
-            ) from error
+        return structured(FORMAT.parse(text, where), cls, f"{where}: the trace file's provenance")
 
 
 def library_versions() -> dict[str, str]:

@@ -5,13 +5,18 @@ than the package.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import cattrs
 
 from stopping.errors import UserError
 from stopping.files import Kind, write_atomic
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -89,3 +94,24 @@ class Format:
         except ValueError:  # not UTF-8
             text = ""
         return self.parse(text, str(path))
+
+
+def structured(content: dict[str, Any], kind: type[T], what: str) -> T:
+    """Turn plain values into a frozen dataclass; null where a number stands is NaN.
+
+    Raises
+    ------
+    UserError
+        If something is missing or of a wrong type; `what` begins the message.
+    """
+    converter = cattrs.Converter()
+    converter.register_structure_hook(float, lambda value, _: _number(value))
+    try:
+        return converter.structure(content, kind)
+    except cattrs.BaseValidationError as error:
+        reasons = "; ".join(cattrs.transform_error(error))
+        raise UserError(f"{what} is incomplete or damaged ({reasons})") from error
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

@@ -87,6 +87,7 @@ def audit(
             "audit: materiality and noise_ceiling must be positive nats and tolerated a share "
             f"between 0 and 1, got {materiality}, {noise_ceiling}, {tolerated}"
         )
+    traces.require("audit", "log_prob", "top1")
     sample = take_sample(traces, K, seed, replicates)
     return Audit(
         model=traces.provenance.model,

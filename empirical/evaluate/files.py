@@ -4,19 +4,13 @@ The file is `Evaluation` and nothing else, under the format's name and version. 
 an end of an interval that could not be computed is null.
 """
 
-import math
 from pathlib import Path
-from typing import Any, TypeVar
-
-import cattrs
 
 from empirical.evaluate.run import Evaluation
 from stopping.cli.ui import as_json
-from stopping.documents import Format
-from stopping.errors import UserError
+from stopping.documents import Format, structured
 from stopping.files import write_atomic
 
-T = TypeVar("T")
 FORMAT = Format(
     "layer-stopping evaluation", 1, "evaluation", "make one with `stopping evaluate --out`"
 )
@@ -41,24 +35,3 @@ def read_evaluation(path: Path) -> Evaluation:
         If the file is missing, no evaluation, of a newer format, or incomplete.
     """
     return structured(FORMAT.read(path), Evaluation, f"{path}: the evaluation")
-
-
-def structured(content: dict[str, Any], kind: type[T], what: str) -> T:
-    """Turn plain values into a frozen dataclass; null where a number stands is NaN.
-
-    Raises
-    ------
-    UserError
-        If something is missing or of a wrong type; `what` begins the message.
-    """
-    converter = cattrs.Converter()
-    converter.register_structure_hook(float, lambda value, _: _number(value))
-    try:
-        return converter.structure(content, kind)
-    except cattrs.BaseValidationError as error:
-        reasons = "; ".join(cattrs.transform_error(error))
-        raise UserError(f"{what} is incomplete or damaged ({reasons})") from error
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from empirical.evaluate.files import structured
 from stopping.cli.ui import as_json
-from stopping.documents import Format
+from stopping.documents import Format, structured
 from stopping.errors import UserError
 
 FORMAT = Format("layer-stopping harness runs", 2, "summary of harness runs", "see its module")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from empirical.sample import Sample, take_sample
+from empirical.traced import OPTIONAL
 from empirical.traces import Traces
 from stopping.errors import UserError
 from stopping.types import BoolArray, FloatArray, IntArray
@@ -77,6 +78,8 @@ def observe(
     UserError
         As `take_sample`; if the two files share no tokens, or are of different models or texts.
     """
+    for each in filter(None, (traces, other)):
+        each.require("learn", *OPTIONAL)
     if other is not None:
         traces, other = _common(traces, other)
     sample = take_sample(traces, K, seed, replicates)

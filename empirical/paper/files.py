@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from empirical.evaluate.files import structured
 from empirical.paper.results import PaperResult
 from stopping.cli.ui import as_json
-from stopping.documents import Format
+from stopping.documents import Format, structured
 
 FORMAT = Format(
     "layer-stopping paper tables", 1, "file of paper tables", "make one with `stopping paper`"

@@ -98,6 +98,7 @@ def validate(
         If the window reaches below the probed layers, a rule reaches below the window, two rules
         have one name, or there are fewer than two prompts.
     """
+    traces.require("validate", "log_prob", "top1", "token")
     sample = take_sample(traces, K, seed, replicates)
     given = default_rules(K) if rules is None else rules
     others = [rule for rule in given if not isinstance(rule, Final)]

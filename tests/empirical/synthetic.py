@@ -39,7 +39,7 @@ def traces_from(
         top1_prob=np.full((n, layers), 0.5, dtype=np.float32),
         residual_norm=np.ones((n, layers), dtype=np.float32),
         residual_cosine=np.zeros((n, layers), dtype=np.float32),
-        provenance=Provenance("synthetic", "Synthetic", layers, 8, VOCABULARY, mode),
+        provenance=Provenance("synthetic", "Synthetic", layers, 8, 1 << 31, mode),
     )
 
 

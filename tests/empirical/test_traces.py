@@ -22,7 +22,7 @@ PROVENANCE = Provenance(
     architecture="TinyForCausalLM",
     layers=L,
     hidden_size=8,
-    vocabulary_size=100,
+    vocabulary_size=1 << 31,
     mode="generated",
     weights={"tiny.safetensors": "ab" * 32},
     versions={"python": "3.11"},
@@ -191,8 +191,8 @@ def test_provenance_that_lacks_a_field(tmp_path: Path) -> None:
 def test_a_lacking_column(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     write_traces(path, traces_of())
-    pq.write_table(pq.read_table(path).drop_columns(["top1", "token"]), path)
-    with pytest.raises(UserError, match="token, top1"):
+    pq.write_table(pq.read_table(path).drop_columns(["entropy", "prompt"]), path)
+    with pytest.raises(UserError, match=r"t\.parquet: .*entropy, prompt"):
         read_traces(path)
 
 
@@ -210,6 +210,8 @@ def broken(name: str, value: float, row: int = 4, column: int = 1) -> dict[str, 
     [
         (broken("entropy", np.nan), "entropy: NaN.*token 4, layer column 1"),
         (broken("entropy", -0.1), "never negative"),
+        (broken("entropy", 1e6), r"over 2,147,483,648 tokens is at most 21\.51 nats"),
+        (broken("prompt", -1, 0), "counted from 0"),
         (broken("log_prob", 0.1), "at most 0"),
         (broken("log_prob", -np.inf), "log_prob: NaN or infinite"),
         (broken("top1_prob", 1.1), r"in \[0, 1\]"),
@@ -227,6 +229,24 @@ def broken(name: str, value: float, row: int = 4, column: int = 1) -> dict[str, 
 def test_invariants(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         traces_of(**changes)
+
+
+def test_the_largest_entropy_may_be_rounded_up_by_half_precision() -> None:
+    """All tokens equally probable: what is stored may lie above the logarithm."""
+    for size in (2, 100, 32_000, 50_257, 151_936, 262_144):
+        provenance = replace(PROVENANCE, vocabulary_size=size)
+        largest = np.full((60, 3), np.log(size))
+        above = np.nextafter(largest.astype(np.float16), np.float16(np.inf))
+        traces_of(entropy=above.astype(np.float32), provenance=provenance)
+        with pytest.raises(UserError, match="at most"):
+            traces_of(entropy=1.01 * above.astype(np.float32), provenance=provenance)
+
+
+def test_without_a_vocabulary_any_entropy_of_a_vocabulary_is_taken() -> None:
+    unknown = replace(PROVENANCE, vocabulary_size=0)
+    traces_of(provenance=unknown)
+    with pytest.raises(UserError, match="any vocabulary"):
+        traces_of(**broken("entropy", 1e6), provenance=unknown)
 
 
 def test_rounding_above_zero_is_clipped() -> None:
