@@ -1,15 +1,16 @@
 """From problems to tokens: the prompt as the model expects it, and the completion after it.
 
 The completion is either the problem's own solution (*reference*) or the model's greedy
-continuation (*generated*). In both cases its tokens, without any special token, are what is
-traced afterwards, with the model reading the text that was given (teacher forcing).
+continuation (*generated*) up to its end of text. Its tokens, without that end, are what is traced
+afterwards, with the model reading the text that was given (teacher forcing).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from empirical.models import LoadedModel
+from empirical.prompts import Part, encode_parts, parts_of
 from stopping.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,17 +58,23 @@ def uses_chat(loaded: LoadedModel, chat: Chat) -> bool:
     return has_template and chat != "off"
 
 
+def encode_prompt(loaded: LoadedModel, prompt: str, chat: bool) -> list[int]:
+    """Tokenise a prompt, as the user's message of a chat or as a text to go on with.
+
+    Raises
+    ------
+    UserError
+        If the prompt does not reach the model whole.
+    """
+    return encode_parts(loaded, parts_of(loaded, prompt, chat), begins=not chat)
+
+
 def reference_texts(
     loaded: LoadedModel, problems: Sequence[tuple[int, "Problem"]], chat: bool
 ) -> list[Text]:
     """Tokenise each (index, problem) with its own solution as the completion."""
     return [
-        _text(
-            index,
-            problem,
-            *_split(loaded.tokenizer, _prompt(loaded, problem, chat), problem.solution, chat),
-            loaded,
-        )
+        _text(index, problem, *_split(loaded, problem, index, chat), loaded)
         for index, problem in problems
     ]
 
@@ -81,80 +88,46 @@ def generated_texts(
 ) -> list[Text]:
     """Let the model continue each prompt greedily, all prompts in one batch.
 
-    A completion ends before its first special token, or after `max_new_tokens`. `processor` makes,
-    of the length of the padded prompts, a logits processor of transformers to go before the choice.
+    A completion ends before its end of text, or after `max_new_tokens`. `processor` makes, of the
+    length of the padded prompts, a logits processor of transformers to go before the choice.
     """
-    import torch
-    from transformers import GenerationConfig
+    from empirical.generation import continued, end_tokens
 
-    tokenizer = loaded.tokenizer
-    prompts = [_encode(tokenizer, _prompt(loaded, problem, chat), chat) for _, problem in problems]
+    prompts = [encode_prompt(loaded, _asked(problem, chat), chat) for _, problem in problems]
     for (index, problem), prompt in zip(problems, prompts, strict=True):
         _require_fits(loaded, index, problem.id, len(prompt) + max_new_tokens)
-    stops = _stop_tokens(loaded)
-    width = max(map(len, prompts))
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-    # Padded on the left, so that every prompt ends where its continuation begins.
-    ids = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts])
-    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    settings = GenerationConfig(  # type: ignore[no-untyped-call]
-        do_sample=False,
-        repetition_penalty=1.0,
-        max_new_tokens=max_new_tokens,
-        eos_token_id=sorted(stops) or None,
-        pad_token_id=pad,
+    processors = (
+        {} if processor is None else {"logits_processor": [processor(max(map(len, prompts)))]}
     )
-    with torch.inference_mode():
-        output = loaded.model.generate(
-            ids.to(loaded.device),
-            attention_mask=mask.to(loaded.device),
-            generation_config=settings,
-            **({} if processor is None else {"logits_processor": [processor(width)]}),
-        )
+    ends = end_tokens(loaded)
     return [
-        _text(index, problem, prompt, _until(continued, stops), loaded)
-        for (index, problem), prompt, continued in zip(
-            problems, prompts, output[:, width:].tolist(), strict=True
+        _text(index, problem, prompt, _until(ids, ends), loaded)
+        for (index, problem), prompt, ids in zip(
+            problems, prompts, continued(loaded, prompts, max_new_tokens, **processors), strict=True
         )
     ]
 
 
-def _prompt(loaded: LoadedModel, problem: "Problem", chat: bool) -> str:
-    if not chat:
-        return f"{problem.prompt}\n"
-    message = [{"role": "user", "content": problem.prompt}]
-    text: str = loaded.tokenizer.apply_chat_template(
-        message, tokenize=False, add_generation_prompt=True
-    )
-    return text
+def _asked(problem: "Problem", chat: bool) -> str:
+    return problem.prompt if chat else f"{problem.prompt}\n"
 
 
-def _split(tokenizer: Any, prompt: str, completion: str, chat: bool) -> tuple[list[int], list[int]]:
-    """Tokenise both together, as the model would see them, and cut between them."""
-    ids, whole = _encode(tokenizer, prompt, chat), _encode(tokenizer, prompt + completion, chat)
+def _split(
+    loaded: LoadedModel, problem: "Problem", index: int, chat: bool
+) -> tuple[list[int], list[int]]:
+    """Tokenise prompt and solution together, as the model would see them, and cut between them."""
+    prompt = parts_of(loaded, _asked(problem, chat), chat)
+    solution = Part(problem.solution)
+    ids = encode_parts(loaded, prompt, begins=not chat)
+    whole = encode_parts(loaded, (*prompt, solution), begins=not chat)
     if whole[: len(ids)] == ids:
         return ids, whole[len(ids) :]
     # A token straddles the border: keep the border, give up the merge.
-    return ids, tokenizer.encode(completion, add_special_tokens=False)
+    return ids, encode_parts(loaded, (solution,), begins=False)
 
 
-def _encode(tokenizer: Any, text: str, chat: bool) -> list[int]:
-    # A chat template writes the special tokens itself.
-    ids: list[int] = tokenizer.encode(text, add_special_tokens=not chat)
-    return ids
-
-
-def _stop_tokens(loaded: LoadedModel) -> set[int]:
-    """Return the special tokens, and whatever else the model's settings call an end of text."""
-    stops = set(loaded.tokenizer.all_special_ids)
-    ends = getattr(loaded.model.generation_config, "eos_token_id", None)
-    stops |= set(ends if isinstance(ends, list) else [] if ends is None else [ends])
-    return stops
-
-
-def _until(ids: list[int], stops: set[int]) -> list[int]:
-    end = next((place for place, token in enumerate(ids) if token in stops), len(ids))
-    return ids[:end]
+def _until(ids: list[int], ends: Collection[int]) -> list[int]:
+    return ids[: next((place for place, token in enumerate(ids) if token in ends), len(ids))]
 
 
 def _text(

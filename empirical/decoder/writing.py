@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig
 
 from empirical.decoder.decoding import ConfidentDecoding
 from empirical.decoder.steps import Steps
+from empirical.generation import continued, end_tokens
 from empirical.models import LoadedModel
+from empirical.texts import encode_prompt
 from stopping.errors import UserError
 
 # A character of several tokens shows as this until its last token has come.
@@ -22,7 +23,7 @@ _INCOMPLETE = "\ufffd"
 class Token:
     """One written token.
 
-    `text` is what it adds to the text: nothing for a special token or before a character is
+    `text` is what it adds to the text: nothing for an end of text or before a character is
     complete. `final_text` is what the final layer would have said, None where that is the same.
     `entropy` is the observed entropy of the chosen layer, in nats.
     """
@@ -46,7 +47,7 @@ class Writing:
 
     @property
     def text(self) -> str:
-        """The continuation without special tokens."""
+        """The continuation without its end of text."""
         return "".join(token.text for token in self.tokens)
 
 
@@ -66,17 +67,12 @@ def encode(loaded: LoadedModel, prompt: str, chat: bool) -> list[int]:
     Raises
     ------
     UserError
-        If the prompt is empty or leaves the model's context no room to go on.
+        If the prompt is empty, does not reach the model whole, or leaves its context no room to
+        go on.
     """
-    tokenizer = loaded.tokenizer
     if not prompt.strip():
         raise UserError("prompt: it is empty; say what the model shall continue or answer")
-    text = prompt
-    if chat:
-        message = [{"role": "user", "content": prompt}]
-        text = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-    # A chat template writes the special tokens itself.
-    ids: list[int] = tokenizer.encode(text, add_special_tokens=not chat)
+    ids = encode_prompt(loaded, prompt, chat)
     if loaded.context is not None and len(ids) >= loaded.context:
         raise UserError(
             f"prompt: {len(ids):,} tokens, but {loaded.name} reads at most {loaded.context:,} with "
@@ -96,35 +92,15 @@ def write(
 
     `decoding` must not be attached; `on_token` hears each token as soon as it is there.
     """
-    config = loaded.model.generation_config
-    stops = _stop_tokens(loaded.tokenizer, config)
     room = sampling.max_new_tokens
     if loaded.context is not None:
         room = min(room, loaded.context - len(prompt_ids))
-    draws = sampling.temperature > 0
-    settings = GenerationConfig(  # type: ignore[no-untyped-call]
-        max_new_tokens=room,
-        do_sample=draws,
-        # What the model's own settings may add otherwise.
-        repetition_penalty=1.0,
-        **(
-            {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
-            if draws
-            else {}
-        ),
-        eos_token_id=sorted(stops) or None,
-        pad_token_id=_pad(loaded.tokenizer),
-    )
-    ids = torch.tensor([list(prompt_ids)], device=loaded.device)
-    listener = _Listener(loaded.tokenizer, decoding, stops, on_token)
+    listener = _Listener(loaded.tokenizer, decoding, end_tokens(loaded), on_token)
     torch.manual_seed(sampling.seed)
     began = time.monotonic()
-    with torch.inference_mode(), decoding:
-        loaded.model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            generation_config=settings,
-            streamer=listener,
+    with decoding:
+        continued(
+            loaded, [prompt_ids], room, sampling.temperature, sampling.top_p, streamer=listener
         )
     seconds = time.monotonic() - began
     return Writing(tuple(listener.tokens), decoding.statistics, len(prompt_ids), seconds)
@@ -137,12 +113,12 @@ class _Listener:
         self,
         tokenizer: Any,
         decoding: ConfidentDecoding,
-        stops: set[int],
+        ends: frozenset[int],
         on_token: Callable[[Token], None],
     ) -> None:
         self.tokens: list[Token] = []
         self._tokenizer, self._decoding, self._on_token = tokenizer, decoding, on_token
-        self._stops, self._pieces = stops, Pieces(tokenizer)
+        self._ends, self._pieces = ends, Pieces(tokenizer)
         self._prompt_heard = False
 
     def put(self, value: Tensor) -> None:
@@ -156,7 +132,7 @@ class _Listener:
         final = int(step.final_token[0, -1])
         token = Token(
             id=number,
-            text="" if number in self._stops else self._pieces.add(number),
+            text="" if number in self._ends else self._pieces.add(number),
             layer=layer,
             depth=int(step.depth[0, -1]),
             entropy=float(step.entropy[0, -1, column]),
@@ -197,14 +173,3 @@ class Pieces:
     def _decode(self, ids: list[int]) -> str:
         text: str = self._tokenizer.decode(ids, clean_up_tokenization_spaces=False)
         return text
-
-
-def _stop_tokens(tokenizer: Any, config: Any) -> set[int]:
-    """Return the special tokens, and whatever else the model's settings call an end of text."""
-    ends = getattr(config, "eos_token_id", None)
-    ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
-    return set(tokenizer.all_special_ids) | set(ends)
-
-
-def _pad(tokenizer: Any) -> int:
-    return int(tokenizer.pad_token_id or 0)
