@@ -51,6 +51,7 @@ class Anatomy:
     tail : modules between the last layer and the decoder's output.
     shell : the model with a pass-through in the place of its decoder.
     vocabulary_size : width of the logits.
+    first_position : what the model calls the place of a text's first token, in `position_ids`.
     """
 
     layers: tuple[nn.Module, ...]
@@ -58,6 +59,7 @@ class Anatomy:
     tail: tuple[nn.Module, ...]
     shell: nn.Module
     vocabulary_size: int
+    first_position: int = 0
 
     @classmethod
     def of(cls, model: nn.Module) -> "Anatomy":
@@ -85,7 +87,14 @@ class Anatomy:
         path, layers = _find_layers(model, calls)
         decoder_path, decoder = _find_decoder(model, path, calls)
         tail = _find_tail(kind, calls, layers, decoder)
-        anatomy = cls(layers, decoder, tail, shell_of(model, decoder_path), logits.shape[-1])
+        anatomy = cls(
+            layers,
+            decoder,
+            tail,
+            shell_of(model, decoder_path),
+            vocabulary_size=logits.shape[-1],
+            first_position=_only_call(calls, layers[0]).first_position,
+        )
         anatomy._check(kind, _only_call(calls, layers[-1]).returned, logits)
         return anatomy
 
@@ -167,6 +176,7 @@ class _Call:
     module: nn.Module
     given: Tensor | None
     returned: Tensor
+    first_position: int
 
 
 def _probe(model: nn.Module) -> tuple[list[_Call], Tensor]:
@@ -178,7 +188,8 @@ def _probe(model: nn.Module) -> tuple[list[_Call], Tensor]:
     ) -> None:
         returned = _first_tensor(output)
         if returned is not None:
-            calls.append(_Call(module, _residual_input(args, kwargs), returned))
+            first = _first_position(kwargs.get("position_ids"))
+            calls.append(_Call(module, _residual_input(args, kwargs), returned, first))
 
     config = getattr(model, "config", None)
     text_config = config.get_text_config(decoder=True) if config is not None else None
@@ -233,6 +244,13 @@ def _find_layers(model: nn.Module, calls: Sequence[_Call]) -> tuple[str, tuple[n
     if depth is not None:
         stacks = [stack for stack in stacks if len(stack[2]) == depth]
     if not stacks:
+        for module in model.modules():
+            ran = sum(member in ended for member in module.children())
+            if isinstance(module, nn.ModuleList) and len(module) == depth and 0 < ran < depth:
+                raise LensError(
+                    f"{kind}: of its {depth} layers only {ran} run on a text alone (the others "
+                    "read images), so no one stack can be read; use a model for text"
+                )
         raise LensError(
             f"{kind}: found no stack of {depth or 'some'} layers whose outputs are passed on "
             "unchanged, so their outputs are not the residual stream"
@@ -324,6 +342,13 @@ def _tensor_of(output: Any) -> Tensor:
     if tensor is None:
         raise LensError(f"a layer returned {type(output).__name__}, expected a tensor first")
     return tensor
+
+
+def _first_position(position_ids: Any) -> int:
+    """Return what a layer is told of the place of its first state; 0 where it is told nothing."""
+    if not isinstance(position_ids, Tensor) or position_ids.numel() == 0:
+        return 0
+    return int(position_ids.flatten()[0])
 
 
 def _residual_input(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:

@@ -149,14 +149,14 @@ def _locate(spec: str) -> tuple[str, dict[str, str], str]:
     """Return what transformers loads from, with which options, and the model's name."""
     path = Path(spec).expanduser()
     if path.is_file():
-        if path.suffix != ".gguf":
+        if path.suffix.lower() != ".gguf":
             raise UserError(f"{spec}: a model file must be .gguf; name a folder for other formats")
         return str(path.parent), {"gguf_file": path.name}, path.stem
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise UserError(f"{spec}: no config.json in this folder, so it holds no model")
         return str(path), {}, path.resolve().name
-    if path.suffix == ".gguf" or not _HUB_ID.fullmatch(spec):
+    if path.suffix.lower() == ".gguf" or not _HUB_ID.fullmatch(spec):
         raise UserError(f"{spec}: no such file or folder, and no hub id (owner/name) either")
     return spec, {}, spec
 

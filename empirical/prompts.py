@@ -24,6 +24,7 @@ from empirical.models import LoadedModel
 from stopping.errors import UserError
 
 _STAND_IN = "QzStandsForThePromptQz"
+_UNREAD = "QzNoTemplateReadsThisQz"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def _filled_in(loaded: LoadedModel, prompt: str) -> tuple[Part, ...]:
         try:
             found, pattern = (_render(loaded, text, typed) for text in (prompt, _STAND_IN))
         except Exception as error:  # a template is a program, which may fail in any way
-            failure = failure or error
+            failure = failure if typed else error
             continue
         for kept in (prompt, prompt.strip(), prompt.lstrip(), prompt.rstrip()):
             around = pattern.split(_STAND_IN)
@@ -113,10 +114,13 @@ def _filled_in(loaded: LoadedModel, prompt: str) -> tuple[Part, ...]:
 
 
 def _render(loaded: LoadedModel, prompt: str, typed: bool) -> str:
-    content = [{"type": "text", "text": prompt}] if typed else prompt
+    # A template that prints a part as it stands, instead of its text, shows the third field.
+    content = [{"type": "text", "text": prompt, "unread": _UNREAD}] if typed else prompt
     text: str = loaded.tokenizer.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
+    if _UNREAD in text:
+        raise ValueError("a message's parts are printed, not read")
     return text
 
 

@@ -96,15 +96,12 @@ def generated_texts(
     prompts = [encode_prompt(loaded, _asked(problem, chat), chat) for _, problem in problems]
     for (index, problem), prompt in zip(problems, prompts, strict=True):
         _require_fits(loaded, index, problem.id, len(prompt) + max_new_tokens)
-    processors = (
-        {} if processor is None else {"logits_processor": [processor(max(map(len, prompts)))]}
-    )
+    before = None if processor is None else [processor(max(map(len, prompts)))]
+    rows = continued(loaded, prompts, max_new_tokens, logits_processor=before)
     ends = end_tokens(loaded)
     return [
         _text(index, problem, prompt, _until(ids, ends), loaded)
-        for (index, problem), prompt, ids in zip(
-            problems, prompts, continued(loaded, prompts, max_new_tokens, **processors), strict=True
-        )
+        for (index, problem), prompt, ids in zip(problems, prompts, rows, strict=True)
     ]
 
 

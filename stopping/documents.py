@@ -88,7 +88,7 @@ class Format:
         if not path.is_file():
             raise UserError(f"{path}: cannot be read (no such file); {self.remedy}")
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}); {self.remedy}") from error
         except ValueError:  # not UTF-8
@@ -115,3 +115,21 @@ def structured(content: dict[str, Any], kind: type[T], what: str) -> T:
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
+
+
+def read_text(path: Path) -> str:
+    """Read a user's text file: UTF-8, without the byte-order mark that some editors write.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: not UTF-8 text (byte {error.start + 1}); save the file as UTF-8"
+        ) from error

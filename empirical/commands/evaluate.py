@@ -122,7 +122,7 @@ def evaluate(
     """
     require_models_extra()
     rules = read_rules(specs, norm)
-    chosen = chosen_problems(prompts, problems, seed)
+    chosen = chosen_problems(prompts, problems, seed, references=False)
     require_writable((out, FORMAT.kind), inputs=filter(None, (prompts, lens)))
     if out is not None:
         require_room(out, fresh)

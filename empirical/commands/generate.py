@@ -16,6 +16,7 @@ from empirical.commands.options import (
     norm_option,
 )
 from empirical.models import load_model, require_models_extra
+from empirical.prompts import require_unicode
 from empirical.texts import Chat, uses_chat
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, seed_option
@@ -187,10 +188,12 @@ def read_prompt(prompt: str | None, file: Path | None) -> str:
     if (prompt is None) == (file is None):
         raise UserError("give one of --prompt and --prompt-file")
     if file is None:
+        require_unicode(prompt or "", "--prompt")
         return prompt or ""
     try:
         with click.open_file(str(file), encoding="utf-8") as stream:
-            text: str = stream.read().removesuffix("\n")
+            # Editors on Windows begin a file with a mark of its byte order.
+            text: str = stream.read().removeprefix("\ufeff").removesuffix("\n")
     except FileNotFoundError:
         raise UserError(f"{file}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:

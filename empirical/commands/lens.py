@@ -174,7 +174,7 @@ def fit(
     require_writable((out, FORMAT.kind), inputs=filter(None, (prompts,)))
 
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    chosen = chosen_problems(prompts, problems, seed)
+    chosen = chosen_problems(prompts, problems, seed, references=mode == "reference")
     with errors.status(f"loading {Path(model).name}"):
         loaded = load_model(model, dtype, device)
         anatomy = Anatomy.of(loaded.model)

@@ -51,9 +51,16 @@ fresh_option = click.option(
 
 
 def chosen_problems(
-    prompts: Path | None, problems: int | None, seed: int, default: int = DEFAULT_PROBLEMS
+    prompts: Path | None,
+    problems: int | None,
+    seed: int,
+    default: int = DEFAULT_PROBLEMS,
+    *,
+    references: bool,
 ) -> tuple[Problem, ...]:
     """Read the user's prompts, or generate `problems` (else `default`) built-in ones.
+
+    `references` says whether each prompt needs a solution of its own.
 
     Raises
     ------
@@ -62,4 +69,6 @@ def chosen_problems(
     """
     if prompts is not None and problems is not None:
         raise UserError("give either --prompts or --problems, not both")
-    return read_prompts(prompts) if prompts is not None else generate(problems or default, seed)
+    if prompts is not None:
+        return read_prompts(prompts, references)
+    return generate(problems or default, seed)

@@ -111,7 +111,7 @@ def paper(
     """
     require_models_extra()
     plan = Plan(K, sections or SECTIONS, read_temperatures(temperatures), samples)
-    chosen = chosen_problems(prompts, problems, seed)
+    chosen = chosen_problems(prompts, problems, seed, references=False)
     require_problems(chosen)
     data, page = out / "paper.json", out / "paper.html"
     require_writable((data, FORMAT.kind), (page, PAGE), inputs=filter(None, (prompts,)))

@@ -148,7 +148,7 @@ def trace(
     require_models_extra()
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     default = _SUPPLY if tokens else DEFAULT_PROBLEMS
-    chosen = chosen_problems(prompts, problems, seed, default)
+    chosen = chosen_problems(prompts, problems, seed, default, references=mode == "reference")
     own = choose_shard(shard, os.environ)
     file = out if own is None else own.file(out)
     require_writable((file, FORMAT.kind), inputs=filter(None, (prompts, lens_file)))

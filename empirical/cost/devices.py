@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from stopping.documents import read_text
 from stopping.errors import UserError
 
 
@@ -62,7 +63,7 @@ def read_device(spec: str) -> Device:
             f"with {', '.join(f.name for f in fields(Device))}"
         )
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_text(path))
         device = Device(**{"name": path.stem, "source": path.name, **content})
         rates = device.bytes_per_second, device.flops_per_second
         sound = all(0 < float(rate) < float("inf") for rate in rates) and device.kernel_seconds >= 0

@@ -13,6 +13,7 @@ from typing import Any
 
 from empirical.cost.config import layer_weights, text_part
 from empirical.paper_figures import COST
+from stopping.documents import read_text
 from stopping.errors import UserError
 
 
@@ -140,7 +141,7 @@ def read_shape(spec: str) -> Shape:
             f"{', '.join(SHAPES)}"
         )
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_text(path))
     except ValueError as error:
         raise UserError(f"{spec}: not JSON ({error})") from error
     if not isinstance(content, dict):

@@ -187,7 +187,9 @@ class ConfidentDecoding:
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _begin(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         rate = self._chooser.rate if isinstance(self._chooser, Chooser) else 0.5
-        self._local.under_way = Pass(Inputs.of(args, kwargs), rate=rate)
+        self._local.under_way = Pass(
+            Inputs.of(args, kwargs, self.anatomy.first_position), rate=rate
+        )
 
     def _current(self) -> Pass | None:
         return getattr(self._local, "under_way", None)

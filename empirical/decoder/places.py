@@ -51,16 +51,21 @@ class Inputs:
     cached: bool
 
     @classmethod
-    def of(cls, args: tuple[Any, ...], arguments: Mapping[str, Any]) -> "Inputs":
-        """Read the arguments of a causal language model's forward pass."""
+    def of(
+        cls, args: tuple[Any, ...], arguments: Mapping[str, Any], first_position: int = 0
+    ) -> "Inputs":
+        """Read the arguments of a causal language model's forward pass.
+
+        `first_position` is what the model calls the place of a text's first token.
+        """
         tokens = arguments.get("input_ids", args[0] if args else None)
         given = tokens if tokens is not None else arguments["inputs_embeds"]
         rows, length = int(given.shape[0]), int(given.shape[1])
         mask = arguments.get("attention_mask")
         # A static cache comes with a mask of four axes, ready for the attention.
         mask = mask if isinstance(mask, Tensor) and mask.ndim == 2 else None
-        position_ids = arguments.get("position_ids")
-        flat = isinstance(position_ids, Tensor) and position_ids.ndim == 2
+        places: Any = arguments.get("position_ids")
+        flat = isinstance(places, Tensor) and places.ndim == 2
         cache = arguments.get("past_key_values", arguments.get("cache_params"))
         past = mask.shape[1] - length if mask is not None else _cache_length(cache)
         return cls(
@@ -69,7 +74,7 @@ class Inputs:
             length=length,
             past=past,
             mask=mask,
-            position_ids=position_ids if flat else None,
+            position_ids=places - first_position if flat else None,
             keep=arguments.get("logits_to_keep", 0),
             cached=arguments.get("use_cache") is not False,
         )

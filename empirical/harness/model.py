@@ -140,7 +140,7 @@ class Tally:
 
 def _split_gguf(pretrained: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Turn a `.gguf` file into the folder and file name that transformers wants."""
-    if isinstance(pretrained, str) and pretrained.endswith(".gguf"):
+    if isinstance(pretrained, str) and pretrained.lower().endswith(".gguf"):
         file = Path(pretrained).expanduser()
         if not file.is_file():
             raise UserError(f"{pretrained}: no such file")

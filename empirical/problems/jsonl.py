@@ -1,8 +1,9 @@
 """Problems as JSON Lines: one object per line, UTF-8.
 
-Required are the strings `prompt` and `reference` (the completion that a model is led through).
-Optional are the strings `answer`, `family`, `template`, `id` and the integer `difficulty`, 1 to 4,
-or 0 for unknown. Other fields are passed over, and so are blank lines.
+Required is the string `prompt` and, for a model that is led through given texts, the string
+`reference`, the completion. Optional are the strings `answer`, `family`, `template`, `id` and the
+integer `difficulty`, 1 to 4, or 0 for unknown. Other fields are passed over, and so are blank
+lines.
 """
 
 import json
@@ -32,8 +33,11 @@ def to_row(problem: Problem) -> dict[str, str | int]:
     }
 
 
-def read_prompts(path: str | Path) -> tuple[Problem, ...]:
+def read_prompts(path: str | Path, references: bool = True) -> tuple[Problem, ...]:
     """Read problems from a JSONL file; a problem without an id gets `user/` and its line number.
+
+    Without `references`, the field `reference` may be missing: a model that writes its own
+    completions needs none.
 
     Raises
     ------
@@ -52,7 +56,7 @@ def read_prompts(path: str | Path) -> tuple[Problem, ...]:
         if not line.strip():
             continue
         where = f"{path}, line {number}"
-        problem = _problem(_parsed(line, where), where, number)
+        problem = _problem(_parsed(line, where), where, number, references)
         if problem.id in lines:
             raise UserError(
                 f"{where}: the id {problem.id!r} stands already in line {lines[problem.id]}; "
@@ -89,7 +93,7 @@ def _parsed(line: bytes, where: str) -> dict[str, Any]:
     return row
 
 
-def _problem(row: dict[str, Any], where: str, number: int) -> Problem:
+def _problem(row: dict[str, Any], where: str, number: int, references: bool) -> Problem:
     difficulty = row.get("difficulty", 0)
     if type(difficulty) is not int or not 0 <= difficulty <= 4:
         raise UserError(
@@ -103,7 +107,7 @@ def _problem(row: dict[str, Any], where: str, number: int) -> Problem:
         template=_string(row, "template", where, family),
         difficulty=difficulty,
         prompt=_string(row, "prompt", where),
-        solution=_string(row, "reference", where),
+        solution=_string(row, "reference", where, None if references else ""),
         answer=_string(row, "answer", where, ""),
     )
 

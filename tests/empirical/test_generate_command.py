@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ import transformers
 from rich.console import Console
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from empirical.commands.generate import Painter, generate, visible
+from empirical.commands.generate import Painter, generate, read_prompt, visible
 from empirical.decoder.writing import Pieces, Token
 from stopping.cli.main import exit_code
 
@@ -237,6 +239,50 @@ def test_prompts_come_from_files_too(run: Run, tmp_path: Path) -> None:
     file.write_text("Hello\n")
     from_file = run.json("--prompt-file", str(file))
     assert from_file["tokens"] == run.json("--prompt", "Hello")["tokens"]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_prompt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = "\ufeffHello\ufeff\n".encode()
+    file = tmp_path / "prompt.txt"
+    file.write_bytes(content)
+    assert read_prompt(None, file) == "Hello\ufeff"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+    assert read_prompt(None, Path("-")) == "Hello\ufeff"
+
+
+def test_bytes_that_are_no_utf8_are_a_mistake(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "latin.txt"
+    file.write_bytes(b"caf\xe9")
+    for options in (["--prompt", os.fsdecode(b"caf\xe9")], ["--prompt-file", str(file)]):
+        run(*options)
+        assert run.code == 2
+        assert "UTF-8" in run.errors
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ raise_exception('a system message is needed') }}", "a system message is needed"),
+        ("{% for m in messages %}{{ m }", "the chat template fails"),
+        ([{"name": "rag", "template": "x"}], "no default"),
+        ("{{ messages[0]['content'][:3] }}", "drops or changes the prompt"),
+    ],
+)
+def test_chat_templates_that_do_not_serve_are_a_mistake(
+    run: Run, folder: Path, tmp_path: Path, template: Any, message: str
+) -> None:
+    shutil.copytree(folder, tmp_path / "chat")
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(tmp_path / "chat")
+    run("--prompt", "Hello", model=tmp_path / "chat")
+    assert run.code == 2
+    assert message in run.errors
+    assert "--chat off" in run.errors
+    run("--prompt", "Hello", "--chat", "off", model=tmp_path / "chat")
+    assert run.code == 0
 
 
 def test_the_context_ends_the_text(run: Run) -> None:

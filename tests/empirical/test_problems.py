@@ -523,6 +523,15 @@ def test_bad_files(tmp_path: Path, data: bytes, message: str) -> None:
     assert "bad.jsonl" in str(raised.value)
 
 
+def test_a_solution_is_asked_for_only_where_it_is_needed(tmp_path: Path) -> None:
+    path = tmp_path / "asked.jsonl"
+    path.write_text('{"prompt": "p"}\n{"prompt": "q", "reference": "r"}\n')
+    assert [problem.solution for problem in read_prompts(path, references=False)] == ["", "r"]
+    path.write_text('{"prompt": "p", "reference": 3}')
+    with pytest.raises(UserError, match="'reference' should be a string"):
+        read_prompts(path, references=False)
+
+
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         read_prompts(tmp_path / "none.jsonl")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stopping.documents import Format
+from stopping.documents import Format, read_text
 from stopping.errors import UserError
 
 FORMAT = Format("layer-stopping test", 2, "test paper", "write one")
@@ -37,6 +37,23 @@ def test_what_is_none_is_told(content: bytes | None, message: str, tmp_path: Pat
         path.write_bytes(content)
     with pytest.raises(UserError, match=message):
         FORMAT.read(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path: Path) -> None:
+    path = tmp_path / "d.json"
+    FORMAT.write(path, {"a": "b"})
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert FORMAT.read(path) == {"a": "b"}
+    assert json.loads(read_text(path)) == FORMAT.wrap({"a": "b"})
+
+
+def test_a_text_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "d.txt"
+    path.write_bytes(b"ab\xff")
+    with pytest.raises(UserError, match=r"d\.txt: not UTF-8 text \(byte 3\)"):
+        read_text(path)
+    with pytest.raises(UserError, match=f"{tmp_path.name}: cannot be read"):
+        read_text(tmp_path)
 
 
 def test_an_older_version_is_read(tmp_path: Path) -> None:
