@@ -8,36 +8,42 @@ returned `h`*. So the parts that matter are
 - the **tail**: the modules between the last layer and the decoder's output (the final norm);
 - the **head**: all that the model does after its decoder (unembedding, soft-caps, logit scales).
 
-None of them is looked up in a table of architectures. One *probe*, a forward pass over a few
-tokens with a hook on every module, shows which modules ran, in which order, and which tensor went
-from where to where: that finds layers, decoder and tail. The head is the model's own code, run on
+None of them is looked up in a table of architectures. One forward pass over a few tokens shows
+which modules ran, in which order, and which tensor went from where to where (see
+`empirical.calls`): that finds layers, decoder and tail. The head is the model's own code, run on
 a shell of the model (see `empirical.shell`). A final check compares the lens of the last layer
 with the model's logits; a model that is built otherwise is refused, never read wrongly.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from empirical.calls import (
+    TOKENS,
+    Call,
+    chained,
+    ends,
+    only_call,
+    record_calls,
+    residual_input,
+    same,
+    tensor_of,
+)
+from empirical.calls import LensError as LensError
 from empirical.shell import shell_of
 from empirical.wrappers import inner_model
-from stopping.errors import UserError
 
 StateListener = Callable[[int, Tensor], None]
 
-_PROBE_TOKENS = (5, 7, 11, 13, 17)
 # The lens repeats the model's own operations on the same numbers, so the two differ by a few
 # units in the last place at most (usually by nothing at all).
 _ROUNDINGS = 16
-
-
-class LensError(UserError):
-    """The model's anatomy was not found, or the lens does not reproduce the model's logits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +89,7 @@ class Anatomy:
             )
         if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
             raise LensError(f"{kind}: encoder-decoder models are not supported, only decoders")
-        calls, logits = _probe(model)
+        calls, logits = record_calls(model)
         path, layers = _find_layers(model, calls)
         decoder_path, decoder = _find_decoder(model, path, calls)
         tail = _find_tail(kind, calls, layers, decoder)
@@ -93,10 +99,49 @@ class Anatomy:
             tail,
             shell_of(model, decoder_path),
             vocabulary_size=logits.shape[-1],
-            first_position=_only_call(calls, layers[0]).first_position,
+            first_position=only_call(calls, layers[0]).first_position,
         )
-        anatomy._check(kind, _only_call(calls, layers[-1]).returned, logits)
+        anatomy._check(kind, only_call(calls, layers[-1]).returned, logits)
         return anatomy
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go: to the first weights, or to the CPU where those are offloaded."""
+        places = (p.device for p in self.decoder.parameters() if not p.is_meta)
+        return next(places, torch.device("cpu"))
+
+    @cached_property
+    def causal(self) -> bool:
+        """Whether a state depends on no token after it: two texts with one beginning tell."""
+        ids = torch.tensor([TOKENS, (*TOKENS[:-1], TOKENS[-1] + 2)], device=self.device)
+        was_training = self.decoder.training
+        self.decoder.eval()
+        try:
+            with torch.inference_mode():
+                output = self.decoder(
+                    input_ids=ids % self.vocabulary_size,
+                    attention_mask=torch.ones_like(ids),
+                    use_cache=False,
+                )
+        finally:
+            self.decoder.train(was_training)
+        states = tensor_of(output)[:, :-1]
+        first, second = states.float()
+        # Rows of one batch round alike, but for experts that are given rows by the other tokens.
+        rounding = min(0.05, 1024 * torch.finfo(states.dtype).eps)
+        return not (first - second).norm() > rounding * first.norm()
+
+    def require_causal(self) -> None:
+        """Raise a LensError if a text cannot be traced in one pass.
+
+        A model that reads in both directions has then seen the very token that it should predict.
+        """
+        if not self.causal:
+            raise LensError(
+                f"{type(self.shell).__name__}: what it says at a token depends on the tokens after "
+                "it, so texts cannot be traced in one pass; it can only be watched as it writes "
+                "(`stopping generate`, `stopping evaluate`)"
+            )
 
     def lens(self, h: Tensor) -> Tensor:
         """Logits that the model would have given had its last layer returned `h`.
@@ -116,7 +161,7 @@ class Anatomy:
     def normed(self, h: Tensor) -> Tensor:
         """What the decoder would have handed to the head had its last layer returned `h`."""
         for module in self.tail:
-            h = _tensor_of(module(h))
+            h = tensor_of(module(h))
         return h
 
     @contextmanager
@@ -128,12 +173,12 @@ class Anatomy:
         """
 
         def entering(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            state = _residual_input(args, kwargs)
+            state = residual_input(args, kwargs)
             if state is not None:
                 listener(0, state)
 
         def leaving(number: int) -> Callable[[nn.Module, Any, Any], None]:
-            return lambda module, args, output: listener(number, _tensor_of(output))
+            return lambda module, args, output: listener(number, tensor_of(output))
 
         handles = [self.layers[0].register_forward_pre_hook(entering, with_kwargs=True)]
         try:
@@ -169,68 +214,14 @@ class Anatomy:
             )
 
 
-@dataclass(frozen=True, eq=False)
-class _Call:
-    """One module call of the probe; keeping the tensors makes their identity meaningful."""
-
-    module: nn.Module
-    given: Tensor | None
-    returned: Tensor
-    first_position: int
-
-
-def _probe(model: nn.Module) -> tuple[list[_Call], Tensor]:
-    """Run a few tokens and record every module call in the order in which the calls ended."""
-    calls: list[_Call] = []
-
-    def record(
-        module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
-    ) -> None:
-        returned = _first_tensor(output)
-        if returned is not None:
-            first = _first_position(kwargs.get("position_ids"))
-            calls.append(_Call(module, _residual_input(args, kwargs), returned, first))
-
-    config = getattr(model, "config", None)
-    text_config = config.get_text_config(decoder=True) if config is not None else None
-    vocabulary = int(getattr(text_config, "vocab_size", 0) or max(_PROBE_TOKENS) + 1)
-    device = next((p.device for p in model.parameters() if p.device.type != "meta"), "cpu")
-    ids = torch.tensor([_PROBE_TOKENS], device=device) % vocabulary
-    was_training = model.training
-    model.eval()
-    handles = [
-        module.register_forward_hook(record, with_kwargs=True)
-        for module in model.modules()
-        if module is not model
-    ]
-    try:
-        with torch.inference_mode():
-            logits: Tensor = model(input_ids=ids, use_cache=False).logits
-    except (TypeError, AttributeError, ValueError) as error:
-        raise LensError(
-            f"{type(model).__name__}: not a causal language model that takes input_ids and "
-            f"returns logits ({error})"
-        ) from error
-    except RuntimeError as error:
-        raise LensError(
-            f"{type(model).__name__}: the model's own forward pass fails ({error}); if its weights "
-            "are quantised, this device may lack the kernels: load them dequantised"
-        ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
-        model.train(was_training)
-    return calls, logits
-
-
-def _find_layers(model: nn.Module, calls: Sequence[_Call]) -> tuple[str, tuple[nn.Module, ...]]:
+def _find_layers(model: nn.Module, calls: Sequence[Call]) -> tuple[str, tuple[nn.Module, ...]]:
     """Find the stack: each member ran once and passed its output on to the next, unchanged."""
-    ended = _ends(calls)
+    ended = ends(calls)
     stacks: list[tuple[int, str, tuple[nn.Module, ...]]] = []
     for path, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) > 0:
             members = tuple(module)
-            if all(len(ended.get(member, ())) == 1 for member in members) and _chained(
+            if all(len(ended.get(member, ())) == 1 for member in members) and chained(
                 [calls[ended[member][0]] for member in members]
             ):
                 stacks.append((ended[members[-1]][0], path, members))
@@ -261,10 +252,10 @@ def _find_layers(model: nn.Module, calls: Sequence[_Call]) -> tuple[str, tuple[n
 
 
 def _find_decoder(
-    model: nn.Module, layers_path: str, calls: Sequence[_Call]
+    model: nn.Module, layers_path: str, calls: Sequence[Call]
 ) -> tuple[str, nn.Module]:
     """Find the outermost module around the stack that the model calls as a module."""
-    ended = _ends(calls)
+    ended = ends(calls)
     names = layers_path.split(".")
     for length in range(1, len(names)):
         path = ".".join(names[:length])
@@ -275,14 +266,14 @@ def _find_decoder(
 
 
 def _find_tail(
-    kind: str, calls: Sequence[_Call], layers: tuple[nn.Module, ...], decoder: nn.Module
+    kind: str, calls: Sequence[Call], layers: tuple[nn.Module, ...], decoder: nn.Module
 ) -> tuple[nn.Module, ...]:
     """Walk back from the decoder's output to the last layer's, one module call at a time."""
-    ended = _ends(calls)
+    ended = ends(calls)
     first, until = ended[layers[-1]][-1], ended[decoder][-1]
     state, goal = calls[until].returned, calls[first].returned
     tail: list[nn.Module] = []
-    while not _same(state, goal):
+    while not same(state, goal):
         for index in range(until - 1, first, -1):
             call = calls[index]
             # A module that hands its input on (dropout at inference) explains nothing, nor does
@@ -290,7 +281,7 @@ def _find_tail(
             if (
                 call.given is not None
                 and call.given is not state
-                and _same(call.returned, state)
+                and same(call.returned, state)
                 and layers[-1] not in call.module.modules()
             ):
                 break
@@ -302,58 +293,3 @@ def _find_tail(
         tail.insert(0, call.module)
         state, until = call.given, index
     return tuple(tail)
-
-
-def _ends(calls: Sequence[_Call]) -> dict[nn.Module, list[int]]:
-    ended: dict[nn.Module, list[int]] = {}
-    for index, call in enumerate(calls):
-        ended.setdefault(call.module, []).append(index)
-    return ended
-
-
-def _only_call(calls: Sequence[_Call], module: nn.Module) -> _Call:
-    return next(call for call in calls if call.module is module)
-
-
-def _chained(calls: Sequence[_Call]) -> bool:
-    return all(
-        later.given is not None and _same(earlier.returned, later.given)
-        for earlier, later in pairwise(calls)
-    )
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    """Same memory and shape: a view of a tensor counts as the tensor."""
-    return a.shape == b.shape and a.dtype == b.dtype and a.data_ptr() == b.data_ptr()
-
-
-def _first_tensor(output: Any) -> Tensor | None:
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Mapping):
-        output = tuple(output.values())
-    if isinstance(output, (tuple, list)) and output and isinstance(output[0], Tensor):
-        return output[0]
-    return None
-
-
-def _tensor_of(output: Any) -> Tensor:
-    tensor = _first_tensor(output)
-    if tensor is None:
-        raise LensError(f"a layer returned {type(output).__name__}, expected a tensor first")
-    return tensor
-
-
-def _first_position(position_ids: Any) -> int:
-    """Return what a layer is told of the place of its first state; 0 where it is told nothing."""
-    if not isinstance(position_ids, Tensor) or position_ids.numel() == 0:
-        return 0
-    return int(position_ids.flatten()[0])
-
-
-def _residual_input(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """Return the state that a module was given: the first floating tensor among its arguments."""
-    for value in (*args, kwargs.get("hidden_states"), *kwargs.values()):
-        if isinstance(value, Tensor) and value.is_floating_point():
-            return value
-    return None

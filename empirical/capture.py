@@ -56,7 +56,8 @@ def capture(
     Raises
     ------
     UserError
-        If the model's logits are not finite, or the lens was not fitted at a probed layer.
+        If the model's logits are not finite or not causal, or the lens was not fitted at a probed
+        layer.
     """
     lens = lens or RawLens(anatomy)
     provenance = replace(provenance, lens=lens.name)
@@ -64,6 +65,7 @@ def capture(
     texts = sorted((text for text in texts if text.completion_ids), key=len)
     if not texts:
         return Traces.empty(probed, provenance)
+    anatomy.require_causal()
     head = Unembedding.of(anatomy)
     pieces = [
         _capture_batch(anatomy, texts[start : start + batch], probed, lens, head)
@@ -92,9 +94,7 @@ def _capture_batch(
     head: Unembedding | None,
 ) -> dict[str, NDArray[np.generic]]:
     """Trace one batch; columns as in `Traces`, rows in the order of `texts`."""
-    # A model that is spread over devices takes its inputs where its first weights are.
-    parameters = anatomy.decoder.parameters()
-    device = next((p.device for p in parameters if not p.is_meta), torch.device("cpu"))
+    device = anatomy.device
     width = max(map(len, texts))
     ids = torch.zeros((len(texts), width), dtype=torch.long)
     mask = torch.zeros_like(ids)

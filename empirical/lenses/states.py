@@ -119,7 +119,8 @@ def gather(
     """Sample at most `tokens` completion tokens of `texts` and keep the states before them."""
     places = [(row, i) for row, text in enumerate(texts) for i in range(len(text.completion_ids))]
     chosen = rng.choice(len(places), size=min(tokens, len(places)), replace=False)
-    device = next(anatomy.decoder.parameters()).device
+    anatomy.require_causal()
+    device = anatomy.device
     kept = {*layers, len(anatomy.layers)}
     found: dict[int, list[Tensor]] = {layer: [] for layer in sorted(kept)}
     prompt, token = [], []
