@@ -265,7 +265,9 @@ def test_generated_texts_are_the_models_greedy_ones(loaded: LoadedModel) -> None
         assert list(text.completion_ids) == alone[:end]
     assert any(len(text.completion_ids) == 6 for text in texts)
     # So each traced token is the final layer's own first choice.
-    traces = capture(Anatomy.of(loaded.model), texts, replace(provenance(), mode="generated"))
+    anatomy = Anatomy.of(loaded.model)
+    here = replace(provenance(), mode="generated", vocabulary_size=anatomy.vocabulary_size)
+    traces = capture(anatomy, texts, here)
     np.testing.assert_array_equal(traces.top1[:, -1], traces.token)
 
 
