@@ -53,7 +53,8 @@ def encode_parts(loaded: LoadedModel, parts: Sequence[Part], begins: bool) -> li
     Parameters
     ----------
     begins
-        Put before it what the tokenizer puts before a text. A chat template writes that itself.
+        Put before it what the tokenizer puts before a text, of parts that are all the user's. A
+        chat template writes that itself.
 
     Raises
     ------
@@ -73,7 +74,7 @@ def encode_parts(loaded: LoadedModel, parts: Sequence[Part], begins: bool) -> li
     else:
         ids = _ids(tokenizer, _joined(parts))
     _require_whole(loaded, _joined(parts), ids)
-    return [*(_opening(tokenizer) if begins else ()), *ids]
+    return [*_opening(loaded, _joined(parts), ids, bool(spelled)), *ids] if begins else ids
 
 
 def require_unicode(text: str, where: str) -> None:
@@ -144,12 +145,17 @@ def _special_tokens(tokenizer: Any) -> dict[int, str]:
     return found | {number: token.content for number, token in added.items() if token.special}
 
 
-def _opening(tokenizer: Any) -> list[int]:
+def _opening(loaded: LoadedModel, text: str, ids: list[int], spelled: bool) -> list[int]:
     """Return what the tokenizer puts before a text, without what it puts after one."""
-    alone = _ids(tokenizer, "a")
-    ids: list[int] = tokenizer.encode("a", add_special_tokens=True)
-    starts = range(len(ids) - len(alone) + 1)
-    return ids[: next((at for at in starts if ids[at : at + len(alone)] == alone), 0)]
+    how = {"split_special_tokens": True} if spelled else {}
+    whole: list[int] = loaded.tokenizer.encode(text, add_special_tokens=True, **how)
+    for start in range(len(whole) - len(ids) + 1):
+        if whole[start : start + len(ids)] == ids:
+            return whole[:start]
+    raise UserError(
+        f"{loaded.name}: the tokenizer reads a text otherwise once it puts its own tokens around "
+        "it, so where the text begins cannot be told; use another model"
+    )
 
 
 def _spelled_out(

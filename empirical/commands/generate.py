@@ -125,7 +125,9 @@ def generate(
     """Let a model write with Confident Decoding, and show which layer each token is from.
 
     The text goes to standard output as it comes, the summary to standard error. Prompts go
-    through the model's chat template if it has one. `--rule final` is plain decoding.
+    through the model's chat template if it has one; a prompt that would not reach the model whole
+    is refused. `--rule final` is plain decoding: nothing of the model's generation_config.json is
+    used but its token ids.
     """
     question = read_prompt(prompt, prompt_file)
     draws = read_sampling(temperature, top_p)

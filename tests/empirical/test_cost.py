@@ -237,6 +237,9 @@ def test_devices(tmp_path: Path) -> None:
     device = read_device(written(tmp_path / "desk.json", own))
     assert (device.name, device.free_rows, device.source) == ("desk", 10.0, "desk.json")
     assert read_device("h100") == DEVICES["h100"]
+    marked = tmp_path / "marked.json"
+    marked.write_bytes(b"\xef\xbb\xbf" + (tmp_path / "desk.json").read_bytes())
+    assert read_device(str(marked)).free_rows == 10.0
     for content, words in (
         ("{", "not a device"),
         ({"bytes_per_second": 1e10}, "not a device"),

@@ -24,7 +24,7 @@ from empirical.evaluate import (
 )
 from empirical.evaluate.run import PLAIN, Settings, answer_batch
 from empirical.models import LoadedModel, load_model
-from empirical.problems import generate, to_jsonl
+from empirical.problems import generate, to_row
 from empirical.validate import Comparison
 from stopping.cli import main
 from stopping.errors import UserError
@@ -226,7 +226,11 @@ def prompts(tmp_path: Path, loaded: LoadedModel) -> Path:
     ]
     assert len(easy) == 6
     path = tmp_path / "p.jsonl"
-    path.write_text(to_jsonl(easy), encoding="utf-8")
+    # A model that writes its own answers needs no solutions.
+    rows = [to_row(problem) for problem in easy]
+    for row in rows:
+        del row["reference"]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     return path
 
 

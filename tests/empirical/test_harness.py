@@ -280,6 +280,8 @@ def test_mistakes_of_the_user(folder: Path, tmp_path: Path) -> None:
         ours(folder, lens=str(tmp_path / "none.lens"))
     with pytest.raises(UserError, match="no such file"):
         ConfidentLM(str(tmp_path / "none.gguf"), device="cpu")
+    with pytest.raises(UserError, match="no such file"):
+        ConfidentLM(str(tmp_path / "NONE.GGUF"), device="cpu")
 
 
 def test_the_record_says_how_was_decoded(folder: Path) -> None:

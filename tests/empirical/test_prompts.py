@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
+from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from empirical.decoder.writing import encode
 from empirical.models import LoadedModel
@@ -45,15 +45,22 @@ def problem(prompt: str, solution: str) -> Problem:
 # ---- what the tokenizer puts around a text
 
 
-@pytest.mark.parametrize("prompt", ["ab", "a", "Why?\n"])
+@pytest.mark.parametrize("prompt", ["ab", "a", "</s>", "Why?\n"])
 def test_nothing_ends_the_text_between_prompt_and_completion(
     loaded: LoadedModel, prompt: str
 ) -> None:
-    letters = byte_tokenizer().encode(prompt)
+    letters = byte_tokenizer().encode(prompt, split_special_tokens=True)
     assert encode(framing(loaded), prompt, False) == [BOS, *letters]
     text = reference_texts(loaded, [(0, problem(prompt, "So."))], False)[0]
     assert text.prompt_ids == (BOS, *letters, *byte_tokenizer().encode("\n"))
     assert text.completion_ids == tuple(byte_tokenizer().encode("So."))
+
+
+def test_a_tokenizer_without_a_fast_backend_ends_no_prompt_either(model: Any) -> None:
+    tokenizer = ByT5Tokenizer()
+    assert tokenizer.encode("ab") == [100, 101, tokenizer.eos_token_id]
+    found = encode(LoadedModel(model, tokenizer, "tiny", {}), "ab </s>", False)
+    assert found == [3 + byte for byte in b"ab </s>"]
 
 
 # ---- control tokens that a text spells
@@ -127,7 +134,7 @@ def test_a_token_that_cannot_be_spelled_is_refused(model: Any) -> None:
 # ---- what the tokenizer leaves out
 
 
-def words_alone(unknown: str | None) -> Any:
+def letters_alone(unknown: str | None) -> Any:
     """A tokenizer of capital letters, which drops or replaces all others."""
     letters = {chr(code): code - 65 for code in range(65, 91)}
     specials = {} if unknown is None else {unknown: 26}
@@ -141,7 +148,7 @@ def test_letters_without_a_token_are_refused(model: Any) -> None:
         ("<unk>", "no token for some of the text, and would read <unk> there"),
         (None, "leaves out or changes some of the text: 'cD' would be read as 'D'"),
     ):
-        loaded = LoadedModel(model, words_alone(unknown), "tiny", {})
+        loaded = LoadedModel(model, letters_alone(unknown), "tiny", {})
         assert encode_prompt(loaded, "ABD", False) == [0, 1, 3]
         with pytest.raises(UserError, match=message):
             encode_prompt(loaded, "ABcD", False)

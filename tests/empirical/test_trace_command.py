@@ -91,6 +91,18 @@ def test_a_users_own_prompts(folder: Path, tmp_path: Path) -> None:
     assert (made.prompts, made.seed, made.chat) == (3, None, False)
 
 
+def test_solutions_are_asked_for_only_where_they_are_traced(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts, out = tmp_path / "mine.jsonl", tmp_path / "t.parquet"
+    prompts.write_text('{"prompt": "Why?"}\n{"prompt": "How?"}\n', encoding="utf-8")
+    given = ["--prompts", prompts, "--max-new-tokens", 4, "--layers", 2]
+    assert trace(folder, out, *given, "--mode", "generated") == 0
+    assert read_traces(out).provenance.prompts == 2
+    assert trace(folder, tmp_path / "u.parquet", *given) == 2
+    assert "line 1: the field 'reference' is missing" in capsys.readouterr().err
+
+
 def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(folder: Path, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole.parquet", tmp_path / "cut.parquet"
     command = [sys.executable, "-m", "stopping", "trace", "--model", str(folder), "--out", str(cut)]
@@ -196,8 +208,10 @@ def test_mistakes_of_the_user(
     assert "no config.json" in told("--model", tmp_path)
     (tmp_path / "model.bin").write_bytes(b"x")
     assert "must be .gguf" in told("--model", tmp_path / "model.bin")
-    (tmp_path / "bad.gguf").write_bytes(b"GGUF" + bytes(64))
-    assert "bad: transformers cannot load" in told("--model", tmp_path / "bad.gguf")
+    for bad in ("bad.gguf", "BAD.GGUF"):
+        (tmp_path / bad).write_bytes(b"GGUF" + bytes(64))
+        message = f"{bad[:3]}: transformers cannot load"
+        assert message in told("--model", tmp_path / bad)
     assert "nowhere" in told("--model", folder, "--prompts", tmp_path / "nowhere.jsonl")
     assert "not both" in told("--model", folder, "--prompts", "a.jsonl", "--problems", 3)
     assert "neither" in told("--model", folder, "--layers", "some")
