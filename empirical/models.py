@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stopping.errors import UserError
+from stopping.errors import UserError, missing_extra
 
 if TYPE_CHECKING:
     import torch
 
-EXTRA = 'pip install "layer-stopping[models]"'
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -128,7 +127,7 @@ def require_models_extra() -> None:
     """Raise a UserError that names the extra if torch or transformers is missing."""
     for library in ("torch", "transformers"):
         if importlib.util.find_spec(library) is None:
-            raise UserError(f"reading a model needs {library}, which is not installed: {EXTRA}")
+            raise missing_extra(f"reading a model needs {library}", "models")
 
 
 def _device(device: str) -> "torch.device":

@@ -23,7 +23,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, get_args
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
-from stopping.errors import UserError
+from stopping.errors import UserError, missing_extra
 
 T = TypeVar("T")
 Backend: TypeAlias = Literal["loky", "dask", "ray"]
@@ -142,7 +142,7 @@ def _dask(workers: Workers) -> Iterator[tuple[Run, Lost]]:
     try:
         from distributed import Client, KilledWorker, LocalCluster
     except ImportError:
-        raise _missing("dask") from None
+        raise _missing("dask", "distributed") from None
     with ExitStack() as stack:
         address: Any = workers.scheduler
         if address is None:
@@ -185,7 +185,7 @@ def _ray(workers: Workers) -> Iterator[tuple[Run, Lost]]:
         import ray
         from ray.util.joblib import register_ray
     except ImportError:
-        raise _missing("ray") from None
+        raise _missing("ray", "Ray") from None
     register_ray()
     with ExitStack() as stack:
         if not ray.is_initialized():
@@ -241,8 +241,8 @@ def _cast(results: Any) -> Iterable[Any]:
     return found
 
 
-def _missing(backend: str) -> UserError:
-    return UserError(f"backend {backend}: not installed; pip install 'layer-stopping[cluster]'")
+def _missing(backend: str, library: str) -> UserError:
+    return missing_extra(f"backend {backend} needs {library}", "cluster")
 
 
 def _unreachable(workers: Workers, error: Exception) -> UserError:

@@ -5,9 +5,7 @@ import importlib.util
 import click
 
 from empirical.models import require_models_extra
-from stopping.errors import UserError
-
-EXTRA = 'pip install "layer-stopping[eval]"'
+from stopping.errors import missing_extra
 
 
 @click.command(
@@ -45,7 +43,7 @@ def lm_eval(context: click.Context, arguments: tuple[str, ...]) -> None:
     """
     require_models_extra()
     if importlib.util.find_spec("lm_eval") is None:
-        raise UserError(f"lm-eval needs lm-evaluation-harness, which is not installed: {EXTRA}")
+        raise missing_extra("lm-eval needs lm-evaluation-harness", "eval")
     if not arguments:
         click.echo(context.get_help())
         return

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from stopping.errors import UserError
+from stopping.errors import missing_extra
 from stopping.types import FloatArray
 
 CLIP = 5.0
@@ -97,8 +97,5 @@ def require_sklearn() -> None:
     """Raise `UserError` if the extra is missing."""
     try:
         import sklearn  # noqa: F401  # whether it is there is all that is asked
-    except ImportError as error:
-        raise UserError(
-            "learning needs scikit-learn; install the extra: "
-            'pip install -c constraints.txt -e ".[learn]"'
-        ) from error
+    except ImportError:
+        raise missing_extra("learning needs scikit-learn", "learn") from None

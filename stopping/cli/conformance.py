@@ -3,8 +3,9 @@
 import importlib
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from stopping.errors import UserError
 if TYPE_CHECKING:
     from stopping.testing import Report
 
+WIDTH = 80
 COLOURS = {"passed": "green", "failed": "red", "not asked": "yellow"}
 PER_KIND = {
     "selection": (
@@ -74,7 +76,18 @@ PER_KIND = {
     help="Arrays that it takes.",
 )
 @click.option("--device", default="cpu", show_default=True, help="Device of torch tensors.")
-@click.option("--only", multiple=True, metavar="NAME", help="Ask this requirement alone; repeat.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    help="Ask the requirements of this name or pattern alone; repeat it for more.",
+)
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="NAME",
+    help="Leave the requirements of this name or pattern out; repeat it for more.",
+)
 @click.option(
     "--examples",
     type=click.IntRange(min=1),
@@ -95,6 +108,7 @@ def conformance(
     kind: str,
     one_by_one: bool,
     only: tuple[str, ...],
+    without: tuple[str, ...],
     examples: int,
     path: Path,
     seed: int,
@@ -107,7 +121,7 @@ def conformance(
     entropy gets logits (rows, vocabulary) and gives back nats; decoder gets residual states
     (tokens, layers, hidden) and a `stopping.testing.Head` and gives back logits. The smallest
     counterexample of each requirement that fails is printed as code. Exit code 1 if any fails, 2
-    if the function cannot be used. Needs the extra `test`.
+    if the function cannot be used. Needs the extra `conformance`.
 
     \b
     Examples:
@@ -115,13 +129,14 @@ def conformance(
       stopping conformance kernels:trough --kind selection --window 7 --order deep-first
       stopping conformance my_engine.logits:entropy --kind entropy --framework torch --json
       stopping conformance my_engine.decode:step --kind decoder --path ~/my_engine
+      stopping conformance kernels:trough --kind selection --without nan
     """
-    conventions = chosen(kind, one_by_one, options)
+    conventions = chosen(kind, one_by_one, options) | {"examples": examples, "seed": seed}
     import_testing()
     start = time.perf_counter()
     # What the function prints must not get into JSON.
     with importable(path), redirect_stdout(sys.stderr):
-        report = examine(load(target), kind, only, examples, seed, conventions)
+        report = examine(load(target), kind, only, without, conventions)
     if as_json:
         click.echo(to_json({"function": target, "kind": kind, "seed": seed, "report": report}))
     else:
@@ -167,7 +182,8 @@ def importable(path: Path) -> Iterator[None]:
             yield
     finally:
         set_hypothesis_home_dir(None)
-        sys.path.remove(entry)
+        with suppress(ValueError):  # the tested module may have put the path in order
+            sys.path.remove(entry)
 
 
 def load(target: str) -> Callable[..., Any]:
@@ -178,63 +194,82 @@ def load(target: str) -> Callable[..., Any]:
     UserError
         If the text is of another form, the module cannot be imported or has no such function.
     """
-    module_name, colon, name = target.partition(":")
-    if not (module_name and colon and name):
-        raise UserError(f"{target!r}: expected MODULE:FUNCTION, such as my_engine.search:choose")
+    from stopping.testing.target import in_short
+
+    module_name, _, name = target.partition(":")
+    if not all(part.isidentifier() for part in (*module_name.split("."), *name.split("."))):
+        raise UserError(f"{target!r}: {expected(module_name, name)}")
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise UserError(
-            f"{module_name}: {error}; pass --path with the folder that it lies in"
-        ) from None
+        if error.name and f"{module_name}.".startswith(f"{error.name}."):
+            advice = "pass --path with the folder that it lies in"
+            raise UserError(f"{module_name}: no module {error.name!r}; {advice}") from None
+        raise UserError(f"{module_name}: importing it failed: {error}") from None
     except (Exception, SystemExit) as error:
-        raise UserError(f"{module_name}: importing it raised {error!r}") from None
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}, line {place.lineno}"
+        raised = f"importing it raised {in_short(error)} ({where})"
+        raise UserError(f"{module_name}: {raised}") from None
     for part in name.split("."):
-        if not hasattr(found, part):
-            raise UserError(f"{target}: {getattr(found, '__name__', found)} has no {part!r}")
-        found = getattr(found, part)
+        holder = getattr(found, "__name__", type(found).__name__)
+        found = getattr(found, part, None)
+        if found is None:
+            raise UserError(f"{target}: {holder} has no {part!r}")
     if not callable(found):
         raise UserError(f"{target}: a {type(found).__name__} cannot be called")
     function: Callable[..., Any] = found
     return function
 
 
+def expected(module: str, name: str) -> str:
+    """Say what a target looks like; whoever gave a file finds its module in the answer."""
+    file = Path(module)
+    if file.suffix != ".py":
+        return "expected MODULE:FUNCTION, such as my_engine.search:choose"
+    folder = "" if file.parent == Path() else f" --path {file.parent}"
+    return f"expected a module, not a file: {file.stem}:{name or 'FUNCTION'}{folder}"
+
+
 def examine(
     function: Callable[..., Any],
     kind: str,
     only: tuple[str, ...],
-    examples: int,
-    seed: int,
+    without: tuple[str, ...],
     conventions: dict[str, Any],
 ) -> "Report":
     """Run the suite under a progress bar."""
     from stopping.testing import suite
 
-    asked = suite(function, kind, examples=examples, seed=seed, **conventions)  # type: ignore[arg-type]  # click has checked the kind
+    asked = suite(function, kind, **conventions)  # type: ignore[arg-type]  # click has checked the kind
     with progress() as bar:
-        task = bar.add_task(kind, total=len(only or asked.requirements))
+        task = bar.add_task(kind, total=len(asked.chosen(only, without)))
 
         def advance(name: str) -> None:
             bar.update(task, description=name)
             bar.advance(task)
 
-        return asked.report(only, advance)
+        return asked.report(only, without, advance)
 
 
 def show(report: "Report", target: str, seconds: float) -> None:
-    """Print the table, the failures and the summary."""
+    """Print the table, the failures and the summary, on 80 columns."""
     rows = table(f"{report.kind}: {target}", "requirement", "source", "what it must do", "verdict")
     for column in rows.columns:
         column.justify = "left"
+    for column in rows.columns[:2]:
+        column.no_wrap = True
     for result in report.results:
         verdict = Text(str(result.status), style=COLOURS[result.status])
         if result.note:
             verdict.append(f": {result.note}")
         rows.add_row(result.requirement, result.source, Text(result.statement), verdict)
     out = output()
-    out.print(rows)
+    out.print(rows, width=min(out.width, WIDTH))
     for failure in report.failures:
         out.print()
         out.print(str(failure), markup=False, soft_wrap=True)
     counts = [f"{sum(r.status == status for r in report.results)} {status}" for status in COLOURS]
+    if report.left_out:
+        counts.append(f"{len(report.left_out)} left out")
     out.print(f"\n{', '.join(counts)} ({seconds:.1f} s)")

@@ -12,15 +12,15 @@ it. `conformance_tests` makes a pytest test of them, `stopping conformance` a ta
 
 `worlds`, `entropies`, `descents`, `logits` and their like are the Hypothesis strategies behind it.
 
-Needs the extra `test` (Hypothesis); torch only where the tested function uses it.
+Needs the extra `conformance` (Hypothesis); torch only where the tested function uses it.
 """
 
 from importlib.util import find_spec
 
-from stopping.errors import UserError
+from stopping.errors import missing_extra
 
 if find_spec("hypothesis") is None:
-    raise UserError('stopping.testing needs Hypothesis: pip install "layer-stopping[test]"')
+    raise missing_extra("stopping.testing needs Hypothesis", "conformance")
 
 from stopping.testing.decoder import Decoder, check_decoder
 from stopping.testing.decoder_requirements import DECODER

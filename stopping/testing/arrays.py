@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from stopping.errors import UserError
+from stopping.errors import UserError, missing_extra
 
 Framework: TypeAlias = Literal["auto", "numpy", "torch"]
 Dtype: TypeAlias = Literal["float64", "float32", "bfloat16", "float16"]
@@ -20,10 +20,8 @@ def torch() -> Any:
     """Return the module torch, imported only now."""
     try:
         return importlib.import_module("torch")
-    except ImportError as error:
-        raise UserError(
-            'framework torch: torch is missing; pip install "layer-stopping[test]"'
-        ) from error
+    except ImportError:
+        raise missing_extra("framework torch needs torch", "models") from None
 
 
 def torch_in_use() -> bool:

@@ -30,10 +30,11 @@ from stopping.testing.arrays import (
 )
 from stopping.testing.decoder_requirements import DECODER
 from stopping.testing.head import GAIN, HIDDEN, VOCABULARY, Head, matrix_for
-from stopping.testing.requirement import Report, Suite, Trouble
+from stopping.testing.requirement import Report, Trouble
 from stopping.testing.searching import AbstractSearching, Order, listed
 from stopping.testing.strategies import GRID
-from stopping.testing.target import call, import_line, name_of, require_usable
+from stopping.testing.suite import Suite
+from stopping.testing.target import call, import_line, name_of, require_usable, returned
 from stopping.types import BoolArray, FloatArray, IntArray
 
 SIGNATURE = "(states, head) -> logits"
@@ -94,10 +95,7 @@ class Decoder(AbstractSearching):
         """Return what the function gives for `(n, layers, hidden)` states, `(n, vocabulary)`."""
         given = self._given(states, self.understood, gain)
         answer = call(self.function, given, self.head(gain))
-        try:
-            found = taken_back(answer)
-        except (TypeError, ValueError):
-            raise Trouble(f"gave back {type(answer).__name__}, not logits") from None
+        found = returned(answer, "logits")
         shape = (len(states), VOCABULARY)
         if found.dtype.kind != "f":
             raise Trouble(f"gave back {found.dtype}, not logits")
@@ -153,7 +151,8 @@ class Decoder(AbstractSearching):
         head, name = matrix_for(gain), import_line(self.function)[1]
         written = [code(values, self.understood, self.dtype) for values in (laid, gain, head)]
         return [
-            f"states = {written[0]}  # layer axis {self.layer_axis}, final layer {place}",
+            f"# layer axis {self.layer_axis}, final layer {place}",
+            f"states = {written[0]}",
             f"head = Head(gain={written[1]}, matrix={written[2]})",
             f"print({name}(states, head))",
         ]
@@ -209,6 +208,7 @@ def check_decoder(
     device: str = "cpu",
     level: float = 1e-4,
     only: Iterable[str] = (),
+    without: Iterable[str] = (),
     examples: int = 100,
     seed: int = 0,
 ) -> Report:
@@ -223,8 +223,8 @@ def check_decoder(
         The conventions that it follows, see `AbstractSearching`.
     final_normed, tolerance
         See `Decoder`.
-    only : names of requirements
-        Ask these alone; default all.
+    only, without : names of requirements, or patterns such as "*window"
+        Ask those of `only` alone, whatever they presuppose; leave those of `without` out.
     examples, seed
         Most cases for each requirement, and their seed.
 
@@ -253,4 +253,4 @@ def check_decoder(
         level=level,
         examples=examples,
         seed=seed,
-    ).report(only)
+    ).report(only, without)

@@ -95,7 +95,7 @@ def _unmixed(subject: Decoder, row: FloatArray) -> Discrepancy | None:
 
 
 HEAD = ("answers", "head", "norm", "norm-once")
-BASE = (*HEAD, "unmixed", "coins", "repeatable")
+BASE = (*HEAD, "unmixed", "coins", "deterministic", "repeatable")
 CHOICE = (*BASE, "ordinary", "valley")
 
 DECODER: tuple[Requirement[Decoder], ...] = (
@@ -112,6 +112,7 @@ DECODER: tuple[Requirement[Decoder], ...] = (
         "leaves states and head as they were",
         cases.inside,
         judges.unchanged,
+        presupposes=("answers",),
     ),
     Requirement(
         "head",
@@ -156,12 +157,20 @@ DECODER: tuple[Requirement[Decoder], ...] = (
         once=True,
     ),
     Requirement(
+        "deterministic",
+        "Algorithm 1",
+        "gives the same logits each time that it gets the same states",
+        cases.inside,
+        judges.deterministic,
+        presupposes=(*HEAD, "unmixed", "coins"),
+    ),
+    Requirement(
         "repeatable",
         "Algorithm 1",
         "answers from the states alone, not from what it was asked before",
         cases.pairs,
         judges.repeatable,
-        presupposes=(*HEAD, "unmixed", "coins"),
+        presupposes=(*HEAD, "unmixed", "coins", "deterministic"),
     ),
     Requirement(
         "ordinary",

@@ -21,8 +21,9 @@ from stopping.testing.arrays import (
 )
 from stopping.testing.entropy_cases import Rows
 from stopping.testing.entropy_requirements import ENTROPY
-from stopping.testing.requirement import Report, Suite, Trouble
-from stopping.testing.target import call, import_line, name_of, require_usable
+from stopping.testing.requirement import Report, Trouble
+from stopping.testing.suite import Suite
+from stopping.testing.target import call, import_line, name_of, require_usable, returned
 from stopping.types import FloatArray
 
 SIGNATURE = "(logits) -> entropies"
@@ -129,10 +130,7 @@ class Entropy:
     def _read(self, answer: Any, n: int, strict: bool) -> FloatArray:
         count = n if self.batched else 1
         shape = (count,) if self.batched else ()
-        try:
-            found = taken_back(answer)
-        except (TypeError, ValueError):
-            raise Trouble(f"gave back {type(answer).__name__}, not numbers") from None
+        found = returned(answer, "numbers")
         if found.dtype.kind != "f":
             raise Trouble(f"gave back {found.dtype}, not real numbers")
         if found.size != count or (strict and found.shape != shape):
@@ -160,6 +158,7 @@ def check_entropy(
     framework: Framework = "auto",
     device: str = "cpu",
     only: Iterable[str] = (),
+    without: Iterable[str] = (),
     examples: int = 100,
     seed: int = 0,
 ) -> Report:
@@ -171,8 +170,8 @@ def check_entropy(
         Gets logits `(n, vocabulary)`, gives back `(n,)` nats. Masked words are -inf.
     dtypes, tolerance, batched, framework, device
         The conventions that it follows, see `Entropy`.
-    only : names of requirements
-        Ask these alone; default all.
+    only, without : names of requirements, or patterns such as "*window"
+        Ask those of `only` alone, whatever they presuppose; leave those of `without` out.
     examples, seed
         Most cases for each requirement, and their seed.
 
@@ -195,4 +194,4 @@ def check_entropy(
         device=device,
         examples=examples,
         seed=seed,
-    ).report(only)
+    ).report(only, without)

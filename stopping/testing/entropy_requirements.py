@@ -21,6 +21,7 @@ from stopping.testing.arrays import rounded
 from stopping.testing.entropy_cases import Rows
 from stopping.testing.reference import shannon_entropy
 from stopping.testing.requirement import Discrepancy, Raised, Requirement, Trouble
+from stopping.testing.steady import CALLS, differing, other_answers
 from stopping.types import FloatArray
 
 if TYPE_CHECKING:
@@ -37,10 +38,25 @@ def _answers(subject: Entropy, rows: Rows) -> Discrepancy | None:
 
 
 def _unchanged(subject: Entropy, rows: Rows) -> Discrepancy | None:
-    if not subject.spoils(rows):
-        return None
+    try:
+        if not subject.spoils(rows):
+            return None
+    except Trouble as trouble:
+        return Discrepancy("an answer", str(trouble), subject.code(rows))
     code = subject.code(rows) + "\nprint(z)  # changed by the call"
     return Discrepancy("the array as it was handed over", "another one after the call", code)
+
+
+def _deterministic(subject: Entropy, rows: Rows) -> Discrepancy | None:
+    try:
+        found = [float(subject.ask(rows)[0]) for _ in range(1 + CALLS)][1:]
+    except Trouble as trouble:
+        return Discrepancy("an answer on each call", str(trouble), subject.code(rows))
+    usual, others = differing(found, subject.tolerance)
+    if not others:
+        return None
+    often = other_answers(len(others), CALLS)
+    return Discrepancy(f"{usual:.6g}, as usual", f"{others[0]:.6g}", subject.code(rows), often)
 
 
 def _repeatable(subject: Entropy, pair: tuple[Rows, Rows]) -> Discrepancy | None:
@@ -58,9 +74,9 @@ def _repeatable(subject: Entropy, pair: tuple[Rows, Rows]) -> Discrepancy | None
 
 
 def _compare(
-    subject: Entropy, rows: Rows, right: FloatArray, note: str = "", unit: float = 1.0
+    subject: Entropy, rows: Rows, right: FloatArray, note: str = " nats", unit: float = 1.0
 ) -> Discrepancy | None:
-    expected = f"{_numbers(right * unit)} nats{note}"
+    expected = f"{_numbers(right * unit)}{note}"
     try:
         found = subject.ask(rows)
     except Trouble as trouble:
@@ -87,7 +103,10 @@ def _shannon(subject: Entropy, rows: Rows) -> Discrepancy | None:
         said = f"{most} for {words} equal logits"
         return Discrepancy("a finite number other than 0", said, subject.code(flat))
     right = shannon_entropy(rows.values)
-    note = f", {right[0] / np.log(words):.4g} of the {most:.6g} that it gives equal logits"
+    note = (
+        f": the entropy is {right[0] / np.log(words):.4g} times that of {words} equal logits, for "
+        f"which the function gave {most:.6g} (here any unit will do, nats or not)"
+    )
     return _compare(subject, rows, right, note, unit)
 
 
@@ -96,7 +115,7 @@ def _rows(subject: Entropy, rows: Rows) -> Discrepancy | None:
         alone = np.concatenate([subject.ask(Rows(z[None], rows.dtype)) for z in rows.values])
     except Trouble as trouble:
         return Discrepancy("an answer for each row alone", str(trouble), subject.code(rows))
-    return _compare(subject, rows, alone, ", as for each row alone")
+    return _compare(subject, rows, alone, " nats, as for each row alone")
 
 
 def _nan(subject: Entropy, rows: Rows) -> Discrepancy | None:
@@ -124,7 +143,7 @@ def _takes_batches(subject: Entropy) -> str:
     return "" if subject.batched else "takes one row at a time"
 
 
-BASE = ("answers", "repeatable")
+BASE = ("answers", "deterministic", "repeatable")
 PLAIN = (*BASE, "shannon", "nats")
 
 ENTROPY: tuple[Requirement[Entropy], ...] = (
@@ -132,7 +151,20 @@ ENTROPY: tuple[Requirement[Entropy], ...] = (
         "answers", "the probe", "gives one finite number for each row", cases.small, _answers
     ),
     Requirement(
-        "unchanged", "the probe", "leaves the logits as they were", cases.small, _unchanged
+        "unchanged",
+        "the probe",
+        "leaves the logits as they were",
+        cases.small,
+        _unchanged,
+        presupposes=("answers",),
+    ),
+    Requirement(
+        "deterministic",
+        "the probe",
+        "gives the same number each time that it gets the same logits",
+        cases.small,
+        _deterministic,
+        presupposes=("answers",),
     ),
     Requirement(
         "repeatable",
@@ -140,7 +172,7 @@ ENTROPY: tuple[Requirement[Entropy], ...] = (
         "answers from the logits alone, not from what it was asked before",
         cases.pairs,
         _repeatable,
-        presupposes=("answers",),
+        presupposes=("answers", "deterministic"),
     ),
     Requirement(
         "shannon",

@@ -19,10 +19,11 @@ from stopping.testing.arrays import (
     same,
     taken_back,
 )
-from stopping.testing.requirement import Report, Suite, Trouble
+from stopping.testing.requirement import Report, Trouble
 from stopping.testing.searching import AbstractSearching, Order, listed
 from stopping.testing.selection_requirements import SELECTION
-from stopping.testing.target import call, import_line, name_of, require_usable
+from stopping.testing.suite import Suite
+from stopping.testing.target import call, import_line, name_of, require_usable, returned
 from stopping.types import IntArray
 
 Returns: TypeAlias = Literal["index", "depth"]
@@ -103,9 +104,9 @@ class Selection(AbstractSearching):
     def lines(self, x: Floats) -> list[str]:
         """One call, or one for each row."""
         name, place = import_line(self.function)[1], self.order.removeprefix("deep-")
-        lines = []
+        lines = [f"# final layer {place}"]
         for rows in self._questions(x):
-            lines.append(f"x = {code(rows, self.understood, self.dtype)}  # final layer {place}")
+            lines.append(f"x = {code(rows, self.understood, self.dtype)}")
             lines.append(f"print({name}(x))")
         return lines
 
@@ -120,18 +121,17 @@ class Selection(AbstractSearching):
     def _read(self, answer: Any, of: tuple[int, ...], strict: bool) -> IntArray:
         n, layers = of
         shape = (n,) if self.batched else ()
-        try:
-            found = taken_back(answer)
-        except (TypeError, ValueError):
-            raise Trouble(f"gave back {type(answer).__name__}, not numbers") from None
+        found = returned(answer, "numbers")
         kind = found.dtype.kind
-        if kind not in "iu" and (strict or kind != "f" or (found != np.round(found)).any()):
+        whole = kind == "f" and bool((found == np.round(found)).all() and np.isfinite(found).all())
+        if kind not in "iu" and (strict or not whole):
             raise Trouble(f"gave back {found.dtype} of shape {found.shape}, not whole numbers")
         if found.shape != shape and (strict or found.size != math.prod(shape)):
             raise Trouble(f"gave back shape {found.shape} for {n} token(s), expected {shape}")
-        flat = found.reshape(-1).astype(np.intp)
+        flat = found.reshape(-1)
         if (flat < 0).any() or (flat >= layers).any():
             raise Trouble(f"gave back {self.returns} {listed(flat)} with {layers} layers")
+        flat = flat.astype(np.intp)
         counted_back = self.returns == "depth" or self.order == "deep-first"
         return layers - 1 - flat if counted_back else flat
 
@@ -165,6 +165,7 @@ def check_selection(
     device: str = "cpu",
     level: float = 1e-4,
     only: Iterable[str] = (),
+    without: Iterable[str] = (),
     examples: int = 100,
     seed: int = 0,
 ) -> Report:
@@ -189,8 +190,8 @@ def check_selection(
         Numbers of layers that it accepts; default 1 to `K + 4`.
     framework, dtype, device
         The array that it gets; "auto" tries numpy, then torch if that is loaded.
-    only : names of requirements
-        Ask these alone; default all.
+    only, without : names of requirements, or patterns such as "*window"
+        Ask those of `only` alone, whatever they presuppose; leave those of `without` out.
     examples, seed
         Most cases for each requirement, and their seed.
 
@@ -219,4 +220,4 @@ def check_selection(
         level=level,
         examples=examples,
         seed=seed,
-    ).report(only)
+    ).report(only, without)

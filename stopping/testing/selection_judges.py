@@ -12,6 +12,7 @@ from stopping.paths import at
 from stopping.testing.reference import algorithm_1
 from stopping.testing.requirement import Discrepancy, Raised, Trouble
 from stopping.testing.selection_cases import entropies_of
+from stopping.testing.steady import CALLS, differing, other_answers
 from stopping.testing.strategies import World
 from stopping.types import FloatArray, IntArray
 
@@ -56,10 +57,28 @@ def answers(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
 def unchanged(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
     """Judge whether the arrays are as before."""
     x = row[None]
-    if not subject.spoils(x):
-        return None
+    try:
+        if not subject.spoils(x):
+            return None
+    except Trouble as trouble:
+        return Discrepancy("an answer", str(trouble), subject.code(x))
     code = subject.code(x) + f"\nprint({subject.handed})  # changed by the call"
     return Discrepancy("the array as it was handed over", "another one after the call", code)
+
+
+def deterministic(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
+    """Judge the answers to calls with equal input."""
+    x = row[None]
+    try:
+        found = [int(subject.searched(x)[0]) for _ in range(1 + CALLS)][1:]
+    except Trouble as trouble:
+        return Discrepancy("an answer on each call", str(trouble), subject.code(x))
+    usual, others = differing(found)
+    if not others:
+        return None
+    expected, actual = (subject.said(int(layer), len(row)) for layer in (usual, others[0]))
+    often = other_answers(len(others), CALLS)
+    return Discrepancy(f"{expected}, as usual", actual, subject.code(x), often)
 
 
 def repeatable(subject: AbstractSearching, rows: tuple[FloatArray, ...]) -> Discrepancy | None:

@@ -68,7 +68,7 @@ def tosses(subject: AbstractSearching) -> str:
     return coins or ("" if subject.batched else "takes one token at a time")
 
 
-BASE = ("answers", "coins", "repeatable")
+BASE = ("answers", "coins", "deterministic", "repeatable")
 SEARCH = (*BASE, "stays", "descends", "regret", "stops")
 
 
@@ -86,6 +86,7 @@ SELECTION: tuple[Requirement[AbstractSearching], ...] = (
         "leaves the array of entropies as it was",
         cases.inside,
         judges.unchanged,
+        presupposes=("answers",),
     ),
     Requirement(
         "coins",
@@ -98,12 +99,20 @@ SELECTION: tuple[Requirement[AbstractSearching], ...] = (
         once=True,
     ),
     Requirement(
+        "deterministic",
+        "Algorithm 1",
+        "chooses the same layer each time that it gets the same entropies",
+        cases.inside,
+        judges.deterministic,
+        presupposes=("answers", "coins"),
+    ),
+    Requirement(
         "repeatable",
         "Algorithm 1",
         "answers from the entropies alone, not from what it was asked before",
         cases.pairs,
         judges.repeatable,
-        presupposes=("answers", "coins"),
+        presupposes=("answers", "coins", "deterministic"),
     ),
     Requirement(
         "one-layer",

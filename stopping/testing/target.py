@@ -1,14 +1,24 @@
 """The function under test: how it is called, whether it is usable, how a call reads as code."""
 
 import inspect
+import textwrap
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stopping.errors import UserError
-from stopping.testing.arrays import Framework, torch_in_use
-from stopping.testing.requirement import Raised
+from stopping.testing.arrays import Framework, taken_back, torch_in_use
+from stopping.testing.chance import untouched
+from stopping.testing.requirement import Raised, Trouble
+
+MOST_SAID = 200
+"""Characters of an error's message that are repeated."""
+TRIES = 4
+"""Trivial calls after which a function that has always raised cannot be used."""
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -34,8 +44,34 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
         warnings.simplefilter("ignore")
         try:
             return function(*arguments)
-        except Exception as error:
-            raise Raised(f"raised {type(error).__name__}: {error}") from error
+        except (Exception, SystemExit) as error:
+            raise Raised(f"raised {in_short(error)}") from error
+
+
+def in_short(error: BaseException) -> str:
+    """Type and first line of an error."""
+    lines = str(error).strip().splitlines()
+    said = textwrap.shorten(lines[0], MOST_SAID, placeholder=" ...") if lines else ""
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def returned(answer: Any, wanted: str) -> NDArray[Any]:
+    """Return what the function gave back as an array of numbers.
+
+    Raises
+    ------
+    Trouble
+        If it is nothing of the kind; `wanted` says what it should have been.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = taken_back(answer)
+        except Exception:
+            found = np.array(None)
+    if found.dtype.kind not in "biufc":
+        raise Trouble(f"gave back {type(answer).__name__}, not {wanted}")
+    return found
 
 
 def require_usable(
@@ -61,12 +97,15 @@ def require_usable(
     for choice in _choices(framework):
         given = arguments(choice)
         _require_signature(function, name, given, signature)
-        try:
-            call(function, *given)
-        except Raised as error:
-            tried[choice] = str(error)
-        else:
-            return choice
+        for _ in range(TRIES):
+            # What raises now and then can be used, and is found out later.
+            try:
+                with untouched():
+                    call(function, *given)
+            except Raised as error:
+                tried[choice] = str(error)
+            else:
+                return choice
     said = "; ".join(f"with {choice} it {error}" for choice, error in tried.items())
     raise UserError(f"{name}: cannot be used on trivial input, expected {signature}: {said}")
 

@@ -87,7 +87,8 @@ def test_ordinary_decoding_passes_as_a_search_with_p_0() -> None:
     report = suite(never_searching, "selection", K=K, p=0.0, examples=10).report()
     report.require()
     passed = {r.requirement for r in report.results if r.status is Status.PASSED}
-    assert passed == {"answers", "unchanged", "repeatable", "one-layer", "nan", "fallback"}
+    always = {"answers", "unchanged", "deterministic", "repeatable", "one-layer", "nan"}
+    assert passed == {*always, "fallback"}
     with_search = suite(right_numpy.select, "selection", K=K, p=0.0, examples=10).report()
     assert [failure.requirement for failure in with_search.failures] == ["fallback"]
 

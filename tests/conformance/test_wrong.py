@@ -9,6 +9,7 @@ import pytest
 from stopping.testing import DECODER, ENTROPY, SELECTION, Failure, Status, suite
 from tests.conformance import right_numpy, right_torch
 from tests.conformance.wrong import Wrong
+from tests.conformance.wrong.at_random import WRONG as AT_RANDOM
 from tests.conformance.wrong.decoder import WRONG as DECODERS
 from tests.conformance.wrong.entropy import WRONG as ENTROPIES
 from tests.conformance.wrong.selection import WRONG as SELECTIONS
@@ -69,4 +70,6 @@ def test_every_requirement_catches_somebody(
     requirements: tuple[object, ...], wrongs: tuple[Wrong, ...]
 ) -> None:
     names = {requirement.name for requirement in requirements}  # type: ignore[attr-defined]
-    assert names == {wrong.caught_by for wrong in wrongs}
+    kinds = {wrong.kind for wrong in wrongs}
+    by_chance = [wrong for wrong in AT_RANDOM if wrong.kind in kinds]
+    assert names == {wrong.caught_by for wrong in (*wrongs, *by_chance)}
