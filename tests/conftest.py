@@ -1,10 +1,14 @@
-"""Hypothesis profiles: `dev` (default), `ci`, `thorough` (HYPOTHESIS_PROFILE=thorough)."""
+"""Hypothesis profiles: `dev` (default), `ci`, `thorough` (HYPOTHESIS_PROFILE=thorough).
+
+None has a limit of time: tests do not fail because the machine is slow or busy.
+"""
 
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("dev", max_examples=100, deadline=None)
-settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
-settings.register_profile("thorough", max_examples=5000, deadline=None)
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("dev", untimed, max_examples=100)
+settings.register_profile("ci", untimed, max_examples=200, derandomize=True)
+settings.register_profile("thorough", untimed, max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))

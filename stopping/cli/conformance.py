@@ -202,6 +202,8 @@ def load(target: str) -> Callable[..., Any]:
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
+        if module_name.endswith(".py"):
+            raise UserError(f"{target!r}: {expected(module_name, name)}") from None
         if error.name and f"{module_name}.".startswith(f"{error.name}."):
             advice = "pass --path with the folder that it lies in"
             raise UserError(f"{module_name}: no module {error.name!r}; {advice}") from None

@@ -104,8 +104,8 @@ def _shannon(subject: Entropy, rows: Rows) -> Discrepancy | None:
         return Discrepancy("a finite number other than 0", said, subject.code(flat))
     right = shannon_entropy(rows.values)
     note = (
-        f": the entropy is {right[0] / np.log(words):.4g} times that of {words} equal logits, for "
-        f"which the function gave {most:.6g} (here any unit will do, nats or not)"
+        f": in any unit the entropy is {right[0] / np.log(words):.4g} of that of {words} equal "
+        f"logits, for which this function gives {most:.6g}"
     )
     return _compare(subject, rows, right, note, unit)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from hypothesis import Phase, find, settings
+from hypothesis import Phase, Verbosity, find, settings
 from hypothesis import strategies as st
 from hypothesis.errors import HypothesisException, NoSuchExample
 
@@ -141,6 +141,7 @@ class Requirement(Generic[Asked]):
             phases=(Phase.generate,) if self.once else (Phase.generate, Phase.shrink),
             database=None,
             deadline=None,
+            verbosity=Verbosity.quiet,  # it remarks on functions that are slow
         )
         with chance.untouched():
             try:

@@ -368,7 +368,7 @@ def test_without_the_extra_it_says_what_to_install(
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None)
     run("--prompt", "a")
     assert run.code == 2
-    assert 'pip install "layer-stopping[models]"' in run.errors
+    assert 'pip install -c constraints.txt -e ".[models]"' in run.errors
 
 
 def test_the_command_is_imported_without_torch() -> None:

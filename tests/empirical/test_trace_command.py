@@ -248,7 +248,7 @@ def test_a_missing_extra_is_named(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert trace(folder, Path("t.parquet")) == 2
-    assert 'pip install "layer-stopping[models]"' in capsys.readouterr().err
+    assert 'pip install -c constraints.txt -e ".[models]"' in capsys.readouterr().err
 
 
 def test_an_unreachable_hub(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -196,7 +196,7 @@ def test_a_missing_extra_is_told(
     backend: str, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(UserError, match=r"layer-stopping\[cluster\]"):
+    with pytest.raises(UserError, match=r"constraints.txt -e .\.\[cluster\]"):
         list(in_order([os.getpid], Workers(backend=backend)))  # type: ignore[arg-type]
 
 
