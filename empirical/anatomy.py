@@ -198,6 +198,11 @@ class Anatomy:
                 f"{kind}: the head cannot be called on a layer's state ({failure}); "
                 "this architecture or its quantisation is not supported"
             ) from failure
+        if not isinstance(seen, Tensor):
+            raise LensError(
+                f"{kind}: calls a whole language model, as a wrapper does, and not the parts of "
+                "one; give the model inside"
+            )
         if seen.shape != logits.shape:
             raise LensError(
                 f"{kind}: the lens of the last layer has shape {tuple(seen.shape)}, "

@@ -64,7 +64,7 @@ class Format:
             if content.pop("format") != self.name:
                 raise KeyError("format")
             found = int(content.pop("version"))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(
                 f"{where}: no {self.what} (damaged, or not of the format {self.name!r}); "
                 f"{self.remedy}"

@@ -67,7 +67,7 @@ def read_device(spec: str) -> Device:
         device = Device(**{"name": path.stem, "source": path.name, **content})
         rates = device.bytes_per_second, device.flops_per_second
         sound = all(0 < float(rate) < float("inf") for rate in rates) and device.kernel_seconds >= 0
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{spec}: not a device ({error})") from error
     if not sound:
         raise UserError(f"{spec}: rates must be positive and finite, got {asdict(device)}")

@@ -142,7 +142,7 @@ def read_shape(spec: str) -> Shape:
         )
     try:
         content = json.loads(read_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{spec}: not JSON ({error})") from error
     if not isinstance(content, dict):
         raise UserError(f"{spec}: not the config.json of a model")

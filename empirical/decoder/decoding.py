@@ -267,6 +267,8 @@ def _tied(model: nn.Module) -> bool:
 def _drafts(model: nn.Module, depth: int) -> bool:
     """Whether a model that speculates with its own first layers runs those alone just now."""
     config: Any = getattr(model, "config", None)
+    if config is None:
+        return False
     running = getattr(config.get_text_config(decoder=True), "num_hidden_layers", depth)
     return bool(running < depth)
 

@@ -219,6 +219,7 @@ def test_layers_without_a_cache_leave_none(tmp_path: Path) -> None:
     ("content", "words"),
     [
         ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
         ("[1]", "not the config.json"),
         ({}, "num_hidden_layers"),
         ({"num_hidden_layers": 2, "hidden_size": "x"}, "must be a whole number"),

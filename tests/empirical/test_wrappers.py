@@ -99,6 +99,36 @@ def test_a_model_alone_is_no_wrapper(llama: Any) -> None:
     assert called_modules(llama) == (llama,)
 
 
+class Unknown(nn.Module):
+    """A wrapper of the user's own, which calls a model that stands under any name."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.language = model
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.language(*args, **kwargs)
+
+
+def test_an_unknown_wrapper_is_told_from_a_model(llama: Any) -> None:
+    for read in (Anatomy.of, ConfidentDecoding):
+        with pytest.raises(LensError, match=r"^Unknown: .*; give the model inside$"):
+            read(Unknown(llama))
+
+
+def test_a_model_needs_no_configuration(llama: Any) -> None:
+    class Bare(Unknown):
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            return self.language.forward(*args, **kwargs)
+
+    bare = Bare(llama)
+    with torch.no_grad():
+        with ConfidentDecoding(bare, RULE):
+            found = bare(input_ids=LONG).logits
+        with ConfidentDecoding(llama, RULE):
+            assert torch.equal(found, llama(input_ids=LONG).logits)
+
+
 def test_copies_on_several_devices_are_refused(llama: Any) -> None:
     for read in (Anatomy.of, ConfidentDecoding):
         with pytest.raises(LensError, match=r"give the model inside, `model\.module`"):

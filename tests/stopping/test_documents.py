@@ -25,6 +25,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         (b"", "no test paper"),
         (b"\xff\xfe\x00", "no test paper"),
         (b"[1, 2]", "no test paper"),
+        (b"[" * 100_000, "no test paper"),
         (b'{"format": "layer-stopping test", "version"', "no test paper"),
         (b'{"format": "layer-stopping test"}', "no test paper"),
         (b'{"format": "another", "version": 2}', "no test paper.*'layer-stopping test'"),
