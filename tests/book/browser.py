@@ -19,6 +19,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+PATIENCE = 600_000
+"""Milliseconds that a page may take for anything, on a machine that has other things to do."""
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
 
 

@@ -11,11 +11,9 @@ from typing import Any
 
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-from tests.book.browser import CHROMIUM, FLAGS, View
+from tests.book.browser import CHROMIUM, FLAGS, PATIENCE, View
 
 AT_ONCE = 4
-PATIENCE = 120_000
-"""Milliseconds for a page to load, on a machine that has other things to do."""
 Faults = dict[tuple[str, str], list[str]]
 """What is wrong, by view and page."""
 

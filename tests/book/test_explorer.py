@@ -15,7 +15,7 @@ from stopping.noise import UniformNoise
 from stopping.process import Process
 from stopping.rules import ForwardExit, Guarded, Patience, Search, Tolerance, WindowMinimum
 from stopping.types import FloatArray
-from tests.book.browser import View
+from tests.book.browser import PATIENCE, View
 
 VIEWS = (
     View("http", "desktop", "light"),
@@ -30,6 +30,7 @@ def page(
 ) -> Iterator[Page]:
     base = address if request.param.scheme == "http" else site.as_uri() + "/"
     context = browser.new_context(**request.param.options)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.goto(base + "pages/explorer.html")
     yield page
@@ -197,6 +198,7 @@ def test_without_javascript_a_sentence_says_what_would_be_seen(
     browser: Browser, address: str
 ) -> None:
     context = browser.new_context(java_script_enabled=False)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.goto(address + "pages/explorer.html")
     for box in page.locator(".explorer-fallback").all():

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.book.browser import View
+from tests.book.browser import PATIENCE, View
 
 VIEWS = (View("http", "desktop", "light"), View("http", "phone", "dark"))
 
@@ -13,6 +13,7 @@ VIEWS = (View("http", "desktop", "light"), View("http", "phone", "dark"))
 @pytest.fixture(params=VIEWS, ids=str)
 def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
     context = browser.new_context(**request.param.options)
+    context.set_default_timeout(PATIENCE)
     yield context.new_page()
     context.close()
 

@@ -147,7 +147,7 @@ def test_the_command_on_a_file_of_somebody_elses(tmp_path: Path) -> None:
     )
     arguments = ("--kind", "entropy", "--path", str(tmp_path), "--only", "shannon", "--json")
     command = [sys.executable, "-m", "stopping", "conformance", "engine:Probe.entropy", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     result = json.loads(done.stdout)["report"]["results"][0]
     assert "from engine import Probe" in result["failure"]["code"]
@@ -191,7 +191,7 @@ def test_without_hypothesis_the_extra_is_named() -> None:
         "from stopping.cli import main\n"
         "main(['conformance', 'math:sqrt', '--kind', 'entropy'])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
     assert 'pip install -c constraints.txt -e ".[conformance]"' in done.stderr
 
@@ -204,7 +204,7 @@ def test_neither_stopping_nor_its_command_loads_hypothesis_and_the_suite_no_torc
         "t.check_selection(lambda x: np.full(len(x), x.shape[1] - 1), K=2, only=['stays'])\n"
         "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_rounding_is_torchs() -> None:

@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +22,7 @@ from empirical.tracing import Settings, trace_problems
 from stopping.cli import main
 from stopping.errors import UserError
 from tests.empirical.tiny_models import save_tiny_folder
+from tests.killed import kill_after
 
 RUN = ("--problems", 10, "--batch", 2, "--max-new-tokens", 12, "--mode", "generated")
 
@@ -91,17 +90,8 @@ def test_merged_shards_are_the_single_run_bit_for_bit(
 def test_a_killed_shard_goes_on(folder: Path, tmp_path: Path, single: Path) -> None:
     out = tmp_path / "t.parquet"
     arguments = ["trace", "--model", folder, "--out", out, *RUN, "--shard", "1/2"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stopping", *map(str, arguments)], stderr=subprocess.DEVNULL
-    )
+    kill_after(1, "empirical.shards:Shards", "write", *arguments)
     parts = tmp_path / "t.shard-1-of-2.parquet.parts"
-    deadline = time.monotonic() + 300
-    while not (parts / "part-00000.parquet").exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
     kept = (parts / "part-00000.parquet").stat().st_mtime_ns
     assert not list(tmp_path.glob("*.parquet"))
     # A third of the run is no continuation of a half.

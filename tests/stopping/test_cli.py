@@ -16,7 +16,7 @@ from stopping.files import write_atomic, written_aside
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "stopping", *arguments], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "stopping", *arguments], capture_output=True, text=True
     )
 
 
@@ -136,7 +136,6 @@ def test_a_full_disk_behind_standard_output_is_one_line(as_json: bool) -> None:
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=120,
         )
     assert done.returncode == 2
     assert done.stderr == "error: reading or writing failed: No space left on device\n"
@@ -175,7 +174,7 @@ def test_help_imports_no_command() -> None:
         "heavy = {'numpy', 'scipy', 'pyarrow', 'rich', 'stopping.rules'} & sys.modules.keys()\n"
         "assert not heavy, heavy\n"
     )
-    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for name in places():
         assert f"\n  {name} " in done.stdout

@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +15,7 @@ import pytest
 from stopping.errors import UserError
 from stopping.journal import Journal, sweep
 from stopping.parallel import Workers
+from tests.killed import kill_after
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,24 +110,17 @@ def test_paths_that_cannot_be_are_told(tmp_path: Path) -> None:
 
 def test_a_killed_verify_ends_as_one_that_was_not(tmp_path: Path) -> None:
     path = tmp_path / "verify.jsonl"
-    command = [sys.executable, "-m", "stopping", "verify", "T2.regret", "T4", "--effort", "2"]
-    command += ["--json", "--jobs", "1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    running = subprocess.Popen(
-        [*command, "--resume", str(path)], stdout=subprocess.DEVNULL, env=environment
-    )
-    while not (path.exists() and path.read_bytes().count(b"\n") >= 3):
-        assert running.poll() is None
-        time.sleep(0.01)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    arguments = ["verify", "T2.regret", "T4", "--effort", "2", "--json", "--jobs", "1"]
+    kill_after(2, "stopping.journal:Journal", "keep", *arguments, "--resume", path)
     kept = path.read_bytes().count(b"\n") - 1
+    command = [sys.executable, "-m", "stopping", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     resumed, fresh = (
-        subprocess.run([*command, *options], capture_output=True, env=environment, timeout=120)
+        subprocess.run([*command, *options], capture_output=True, env=environment)
         for options in (["--resume", str(path)], [])
     )
     assert resumed.returncode == fresh.returncode == 0, resumed.stderr
     assert resumed.stdout == fresh.stdout
     lines = path.read_text().splitlines()
     names = [json.loads(line)[0] for line in lines[1:]]
-    assert 2 <= kept < len(names) == len(set(names))
+    assert 2 == kept < len(names) == len(set(names))

@@ -23,6 +23,8 @@ from stopping.robustness import robustness_table
 from stopping.scenarios import scenarios
 
 ROOT = Path(__file__).parents[2]
+PATIENCE = 600
+"""Seconds until a cluster of this machine is held to have failed to start."""
 SOME = tuple(replace(c, draws=200_000, block=1000) for c in CLAIMS if c.name == "T2.regret")
 
 
@@ -119,8 +121,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[subproces
     processes += [start("worker", f"tcp://127.0.0.1:{port}", *once) for _ in range(2)]
     os.environ["TEST_SCHEDULER"] = f"tcp://127.0.0.1:{port}"
     try:
-        with distributed.Client(os.environ["TEST_SCHEDULER"], timeout=60) as client:
-            client.wait_for_workers(2, timeout=60)
+        with distributed.Client(os.environ["TEST_SCHEDULER"], timeout=PATIENCE) as client:
+            client.wait_for_workers(2, timeout=PATIENCE)
         yield processes
     finally:
         del os.environ["TEST_SCHEDULER"]
@@ -152,7 +154,7 @@ def test_dask_loses_a_worker_and_nothing_else(cluster: list[subprocess.Popen[byt
 
     assert check(SOME, workers=workers, advance=kill_one) == check(SOME)
     assert len(done) > 10
-    assert cluster[1].wait(5) == -signal.SIGKILL
+    assert cluster[1].wait() == -signal.SIGKILL
     # A cluster of one thread is a cluster still: nothing is done in this process.
     assert set(in_order([os.getpid] * 3, workers)) == {cluster[2].pid}
 
@@ -163,17 +165,14 @@ def test_verify_on_dask_prints_what_one_process_prints(
     command = [sys.executable, "-m", "stopping", "verify", "T2.*", "--effort", "0.2", "--json"]
     dask = ["--backend", "dask", "--scheduler", os.environ["TEST_SCHEDULER"]]
     both = [
-        subprocess.run([*command, *options], capture_output=True, text=True, timeout=120)
+        subprocess.run([*command, *options], capture_output=True, text=True)
         for options in (["--jobs", "1"], dask)
     ]
     assert both[1].returncode == 0, both[1].stderr
     assert both[0].stdout == both[1].stdout
 
 
-def test_a_scheduler_without_workers_is_told(
-    cluster: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("stopping.parallel.SECONDS_TO_CONNECT", 1)
+def test_a_scheduler_without_workers_is_told(cluster: list[subprocess.Popen[bytes]]) -> None:
     for worker in cluster[1:]:
         worker.kill()
         worker.wait()
@@ -215,7 +214,7 @@ def test_ray_gives_what_one_process_gives() -> None:
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, env=environment
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "equal"
