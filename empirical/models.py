@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,17 @@ class LoadedModel:
         """Most tokens that the model can read, None if it sets no limit."""
         limit = getattr(self.text_config, "max_position_embeddings", None)
         return int(limit) if limit else None
+
+    @cached_property
+    def control_tokens(self) -> dict[int, str]:
+        """The tokenizer's special tokens: those with a role, and those added as special."""
+        found = {
+            number: self.tokenizer.convert_ids_to_tokens(number)
+            for number in self.tokenizer.all_special_ids
+            if number is not None
+        }
+        added = getattr(self.tokenizer, "added_tokens_decoder", {})
+        return found | {number: token.content for number, token in added.items() if token.special}
 
     @property
     def text_config(self) -> Any:

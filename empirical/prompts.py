@@ -66,7 +66,7 @@ def encode_parts(loaded: LoadedModel, parts: Sequence[Part], begins: bool) -> li
         Part("".join(part.text for part in run), users)
         for users, run in groupby(parts, key=lambda part: part.users)
     ]
-    special = _special_tokens(tokenizer)
+    special = loaded.control_tokens
     users = [token for part in parts if part.users for token in _ids(tokenizer, part.text)]
     spelled = {special[token] for token in users if token in special}
     if spelled:
@@ -132,17 +132,6 @@ def _ids(tokenizer: Any, text: str, **how: bool) -> list[int]:
 
 def _joined(parts: Sequence[Part]) -> str:
     return "".join(part.text for part in parts)
-
-
-def _special_tokens(tokenizer: Any) -> dict[int, str]:
-    """Return the control tokens: those with a role, and those added as special."""
-    found = {
-        number: tokenizer.convert_ids_to_tokens(number)
-        for number in tokenizer.all_special_ids
-        if number is not None
-    }
-    added = getattr(tokenizer, "added_tokens_decoder", {})
-    return found | {number: token.content for number, token in added.items() if token.special}
 
 
 def _opening(loaded: LoadedModel, text: str, ids: list[int], spelled: bool) -> list[int]:
