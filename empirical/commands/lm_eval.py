@@ -41,9 +41,9 @@ def lm_eval(context: click.Context, arguments: tuple[str, ...]) -> None:
     built_in_choice, built_in_solutions), and for each task of the paper a small local twin
     (gsm8k_local, ...) that needs no network. Those of --include_path are added.
     """
-    require_models_extra()
-    if importlib.util.find_spec("lm_eval") is None:
+    if importlib.util.find_spec("lm_eval") is None:  # first: its extra has that of models in it
         raise missing_extra("lm-eval needs lm-evaluation-harness", "eval")
+    require_models_extra()
     if not arguments:
         click.echo(context.get_help())
         return

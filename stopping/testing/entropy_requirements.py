@@ -225,7 +225,7 @@ ENTROPY: tuple[Requirement[Entropy], ...] = (
     Requirement(
         "half-precision",
         "T4",
-        "reckons in float32 at least when logits come in half precision",
+        "computes in float32 at least when logits come in half precision",
         cases.half,
         _entropy,
         presupposes=(*PLAIN, "peaked", "masked", "shifted", "vocabulary"),

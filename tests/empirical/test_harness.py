@@ -445,13 +445,14 @@ def test_runs_that_cannot_be_compared(tmp_path: Path) -> None:
         compare_runs([first])
 
 
-def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+@pytest.mark.parametrize("missing", [{"lm_eval"}, {"lm_eval", "torch", "transformers"}])
+def test_without_the_extra(missing: set[str], monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     from empirical.commands import lm_eval as command
     from stopping.cli.main import exit_code
 
     real = command.importlib.util.find_spec
     monkeypatch.setattr(
-        command.importlib.util, "find_spec", lambda name: None if name == "lm_eval" else real(name)
+        command.importlib.util, "find_spec", lambda name: None if name in missing else real(name)
     )
     code = exit_code(lambda: command.lm_eval.main(["run"], "lm-eval", standalone_mode=False))
     assert code == 2
