@@ -21,7 +21,7 @@ from empirical.audit.noise import (
     Refuted,
 )
 from empirical.audit.tokens import EntropyBin, PositionDecile, Statistic, TokenStatistics
-from empirical.audit.verdicts import Status, Verdict
+from empirical.audit.verdicts import Status, Verdict, at_most
 from empirical.audit.window import Window
 
 __all__ = [
@@ -43,5 +43,6 @@ __all__ = [
     "TokenStatistics",
     "Verdict",
     "Window",
+    "at_most",
     "audit",
 ]

@@ -3,12 +3,12 @@ r"""A0: is the entropy of a layer's lens distribution the log-loss that it will 
     gap[l] = mean( -log p_l(token) ) - mean( x[l] )        nats
 
 A calibrated layer has gap 0; a positive gap means over-confidence (entropy promises less loss than
-comes). The search compares entropies of layers, hence it needs the gap to be *the same* at all of
-them; a layer with a large gap looks refined and is not.
+comes). A layer with a large gap looks refined and is not.
 
-What the gap can and cannot show: it is a mean over tokens, so gap 0 does not make the entropy of a
-single token trustworthy (a rule that picks low entropies picks the over-confident tokens, see
-`empirical.validate`), whereas a gap away from 0 does refute A0. The reference tokens must not be
+What the gap can and cannot show: a gap away from 0 refutes A0. Gap 0 at every layer says nothing of
+a rule that chooses its layer by what it reads: it may take each layer on those tokens on which it
+is over-confident. What such a rule pays is its own gap, at the layers that it chooses (C1; the
+`optimism` of `empirical.validate`). The reference tokens must not be
 the model's own greedy choices: the greedy token's log-loss lies below the entropy by construction
 (`-log max p <= H(p)`), and A0 is then left undecided.
 """

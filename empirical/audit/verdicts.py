@@ -31,11 +31,11 @@ class Verdict:
     sentence: str
 
 
-def at_most(share: Interval, tolerated: float) -> Status:
-    """Whether a share of violations lies below what is tolerated, by its interval."""
-    if share.high <= tolerated:
+def at_most(value: Interval, tolerated: float) -> Status:
+    """Whether a value, such as a share of violations, is at most `tolerated`, by its interval."""
+    if value.high <= tolerated:
         return Status.HOLDS
-    if share.low > tolerated:
+    if value.low > tolerated:
         return Status.FAILS
     return Status.UNDECIDED
 

@@ -21,6 +21,7 @@ from empirical.commands.targets import (
 )
 from empirical.validate import Comparison, Row, Validation
 from empirical.validate import validate as run_validate
+from empirical.validate.core import MATERIAL
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, seed_option
 from stopping.rules import parse_rule
@@ -42,6 +43,13 @@ OWN_TEXT = (
 )
 @window_option
 @click.option("--by-difficulty", is_flag=True, help="Add the differences by difficulty.")
+@click.option(
+    "--material",
+    type=float,
+    default=MATERIAL,
+    show_default=True,
+    help="Difference in log-loss, nats, that counts: less is called neither better nor worse.",
+)
 @replicates_option
 @seed_option
 @json_option
@@ -50,6 +58,7 @@ def validate(
     specs: tuple[str, ...],
     K: int,
     by_difficulty: bool,
+    material: float,
     replicates: int,
     seed: int,
     as_json: bool,
@@ -72,7 +81,7 @@ def validate(
     results = for_each(
         traces,
         "validate",
-        lambda t: run_validate(t, rules, K=K, seed=seed, replicates=replicates),
+        lambda t: run_validate(t, rules, K, seed, replicates, material),
     )
     if as_json:
         click.echo(to_json([{"traces": name, "validation": result} for name, result in results]))
@@ -91,11 +100,16 @@ def validate(
 
 def show_differences(out: Console, result: Validation) -> None:
     """Log-loss and accuracy of every rule, against the final layer and the oracle."""
+    caption = "regret: log-loss above the oracle's"
+    if not result.reference_is_own_text:
+        caption += (
+            f"; verdict: log-loss, {count(result.compared, 'rule')} compared, each at level "
+            f"{result.level:.2%}, better or worse by more than {result.material:g} nats"
+        )
     rows = narrow(
         "Rules against the final layer (log-loss in nats)",
-        *("rule", "loss", "less final", "acc. %", "less final", "regret", "verdict"),
-        caption=f"regret: log-loss above the oracle's; verdict: log-loss, "
-        f"{count(result.compared, 'rule')} compared, each at level {result.level:.2%}",
+        *("rule", "loss", "minus final", "acc. %", "minus final", "regret", "verdict"),
+        caption=caption,
     )
     for row in result.rows:
         m, baseline = row.overall, row is result.final
@@ -116,11 +130,11 @@ def show_behaviour(out: Console, result: Validation) -> None:
     """How often and how far each rule moves, what it costs and what it promises."""
     rows = narrow(
         "What the rules do",
-        *("rule", "moved", "changed", "of moved", "broken", "mended"),
-        *("depth", "probes", "entropy", "optimism"),
-        caption="changed: another argmax than the final layer's; broken, mended: predictions right "
-        "to wrong, wrong to right; probes: extra projections per token; optimism: log-loss less "
-        "entropy at the chosen layer, nats",
+        *("rule", "moved", "changed", "of moved", "regressed", "fixed"),
+        *("depth", "extra", "entropy", "optimism"),
+        caption="changed: another argmax than the final layer's; regressed, fixed: predictions "
+        "from right to wrong, from wrong to right; extra: projections per token beyond the final "
+        "layer's; optimism: log-loss minus entropy at the chosen layer, nats",
     )
     for row in result.rows:
         m = row.overall
@@ -147,7 +161,7 @@ def show_difficulties(out: Console, result: Validation) -> None:
         out.print("(the traces know no difficulty)")
         return
     rows = narrow(
-        "By difficulty: log-loss less final (nats) / accuracy less final",
+        "By difficulty: log-loss minus final (nats) / accuracy minus final",
         "rule",
         *(f"{g.difficulty or 'unknown'} ({g.measures.tokens:,})" for g in groups),
         caption="* 95% interval of this difference excludes zero; not adjusted for comparisons",

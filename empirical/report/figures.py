@@ -12,12 +12,19 @@ import numpy as np
 from empirical.audit import Calibration, Noise
 from empirical.report.curves import Curves, EntropyBand
 from empirical.report.theme import BLUE, GREEN, INK, MUTED, PAPER, PURPLE, VERMILION
+from empirical.validate import Comparison, Row
 from stopping.statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BAND = 0.18
+STYLES = {
+    Comparison.BETTER: (GREEN, "D"),
+    Comparison.WORSE: (VERMILION, "s"),
+    Comparison.UNDECIDED: (MUTED, "o"),
+}
+"""Colour and marker of a rule against the final layer."""
 
 
 def draw_calibration(ax: "Axes", calibration: Calibration) -> None:
@@ -151,31 +158,25 @@ def draw_guarantee(ax: "Axes", noise: Noise, material: float, log_loss: float) -
     ax.set_ylabel("tokens covered, %")
 
 
-def draw_differences(
-    ax: "Axes", names: Sequence[str], differences: Sequence[Interval], marked: str | None
-) -> None:
+def draw_differences(ax: "Axes", rules: Sequence[Row], marked: str | None) -> None:
     """Log-loss of each rule minus the final layer's; left of zero the rule predicts better.
 
-    The rule called `marked` (the paper's search) is drawn in a colour of its own.
+    The rule called `marked` (the paper's search) is drawn on a ground of its own.
     """
-    rows = np.arange(len(names))[::-1]
+    rows = np.arange(len(rules))[::-1]
     ax.axvline(0.0, color=INK, linewidth=1.1)
-    for row, name, difference in zip(rows, names, differences, strict=True):
-        if difference.low > 0:
-            colour, marker = VERMILION, "s"
-        elif difference.high < 0:
-            colour, marker = GREEN, "D"
-        else:
-            colour, marker = MUTED, "o"
+    for row, rule in zip(rows, rules, strict=True):
+        difference = rule.decisive or rule.overall.log_loss_vs_final
+        colour, marker = STYLES[rule.comparison or Comparison.UNDECIDED]
         ax.plot([difference.low, difference.high], [row, row], color=colour, linewidth=2.4)
         ax.plot([difference.estimate], [row], color=colour, marker=marker, linestyle="none")
-        if name == marked:
+        if rule.name == marked:
             ax.axhspan(row - 0.5, row + 0.5, color=PURPLE, alpha=BAND, linewidth=0)
-    ax.set_yticks(rows, [name.replace(" -", " −") for name in names])
+    ax.set_yticks(rows, [rule.name.replace(" -", " −") for rule in rules])
     ax.tick_params(axis="y", length=0)
     ax.grid(visible=False, axis="y")
-    ax.set_ylim(-0.7, len(names) - 0.3)
-    ax.set_xlabel("← better · log-loss less final layer’s, nats · worse →")
+    ax.set_ylim(-0.7, len(rules) - 0.3)
+    ax.set_xlabel("← better · log-loss minus final layer’s, nats · worse →")
 
 
 def _banded(ax: "Axes", layers: Sequence[int], means: Sequence[Interval], colour: str) -> None:

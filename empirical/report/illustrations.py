@@ -14,7 +14,7 @@ from empirical.report.figures import (
     draw_guarantee,
     draw_token_paths,
 )
-from empirical.report.numbers import number, percent
+from empirical.report.numbers import general, number, percent
 from empirical.report.results import ModelResult
 from empirical.report.theme import blank, inline_svg, settings
 from empirical.report.verdict import COVERED, MATERIAL, SEARCH, covering_level
@@ -57,11 +57,9 @@ def rule_illustrations(model: ModelResult, name: str) -> tuple[Illustration, ...
 
 def _differences(validation: Validation, name: str) -> Illustration:
     rows = [row for row in validation.rows if row.decisive is not None]
-    names = [row.name for row in rows]
-    decisive = [row.decisive for row in rows if row.decisive is not None]
     counts = {c: validation.count(c) for c in Comparison}
     svg = _drawn(
-        lambda figure: draw_differences(figure.add_subplot(), names, decisive, SEARCH),
+        lambda figure: draw_differences(figure.add_subplot(), rows, SEARCH),
         f"{name}-rules",
         f"Difference in log-loss of {len(rows)} rules to the final layer, {validation.model}",
         (4.6, 0.9 + 0.2 * len(rows)),
@@ -69,8 +67,8 @@ def _differences(validation: Validation, name: str) -> Illustration:
     return Illustration(
         svg,
         f"Of {validation.compared} rules, {counts[Comparison.BETTER]} predict better than the "
-        f"final layer, {counts[Comparison.WORSE]} worse, {counts[Comparison.UNDECIDED]} cannot be "
-        "told apart from it.",
+        f"final layer by more than {general(validation.material)} nats, "
+        f"{counts[Comparison.WORSE]} worse; of {counts[Comparison.UNDECIDED]} neither can be said.",
         "Intervals hold jointly for all rules, with 5 % error for all together. "
         "Green diamonds: better; orange squares: worse; grey circles: undecided. The shaded row is "
         "the paper's search.",

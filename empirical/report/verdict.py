@@ -1,21 +1,28 @@
 """The two answers that a reader wants, as pure functions of an audit and a validation.
 
-**Does the guarantee apply to this model?** T2 says that the search loses at most `2 eps_max`. It is
+**Does the guarantee apply to this model?** T2 says that the search's excess of entropy is at most
+`2 eps_max`. That it is an excess of log-loss as well needs more than A0, which speaks of each layer
+on its own, while the search chooses its layer by what it reads. For any rule (C1)
 
-- *not for this model* if the audit refutes an assumption: with A0 refuted, entropy is not the
-  loss that matters; with one of A1 to A4 refuted, the theorem has no premise;
+    E[loss_V - loss_L] = -E[x_L - x_V] + E gap_V - E gap_L,      gap_l = loss_l - x_l,
+
+and the search only steps to lower entropies, so what it may lose against the final layer is its own
+gap net of the final layer's, `E gap_V - E gap_L`. The guarantee is
+
+- *not for this model* if the audit refutes one of A0 to A4, or the search's own gap is material;
 - *too weak to matter* if nothing is refuted but the noise level that explains nine tokens in ten
-  allows a loss of `MATERIAL` nats or more;
-- *undecided* if the bound is small enough and A0 is not settled;
-- *applies* otherwise: A0 holds, nothing is refuted, and the bound is immaterial. A1 to A4 speak of
-  latent quantities, so they can be refuted but never proved; this is the most that traces can say.
+  allows an excess of `MATERIAL` nats or more;
+- *undecided* if the bound is small enough, and A0 or the search's own gap is not settled;
+- *applies* otherwise: nothing is refuted, and the bound and the search's own gap are immaterial.
+  A1 to A4 speak of latent quantities, so they can be refuted but never proved; this is the most
+  that traces can say.
 
 **Should Confident Decoding be switched on?** What counts is the log-loss of the reference answers
 against the final layer's, at a level adjusted for the number of rules compared:
 
-- *yes*, with the best such rule, if a rule's difference lies below zero and its accuracy is not
-  worse (its 95 % interval not wholly below zero);
-- *it harms* if no rule qualifies and the paper's search lies above zero;
+- *yes*, with the best such rule, if a rule's interval lies below zero by more than what is material
+  and its accuracy is not worse (its 95 % interval not wholly below zero);
+- *it harms* if no rule qualifies and the paper's search lies above zero by more than that;
 - *no evidence* otherwise;
 - *cannot say* without reference answers: on the model's own text the final layer is right by
   construction.
@@ -25,8 +32,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from empirical.audit import Audit, NoiseLevel, Status
-from empirical.report.numbers import GAP, interval, number, percent, quantity
+from empirical.audit import Audit, NoiseLevel, Status, at_most
+from empirical.report.explanation import SEARCH as SEARCH
+from empirical.report.explanation import explain
+from empirical.report.numbers import GAP, general, interval, number, quantity
 from empirical.validate import Comparison, Row, Validation
 from stopping.statistics import Interval
 
@@ -35,7 +44,6 @@ MATERIAL = 0.1
 COVERED_SHARE = 0.9
 """The guarantee is judged at the least noise level that explains this share of the tokens (T9)."""
 COVERED = "nine tokens in ten"
-SEARCH = "search"
 
 
 class Guarantee(StrEnum):
@@ -51,6 +59,11 @@ class Guarantee(StrEnum):
         """Answer to "does the guarantee apply?"."""
         return {Guarantee.APPLIES: "Yes", Guarantee.REFUTED: "No"}.get(self, self.capitalize())
 
+    @property
+    def brief(self) -> str:
+        """The same in a word or two, for a table."""
+        return "too weak" if self is Guarantee.TOO_WEAK else self.short.lower()
+
 
 class Answer(StrEnum):
     """Whether the search, or a rule of its kind, should be used on this model."""
@@ -59,6 +72,12 @@ class Answer(StrEnum):
     HARMS = "no, it harms"
     NO_EVIDENCE = "no, there is no evidence of a gain"
     CANNOT_SAY = "cannot say"
+
+    @property
+    def brief(self) -> str:
+        """The same in a word or two, for a table."""
+        short = {Answer.HARMS: "no, it harms", Answer.NO_EVIDENCE: "no evidence"}
+        return short.get(self, self.value)
 
 
 @dataclass(frozen=True)
@@ -108,7 +127,7 @@ class ModelVerdict:
 
 def judge(audit: Audit, validation: Validation | None, lens: str) -> ModelVerdict:
     """Answer both questions; `validation` is None where no reference answers were traced."""
-    guarantee, guarantee_why = judge_guarantee(audit)
+    guarantee, guarantee_why = judge_guarantee(audit, validation)
     answer, row, answer_why = judge_switch(validation)
     return ModelVerdict(
         guarantee=guarantee,
@@ -122,25 +141,49 @@ def judge(audit: Audit, validation: Validation | None, lens: str) -> ModelVerdic
     )
 
 
-def judge_guarantee(audit: Audit) -> tuple[Guarantee, str]:
+def judge_guarantee(audit: Audit, validation: Validation | None) -> tuple[Guarantee, str]:
     """Whether T2 says something about this model, and why."""
     level_90 = covering_level(audit)
-    broken = [v for v in audit.verdicts if v.status is Status.FAILS]
     bound = (
         f"the noise that explains {COVERED} is eps_max = {number(level_90.eps_max)} nats, so the "
-        f"guarantee allows a loss of {number(level_90.bound)} nats"
+        f"guarantee allows an excess of {number(level_90.bound)} nats"
     )
-    if broken:
-        first = broken[0]
-        labels = " and ".join(", ".join(v.assumption for v in broken).rsplit(", ", 1))
-        verb = "fails" if len(broken) == 1 else "fail"
-        return Guarantee.REFUTED, f"{labels} {verb}: {first.sentence}; and {bound}"
+    refuted = [v for v in audit.verdicts if v.status is Status.FAILS]
+    if refuted:
+        labels = " and ".join(", ".join(v.assumption for v in refuted).rsplit(", ", 1))
+        verb = "fails" if len(refuted) == 1 else "fail"
+        return Guarantee.REFUTED, f"{labels} {verb}: {refuted[0].sentence}; and {bound}"
+    status, own = search_gap(audit, validation)
+    if status is Status.FAILS:
+        return (
+            Guarantee.REFUTED,
+            f"the search chooses layers that promise too little: {own}. No layer on its own shows "
+            "it, but a lower entropy is no lower log-loss here",
+        )
     if level_90.bound >= MATERIAL:
         return Guarantee.TOO_WEAK, f"{bound}, and {number(MATERIAL)} nats already matter"
     calibration = audit.calibration.verdict
     if calibration.status is not Status.HOLDS:
         return Guarantee.UNDECIDED, f"A0 is not settled: {calibration.sentence}"
-    return Guarantee.APPLIES, f"A0 holds, no assumption is refuted, and {bound}"
+    if status is Status.UNDECIDED:
+        return Guarantee.UNDECIDED, f"A0 holds, but the search's own gap is not settled: {own}"
+    return Guarantee.APPLIES, f"A0 holds, no assumption is refuted, {own}, and {bound}"
+
+
+def search_gap(audit: Audit, validation: Validation | None) -> tuple[Status, str]:
+    """Whether the search's own gap, net of the final layer's, is immaterial; and how large it is.
+
+    It may be negative: then the search pays less than its entropies promise, and loses nothing.
+    """
+    material = audit.calibration.materiality
+    if validation is None or validation.reference_is_own_text:
+        return Status.UNDECIDED, "without reference answers nobody knows what it pays"
+    gap = validation[SEARCH].overall.optimism_vs_final
+    return (
+        at_most(gap, material),
+        f"where it stops, log-loss exceeds entropy by {interval(gap, signed=True)} nats more than "
+        f"at the final layer (immaterial: up to {number(material)})",
+    )
 
 
 def judge_switch(validation: Validation | None) -> tuple[Answer, Row | None, str]:
@@ -152,16 +195,20 @@ def judge_switch(validation: Validation | None) -> tuple[Answer, Row | None, str
             "no reference answers were traced, and on the model's own text the final layer is "
             "right by construction; trace with --mode reference",
         )
+    material = f"{general(validation.material)} nats"
     gains = [row for row in validation.rows if qualifies(row)]
     if gains:
         best = min(gains, key=lambda row: row.overall.log_loss_vs_final.estimate)
         return (
             Answer.YES,
             best,
-            f"{best.name} predicts better than the final layer and is not less accurate; so do "
-            f"{len(gains) - 1} others of the {validation.compared} rules",
+            f"{best.name} predicts better than the final layer by more than {material} and is not "
+            f"less accurate; so do {len(gains) - 1} others of the {validation.compared} rules",
         )
-    none = f"none of the {validation.compared} rules predicts better than the final layer"
+    none = (
+        f"none of the {validation.compared} rules predicts better than the final layer by more "
+        f"than {material}"
+    )
     if validation[SEARCH].comparison is Comparison.WORSE:
         return Answer.HARMS, None, f"the search predicts worse than the final layer, and {none}"
     return (
@@ -182,8 +229,12 @@ def headline(answer: Answer, row: Row | None, lens: str) -> str:
         return f"Yes, with the rule “{row.name}”"
     if answer is Answer.CANNOT_SAY:
         return "Cannot say from these traces"
-    # A calibrated lens is named by kind, target and fingerprint; the kind says it here.
-    return f"No, not with the {lens.partition(',')[0]} lens"
+    return f"No, not with the {lens_kind(lens)} lens"
+
+
+def lens_kind(lens: str) -> str:
+    """Kind of a lens, such as raw: a calibrated one is named by kind, target and fingerprint."""
+    return lens.partition(",")[0]
 
 
 def deciding(
@@ -201,108 +252,28 @@ def deciding(
         for row in rows
         if row.decisive is not None
         for found in (
-            KeyNumber(f"Log-loss, {row.name} less final layer", row.decisive, "nats"),
+            KeyNumber(f"Log-loss, {row.name} minus final layer", row.decisive, "nats"),
             KeyNumber(
-                f"Accuracy, {row.name} less final layer", row.overall.accuracy_vs_final, "points"
+                f"Accuracy, {row.name} minus final layer", row.overall.accuracy_vs_final, "points"
             ),
         )
     ]
-    gap = KeyNumber(
-        "Log-loss less entropy, mean of the window (A0: zero)",
-        audit.calibration.window_gap,
-        "nats",
+    gaps = (
+        KeyNumber(
+            "Log-loss minus entropy, mean of the window (A0: zero)",
+            audit.calibration.window_gap,
+            "nats",
+        ),
+        KeyNumber(
+            "The same where the search stops, above the final layer’s (C1)",
+            validation[SEARCH].overall.optimism_vs_final,
+            "nats",
+        ),
     )
-    return (*differences, leaves, gap)
+    return (*differences, leaves, *gaps)
 
 
 def covering_level(audit: Audit) -> NoiseLevel:
     """Return the noise level at which the guarantee is judged."""
     eps_max = audit.noise.overall.quantile(COVERED_SHARE)
     return next(found for found in audit.noise.levels if found.eps_max == eps_max)
-
-
-def explain(audit: Audit, validation: Validation) -> tuple[str, ...]:
-    """Say why the rules win or lose, as far as the intervals bear it out."""
-    return tuple(
-        sentence
-        for sentence in (
-            _confidence(audit),
-            _winners_curse(audit, validation),
-            _swaps(validation),
-            _hindsight(validation),
-        )
-        if sentence
-    )
-
-
-def _confidence(audit: Audit) -> str:
-    gap, material = audit.calibration.window_gap, audit.calibration.materiality
-    final = audit.calibration.layers[-1]
-    if gap.low > material:
-        return (
-            "The lens is over-confident: on average over the window, a layer pays "
-            f"{interval(gap)} nats more log-loss than its entropy promises (final layer: "
-            f"{number(final.gap.estimate)}). Entropies of such layers are no estimates of loss."
-        )
-    if gap.high < -material:
-        return (
-            "The lens is under-confident: on average over the window, a layer pays "
-            f"{number(-gap.estimate)} nats less log-loss than its entropy promises."
-        )
-    return ""
-
-
-def _winners_curse(audit: Audit, validation: Validation) -> str:
-    """What the chosen layers promise and pay, beside the same layers chosen blindly.
-
-    A rule that took each layer as often as the search does, whatever the token, would over-promise
-    the mean of the layers' gaps with these weights. What the search over-promises beyond that is
-    due to its choosing low entropies: a winner's curse.
-    """
-    search = validation[SEARCH].overall
-    final = audit.calibration.layers[-1].gap
-    if not search.optimism.low > max(final.high, audit.calibration.materiality):
-        return ""
-    promise = (
-        f"Where the search stops, entropy promises {number(search.entropy.estimate)} nats and "
-        f"{number(search.log_loss.estimate)} are paid: {number(search.optimism.estimate)} too "
-        f"little, against {number(final.estimate)} at the final layer."
-    )
-    # Ends of intervals are averaged as if they were reached together, which only widens them.
-    gaps = [layer.gap for layer in audit.calibration.layers[::-1]]
-    shares = [count / audit.tokens for count in audit.statistics.depth_counts]
-    blind = sum(share * gap.estimate for share, gap in zip(shares, gaps, strict=False))
-    highest = sum(share * gap.high for share, gap in zip(shares, gaps, strict=False))
-    if search.optimism.low > highest:
-        return (
-            f"{promise} The same layers, chosen as often but whatever the token, would promise "
-            f"only {number(blind)} too little: low entropies choose the layers that happen to be "
-            "over-confident on that token, a winner's curse."
-        )
-    return (
-        f"{promise} The same layers, chosen as often but whatever the token, would promise "
-        f"{number(blind)} too little: no winner's curse shows, the layers themselves are off."
-    )
-
-
-def _swaps(validation: Validation) -> str:
-    search = validation[SEARCH].overall
-    changed = search.right_to_wrong + search.wrong_to_right
-    if not changed:
-        return ""
-    return (
-        f"The search moves {percent(search.moved.estimate, 0)} of the tokens; it turns "
-        f"{search.right_to_wrong:,} right predictions wrong and {search.wrong_to_right:,} wrong "
-        "ones right."
-    )
-
-
-def _hindsight(validation: Validation) -> str:
-    gain = validation.oracle.overall.log_loss_vs_final
-    if not gain.high < 0:
-        return ""
-    return (
-        f"There is something to win: the best layer of the window in hindsight is "
-        f"{number(-gain.estimate)} nats better than the final layer. Hindsight sees the reference "
-        "token, so this is a ceiling and not a target."
-    )

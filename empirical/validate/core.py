@@ -16,6 +16,8 @@ from stopping.statistics import Interval
 from stopping.types import IntArray
 
 ORACLE = "hindsight oracle"
+MATERIAL = 0.001
+"""A difference in log-loss, nats, that counts: a thousandth of the perplexity."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Validation:
         Number of rules compared with the final layer.
     level : float
         Level of each of these comparisons, Bonferroni-adjusted to 5 % for all of them together.
+    material : float
+        Difference in nats beyond which a rule is called better or worse.
     rows : tuple of Row
         The final layer first, then the other rules, the oracle last.
     """
@@ -44,6 +48,7 @@ class Validation:
     reference_is_own_text: bool
     compared: int
     level: float
+    material: float
     rows: tuple[Row, ...]
 
     def __getitem__(self, name: str) -> Row:
@@ -74,6 +79,7 @@ def validate(
     K: int = 10,
     seed: int = 0,
     replicates: int = 1000,
+    material: float = MATERIAL,
 ) -> Validation:
     """Measure every rule against the final layer and the oracle layer.
 
@@ -91,14 +97,19 @@ def validate(
         Steps back that the window allows.
     seed, replicates : int
         Of the bootstrap over prompts, and of randomised rules.
+    material : float
+        Difference to the final layer's log-loss, nats, that counts: a rule is better or worse
+        where its interval lies beyond zero by more than this.
 
     Raises
     ------
     UserError
-        If the window reaches below the probed layers, a rule reaches below the window, two rules
-        have one name, or there are fewer than two prompts.
+        If `material` is negative or not finite, the window reaches below the probed layers, a rule
+        reaches below the window, two rules have one name, or there are fewer than two prompts.
     """
     traces.require("validate", "log_prob", "top1", "token")
+    if not 0 <= material < math.inf:
+        raise UserError(f"material: needs a number of nats from 0 on, got {material}")
     sample = take_sample(traces, K, seed, replicates)
     given = default_rules(K) if rules is None else rules
     others = [rule for rule in given if not isinstance(rule, Final)]
@@ -124,7 +135,7 @@ def validate(
                 overall=overall,
                 by_difficulty=groups,
                 decisive=decisive,
-                comparison=Comparison.UNDECIDED if sample.own_text else compare(decisive),
+                comparison=Comparison.UNDECIDED if sample.own_text else compare(decisive, material),
             )
         )
     nothing = np.full(len(oracle), math.nan)
@@ -140,6 +151,7 @@ def validate(
         reference_is_own_text=sample.own_text,
         compared=len(others),
         level=level,
+        material=material,
         rows=tuple(rows),
     )
 
@@ -170,11 +182,11 @@ def oracle_layer(sample: Sample) -> IntArray:
     return layer
 
 
-def compare(difference: Interval) -> Comparison:
-    """Say what the log-loss difference to the final layer decides."""
-    if difference.high < 0:
+def compare(difference: Interval, material: float = MATERIAL) -> Comparison:
+    """Say what the log-loss difference to the final layer decides, beyond `material` nats."""
+    if difference.high < -material:
         return Comparison.BETTER
-    if difference.low > 0:
+    if difference.low > material:
         return Comparison.WORSE
     return Comparison.UNDECIDED
 

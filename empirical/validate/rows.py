@@ -12,7 +12,11 @@ from stopping.types import BoolArray, FloatArray, IntArray
 
 
 class Comparison(StrEnum):
-    """A rule against the final layer, by log-loss at the adjusted level."""
+    """A rule against the final layer, by log-loss at the adjusted level.
+
+    BETTER and WORSE are said of an interval that lies beyond zero by more than what is material;
+    of a smaller difference, however certain, UNDECIDED.
+    """
 
     BETTER = "better"
     WORSE = "worse"
@@ -40,12 +44,16 @@ class Measures:
     depth, probes : Interval
         Probed layers before the final one; projections beyond the final layer's of a lazy
         implementation. NaN for the oracle's probes, for it is no implementation.
-    entropy, optimism : Interval
-        Entropy at the chosen layer, and log-loss minus that entropy: by how much the chosen
-        layers over-promise. A rule that picks low entropies picks over-confident layers (a
-        winner's curse), so its optimism exceeds the gap of every layer it chooses from.
+    entropy, optimism, optimism_vs_final : Interval
+        Entropy at the chosen layer; log-loss minus that entropy, by how much the chosen layers
+        over-promise; and the same minus the final layer's. By C1
+
+            log_loss_vs_final = entropy - (entropy of the final layer) + optimism_vs_final,
+
+        exactly. A rule that picks low entropies may pick each layer on the tokens on which it is
+        over-confident (a winner's curse): then its optimism exceeds the mean gap of its layers.
     right_to_wrong, wrong_to_right : int
-        Tokens whose prediction the move breaks, and mends.
+        Tokens whose prediction the move turns wrong, and right.
     """
 
     tokens: int
@@ -61,6 +69,7 @@ class Measures:
     probes: Interval
     entropy: Interval
     optimism: Interval
+    optimism_vs_final: Interval
     right_to_wrong: int
     wrong_to_right: int
 
@@ -135,6 +144,7 @@ def measure(
         "probes": probes,
         "entropy": entropy,
         "optimism": loss - entropy,
+        "optimism_vs_final": loss - entropy - (sample.log_loss[:, -1] - sample.x[:, -1]),
     }
     everything = np.ones(len(choice), dtype=np.bool_)
     masks: dict[int | None, BoolArray] = {None: everything}

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,41 @@ def test_an_interval_across_zero_decides_nothing() -> None:
     assert compare(Interval(0.1, -0.1, 0.3)) is Comparison.UNDECIDED
     assert compare(Interval(-0.2, -0.3, -0.1)) is Comparison.BETTER
     assert compare(Interval(0.2, 0.1, 0.3)) is Comparison.WORSE
+
+
+def test_a_difference_that_is_not_material_is_not_called_better() -> None:
+    rules = [FixedOffset(1)]
+    for by, material, expected in (
+        (-2e-8, 0.001, Comparison.UNDECIDED),
+        (2e-8, 0.001, Comparison.UNDECIDED),
+        (-0.01, 0.001, Comparison.BETTER),
+        (0.01, 0.001, Comparison.WORSE),
+        (-0.01, 0.02, Comparison.UNDECIDED),
+    ):
+        base = shifted(0.0)
+        entropy, log_prob = base.entropy, base.log_prob.astype(np.float64)
+        log_prob[:, 1] = log_prob[:, 2] - by
+        exact = replace(base, entropy=entropy, log_prob=log_prob)
+        row = validate(exact, rules, K=2, material=material).rows[1]
+        assert row.overall.log_loss_vs_final.estimate == pytest.approx(by, rel=1e-3)
+        assert row.comparison is expected
+    for material in (-1e-9, math.nan, math.inf):
+        with pytest.raises(UserError, match="material"):
+            validate(shifted(0.0), rules, K=2, material=material)
+
+
+def test_the_identity_of_optimism() -> None:
+    """C1: what a rule loses is what its layers over-promise minus the entropy that it gains."""
+    found = validate(
+        calibrated(prompts=12, tokens=30, layer_shift={9: 0.5, 4: 0.3}), replicates=100
+    )
+    entropy = found.final.overall.entropy.estimate
+    for row in found.rows:
+        m = row.overall
+        gained = entropy - m.entropy.estimate
+        lost = m.optimism_vs_final.estimate - gained
+        assert m.log_loss_vs_final.estimate == pytest.approx(lost, abs=1e-9)
+    assert found.final.overall.optimism_vs_final.estimate == 0.0
 
 
 def test_decisions_are_adjusted_for_the_number_of_rules() -> None:
