@@ -1,6 +1,5 @@
 """`stopping report`: everything as one page, and a verdict in plain words."""
 
-import os
 from pathlib import Path
 
 import click
@@ -8,14 +7,19 @@ import click
 from empirical.commands.targets import traces_argument
 from empirical.data import bundled_evaluations, bundled_traces
 from empirical.provenance import command_line
-from empirical.report.results import FULL, QUICK, Report, compute, count_steps
+from empirical.report.results import FULL, QUICK, compute, count_steps
+from empirical.report.stored import bundled_store
+from empirical.report.summary import all_yes
+from empirical.validate.core import MATERIAL
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, progress, seed_option, workers_options
-from stopping.errors import UserError
-from stopping.files import write_atomic
+from stopping.files import Kind, require_writable, write_atomic
 from stopping.parallel import Workers
 
 PAGE, DATA = "report.html", "report.json"
+PAGES = Kind("page of a report", b"Confident Decoding be switched on?</title>")
+REPORTS = Kind("report", b'"claims_error":')
+EARLY = "Verdicts so far; claims, fits and the page follow"
 
 
 @click.command()
@@ -42,7 +46,18 @@ PAGE, DATA = "report.html", "report.json"
     help="Steps back from the last layer that the search may take. "
     "[default: 10, or as many as the traces allow]",
 )
+@click.option(
+    "--material",
+    type=float,
+    default=MATERIAL,
+    show_default=True,
+    help="Difference in log-loss, nats, that counts: less is called neither better nor worse.",
+)
 @click.option("--quick", is_flag=True, help="Fewer resamples and draws: wider intervals.")
+@click.option(
+    "--fresh", is_flag=True, help="Compute everything now, also what is stored with the package."
+)
+@click.option("--check", is_flag=True, help="Exit with 1 unless the answer is yes for every model.")
 @seed_option
 @workers_options
 @json_option
@@ -51,11 +66,14 @@ def report(
     evaluations: tuple[Path, ...],
     folder: Path,
     window: int | None,
+    material: float,
     quick: bool,
+    fresh: bool,
+    check: bool,
     seed: int,
     workers: Workers,
     as_json: bool,
-) -> None:
+) -> int:
     """Write one page that says whether to switch Confident Decoding on.
 
     TRACES are trace files (see `stopping trace`), at most one of each mode and lens for a model;
@@ -63,77 +81,78 @@ def report(
     theory's claims, asks which assumptions hold for each model, what every rule costs or gains and
     what a calibrated lens changes, and shows where its numbers come from.
 
+    The verdicts are shown as soon as they are known, and again as the last thing: one table of
+    models. The check of the claims and the fits of the bundled traces take minutes and are stored
+    with the package; they are taken from there where files and settings are the same.
+
+    Exit codes: 0 when the report is written; 1 with --check if the answer is not yes for every
+    model; 2 after a mistake, or where the page cannot be written.
+
     \b
     Examples:
       stopping report                                  the bundled models, into report/
       stopping report my.parquet --out my-report       an own model
       stopping report a.parquet b.parquet --window 6   two files, six steps back
       stopping report my.parquet --evaluation my.json  with the problems that were solved
+      stopping report my.parquet --quick --check       for scripts: 0 if it should be on
       stopping report --quick --json > report.json     fast, machine-readable
     """
+    from empirical.report.page import render_page
+    from empirical.report.terminal import show, show_summary
+
     paths = list(traces) or list(bundled_traces().values())
-    if not traces and not evaluations:
-        solved = list(bundled_evaluations().values())
-    else:
-        solved = list(evaluations)
-    require_folder(folder)
+    bundled = not traces and not evaluations
+    solved = list(bundled_evaluations().values() if bundled else evaluations)
+    require_writable((folder / PAGE, PAGES), (folder / DATA, REPORTS), inputs=[*paths, *solved])
+    effort = QUICK if quick else FULL
     with progress() as bar:
-        task = bar.add_task("report", total=count_steps(paths) + 1)
+        task = bar.add_task("report", total=count_steps(paths, effort) + 1)
         result = compute(
             paths,
             solved,
             window=window,
             seed=seed,
-            effort=QUICK if quick else FULL,
+            effort=effort,
+            material=material,
             workers=workers,
-            command=command_of(traces, evaluations, window, quick, seed),
+            store=None if fresh else bundled_store(bar.console.print),
+            command=command_of(traces, evaluations, window, material, quick, seed),
+            judged=lambda rows: show_summary(rows, bar.console, EARLY),
             begin=lambda name: bar.update(task, description=name),
             done=lambda: bar.advance(task),
         )
         bar.update(task, description="page")
-        write(result, folder)
+        page = render_page(result)
+    out = output()
     if as_json:
         click.echo(to_json(result))
-        return
-    from empirical.report.terminal import show
-
-    out = output()
-    show(result, out)
-    out.print(f"\nWrote {folder / PAGE} and {folder / DATA}.", markup=False, soft_wrap=True)
-
-
-def require_folder(folder: Path) -> None:
-    """Raise `UserError` before any work is done if the report could not be written."""
+    else:
+        show(result, out)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
-    except OSError as error:
-        raise UserError(
-            f"{folder}: cannot make this folder ({error.strerror}); name another with --out"
-        ) from error
-    if not writable:
-        raise UserError(f"{folder}: this folder cannot be written to; name another with --out")
+        write_atomic(folder / DATA, to_json(result) + "\n")
+        write_atomic(folder / PAGE, page)
+        if not as_json:
+            wrote = f"\nWrote {folder / PAGE} and {folder / DATA}.\n"
+            out.print(wrote, markup=False, soft_wrap=True)
+    finally:
+        # What was found is shown, even where it cannot be written.
+        if not as_json:
+            show_summary(result.summary, out, "Verdicts")
+    return 1 if check and not all_yes(result.summary) else 0
 
 
 def command_of(
     traces: tuple[Path, ...],
     evaluations: tuple[Path, ...],
     window: int | None,
+    material: float,
     quick: bool,
     seed: int,
 ) -> str:
     """Return the command line that makes this report again; of paths the last part is kept."""
     settings = [part for path in evaluations for part in ("--evaluation", path.name)]
     settings += ["--window", str(window)] if window is not None else []
+    settings += ["--material", f"{material:g}"] if material != MATERIAL else []
     settings += ["--quick"] if quick else []
     settings += ["--seed", str(seed)]
     return command_line(["stopping", "report", *(path.name for path in traces), *settings])
-
-
-def write(result: Report, folder: Path) -> None:
-    """Write both files, each whole or not at all."""
-    from empirical.report.page import render_page
-
-    page = render_page(result)
-    write_atomic(folder / DATA, to_json(result) + "\n")
-    write_atomic(folder / PAGE, page)

@@ -1,8 +1,9 @@
 """Results on real models that ship with the package, with their provenance inside each file.
 
 Trace files (`MODEL.MODE.parquet` of the raw lens, `MODEL.MODE.temperature.parquet` of a calibrated
-one), evaluations (`MODEL.evaluation.json`), tables of `stopping paper` (`MODEL.paper.json`) and
-summaries of runs of lm-evaluation-harness (`MODEL.harness.json`).
+one), evaluations (`MODEL.evaluation.json`), tables of `stopping paper` (`MODEL.paper.json`),
+summaries of runs of lm-evaluation-harness (`MODEL.harness.json`), and the slow parts of the
+report on the traces (`report.stored.json`).
 """
 
 from importlib.resources import files
@@ -10,7 +11,13 @@ from pathlib import Path
 
 from stopping.errors import UserError
 
-__all__ = ["bundled_evaluations", "bundled_harness_runs", "bundled_papers", "bundled_traces"]
+__all__ = [
+    "bundled_evaluations",
+    "bundled_harness_runs",
+    "bundled_papers",
+    "bundled_traces",
+    "stored_parts",
+]
 
 
 def bundled_traces() -> dict[str, Path]:
@@ -43,6 +50,11 @@ def bundled_papers() -> dict[str, Path]:
 def bundled_harness_runs() -> dict[str, Path]:
     """Return the bundled summaries of harness runs by name of the model; none if none shipped."""
     return _found(".harness.json")
+
+
+def stored_parts() -> Path:
+    """Return where the slow parts of the report are kept; nothing may be there."""
+    return Path(str(files(__name__))) / "report.stored.json"
 
 
 def _found(ending: str) -> dict[str, Path]:

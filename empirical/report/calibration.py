@@ -35,9 +35,9 @@ class Side:
     moved : Interval
         Share of tokens that the search moves.
     log_loss, accuracy : Interval
-        Of the search less the final layer's, nats and share.
+        Of the search minus the final layer's, nats and share.
     hindsight : Interval
-        Log-loss of the best layer in hindsight less the final layer's, nats.
+        Log-loss of the best layer in hindsight minus the final layer's, nats.
     """
 
     lens: str
@@ -134,7 +134,7 @@ def _side(sample: Sample) -> Side:
 
 
 def _search_loss(sample: Sample) -> FloatArray:
-    """Log-loss of the search less the final layer's, per token."""
+    """Log-loss of the search minus the final layer's, per token."""
     choice = Search(K=sample.x.shape[1] - 1).choose(sample.x)
     loss: FloatArray = sample.log_loss[np.arange(len(choice)), choice] - sample.log_loss[:, -1]
     return loss

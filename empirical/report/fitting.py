@@ -6,9 +6,7 @@ that cannot be fitted (too few prompts or tokens, a constant layer) is listed wi
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,14 +15,17 @@ from empirical.fitting.compare import DEFAULT
 from empirical.fitting.core import COMPARED_PROMPTS, Fit, fit_traces
 from empirical.projection_noise import shared_tokens
 from empirical.provenance import Provenance
+from empirical.report.sources import Source
+from empirical.report.stored import Inputs, Store
 from empirical.report.theme import BLUE, GREEN, PURPLE, VERMILION, blank, inline_svg, settings
-from empirical.traces import Traces
+from empirical.report.verdict import lens_kind
 from stopping.errors import UserError
 from stopping.parallel import Workers, in_order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+KIND = "fit"
 STARTS = 4
 SHOWN = (
     "share moved",
@@ -59,71 +60,120 @@ class FileFit:
         return f"{self.model}, {'raw' if self.lens == 'raw' else 'calibrated'}, {self.mode}"
 
 
-def fit_files(
-    loaded: Sequence[tuple[Path, Traces]],
+@dataclass(frozen=True, eq=False)
+class FitJob:
+    """The fit of one trace file with all that it depends on; a call does it.
+
+    `calibrated` are the same tokens through a calibrated lens, where there are any.
+    """
+
+    source: Source
+    K: int
+    seed: int
+    replicates: int
+    refits: int
+    calibrated: Source | None
+
+    @property
+    def label(self) -> str:
+        """What is fitted."""
+        origin = self.source.traces.provenance
+        return f"fit of {origin.model}, {lens_kind(origin.lens)}, {origin.mode}"
+
+    @property
+    def inputs(self) -> Inputs:
+        """What made the fit: files by their SHA-256, and settings."""
+        return {
+            "sha256": self.source.sha256,
+            "calibrated": None if self.calibrated is None else self.calibrated.sha256,
+            "window": self.K,
+            "seed": self.seed,
+            "replicates": self.replicates,
+            "refits": self.refits,
+            "starts": STARTS,
+            "default": DEFAULT.name,
+        }
+
+    def __call__(self) -> FileFit:
+        """Fit; a file that cannot be fitted says why."""
+        traces = self.source.traces
+        origin = traces.provenance
+        enough = len(np.unique(traces.prompt)) >= COMPARED_PROMPTS
+        choose = enough and origin.lens == "raw" and origin.mode == "reference"
+        fitted, why = None, None
+        try:
+            fitted = fit_traces(
+                traces,
+                self.K,
+                seed=self.seed,
+                replicates=self.replicates,
+                refits=self.refits,
+                starts=STARTS,
+                treatment=None if choose else DEFAULT,
+                calibrated=None if self.calibrated is None else self.calibrated.traces,
+            )
+        except UserError as error:
+            why = str(error)
+        return FileFit(self.source.name, origin.model, origin.lens, origin.mode, fitted, why)
+
+
+def fit_jobs(
+    sources: Sequence[Source],
     window: int | None,
     deepest: int,
     seed: int,
     replicates: int,
     refits: int | None,
-    workers: Workers | None,
-    done: Callable[[], object],
-) -> tuple[FileFit, ...]:
-    """Fit every file; none if `refits` is None. `done` is called after each."""
+) -> tuple[FitJob, ...]:
+    """Return a job for every file; none if `refits` is None."""
     if refits is None:
         return ()
-    traced = [traces for _, traces in loaded]
-    work = [
-        partial(
-            _fit_file,
-            path.name,
-            traces,
-            min(deepest, len(traces.layers) - 1) if window is None else window,
-            (seed, replicates, refits),
-            _calibrated_twin(traces, traced),
+    return tuple(
+        FitJob(
+            source,
+            min(deepest, len(source.traces.layers) - 1) if window is None else window,
+            seed,
+            replicates,
+            refits,
+            _calibrated_twin(source, sources),
         )
-        for path, traces in loaded
+        for source in sources
+    )
+
+
+def fit_files(
+    jobs: Sequence[FitJob],
+    store: Store | None = None,
+    workers: Workers | None = None,
+    begin: Callable[[str], object] = lambda _: None,
+    done: Callable[[], object] = lambda: None,
+) -> tuple[tuple[FileFit, ...], int]:
+    """Do every job that `store` does not hold; also return how many it holds.
+
+    `begin` is called before each with its label, and `done` after it.
+    """
+    kept: list[FileFit | None] = [
+        None if store is None else store.find(KIND, job.inputs, FileFit) for job in jobs
     ]
-    found = []
-    for result in in_order(work, workers):
-        found.append(result)
+    missing = [job for job, found in zip(jobs, kept, strict=True) if found is None]
+    computed = in_order(missing, workers)
+    fits: list[FileFit] = []
+    for job, found in zip(jobs, kept, strict=True):
+        begin(job.label)
+        fits.append(replace(found or next(computed), file=job.source.name))
         done()
-    return tuple(found)
+    return tuple(fits), len(jobs) - len(missing)
 
 
-def _fit_file(
-    file: str, traces: Traces, K: int, effort: tuple[int, int, int], calibrated: Traces | None
-) -> FileFit:
-    origin = traces.provenance
-    seed, replicates, refits = effort
-    enough = len(np.unique(traces.prompt)) >= COMPARED_PROMPTS
-    choose = enough and origin.lens == "raw" and origin.mode == "reference"
-    fitted, why = None, None
-    try:
-        fitted = fit_traces(
-            traces,
-            K,
-            seed=seed,
-            replicates=replicates,
-            refits=refits,
-            starts=STARTS,
-            treatment=None if choose else DEFAULT,
-            calibrated=calibrated,
-        )
-    except UserError as error:
-        why = str(error)
-    return FileFit(file, origin.model, origin.lens, origin.mode, fitted, why)
-
-
-def _calibrated_twin(traces: Traces, all_traces: Sequence[Traces]) -> Traces | None:
-    """Traces of the same run through a calibrated lens, for raw traces."""
-    own = traces.provenance
+def _calibrated_twin(raw: Source, sources: Sequence[Source]) -> Source | None:
+    """The same run through a calibrated lens, for raw traces."""
+    own = raw.traces.provenance
     if own.lens != "raw":
         return None
-    for other in all_traces:
-        origin = other.provenance
+    for other in sources:
+        origin = other.traces.provenance
         if origin.lens != "raw" and _run(origin) == _run(own):
-            places = shared_tokens(traces, other)[0].prompt
+            places = shared_tokens(raw.traces, other.traces)[0].prompt
             return other if len(np.unique(places)) > 1 else None
     return None
 

@@ -15,6 +15,7 @@ from empirical.audit import Status
 from empirical.fitting.views import disagreement
 from empirical.paper_figures import SETTING, SOURCE
 from empirical.report import numbers
+from empirical.report.claims import claims_sentence
 from empirical.report.fitting import SHOWN, profiles_svg
 from empirical.report.illustrations import (
     Illustration,
@@ -22,8 +23,9 @@ from empirical.report.illustrations import (
     rule_illustrations,
 )
 from empirical.report.results import ModelResult, Report
+from empirical.report.summary import HEADINGS
 from empirical.report.theme import style_variables
-from empirical.report.verdict import COVERED, MATERIAL, SEARCH, Answer, Guarantee
+from empirical.report.verdict import COVERED, MATERIAL, SEARCH, Answer, Guarantee, lens_kind
 from empirical.validate import Comparison, Row
 from stopping.claims import Finding
 from stopping.montecarlo import Relation, Verdict
@@ -58,12 +60,13 @@ def render_page(report: Report) -> str:
             report=report,
             style=Markup(f"{style_variables()}\n{css}"),
             sections=[_section(model, f"m{i}") for i, model in enumerate(report.models, 1)],
+            headings=[heading.replace("\n", " ") for heading in HEADINGS],
             material=MATERIAL,
             covered=COVERED,
             search=SEARCH,
             paper=SOURCE,
             paper_setting=SETTING,
-            sound=sum(finding.sound for finding in report.claims),
+            claims_said=claims_sentence(report.claims, report.claims_effort),
             fit_figure=None if figure is None else Markup(figure),
             fit_shown=SHOWN,
             fit_disagreement=disagreement,
@@ -129,6 +132,7 @@ def environment(package: str) -> Environment:
         "sentence": numbers.sentence,
         "spaced": numbers.spaced,
         "maths": numbers.maths,
+        "lens_kind": lens_kind,
         "tone": lambda status: TONES.get(status, "open"),
     }
     return environment

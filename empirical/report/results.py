@@ -4,7 +4,6 @@ Traces are grouped by model and lens. Reference traces decide; traces of the mod
 shown for the statistics of entropy alone. `report.json` is this object and nothing else.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,17 @@ from empirical.evaluate.files import read_evaluation
 from empirical.evaluate.run import Evaluation
 from empirical.provenance import Provenance, library_versions
 from empirical.report.calibration import CalibrationEffect, calibration_effects
+from empirical.report.claims import checked_claims
 from empirical.report.curves import Curves, curves
-from empirical.report.fitting import FileFit, fit_files
+from empirical.report.fitting import FileFit, fit_files, fit_jobs
+from empirical.report.sources import Source, read_sources
+from empirical.report.stored import Origin, Store
+from empirical.report.summary import SummaryRow, summary_row
 from empirical.report.verdict import ModelVerdict, judge
 from empirical.sample import take_sample
-from empirical.traces import Traces, read_traces
 from empirical.validate import Validation, validate
-from stopping.claims import CLAIMS, Finding, check
+from empirical.validate.core import MATERIAL
+from stopping.claims import Finding
 from stopping.errors import UserError
 from stopping.parallel import Workers
 
@@ -40,7 +43,6 @@ class Effort:
 
 FULL = Effort(replicates=1000, claims=1.0, refits=20)
 QUICK = Effort(replicates=200, claims=0.25)
-CLAIMS_ERROR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -81,23 +83,44 @@ class ModelResult:
 
 
 @dataclass(frozen=True)
+class Reused:
+    """Parts of a report that were computed before, for the same inputs, and what computed them."""
+
+    origin: Origin
+    claims: bool
+    fits: int
+
+    @property
+    def what(self) -> str:
+        """What was taken, in words."""
+        claims = "the check of the claims" if self.claims else ""
+        fits = f"{self.fits} fits of the stochastic model" if self.fits else ""
+        return " and ".join(filter(None, (claims, fits)))
+
+
+@dataclass(frozen=True)
 class Report:
     """The report; a rerun of `command` on the same files gives the same one.
 
-    `calibrations` compare raw and calibrated lens where both were traced, `evaluations` say which
-    problems were solved.
+    `summary` is its one table; `material` the difference in log-loss, nats, beyond which a rule is
+    called better or worse; `calibrations` compare raw and calibrated lens where both were traced,
+    `evaluations` say which problems were solved.
     """
 
+    summary: tuple[SummaryRow, ...]
     command: str
     seed: int
     effort: Effort
+    material: float
     versions: dict[str, str]
     claims_error: float
+    claims_effort: float
     claims: tuple[Finding, ...]
     models: tuple[ModelResult, ...]
     calibrations: tuple[CalibrationEffect, ...]
     evaluations: tuple[Evaluation, ...]
     fits: tuple[FileFit, ...] = ()
+    reused: Reused | None = None
 
 
 def compute(
@@ -107,12 +130,15 @@ def compute(
     window: int | None = None,
     seed: int = 0,
     effort: Effort = FULL,
+    material: float = MATERIAL,
     workers: Workers | None = None,
+    store: Store | None = None,
     command: str = "stopping report",
+    judged: Callable[[tuple[SummaryRow, ...]], object] = lambda _: None,
     begin: Callable[[str], object] = lambda _: None,
     done: Callable[[], object] = lambda: None,
 ) -> Report:
-    """Check the claims and judge every model.
+    """Judge every model, then check the claims and fit the stochastic model.
 
     Parameters
     ----------
@@ -122,10 +148,16 @@ def compute(
         Results of `stopping evaluate`.
     window : int, optional
         Steps back of the search; by default ten, or as many as a file's probed layers allow.
+    material : float
+        Difference to the final layer's log-loss, nats, that counts.
     workers : Workers, optional
-        Where the claims are checked, default: this process; results do not depend on it.
+        Where the work is done, default: this process; results do not depend on it.
+    store : Store, optional
+        Parts that were computed before, taken where everything that they depend on is the same.
+    judged : callable
+        Gets the summary as soon as it is known, before what takes long.
     begin, done : callable
-        Called before each step with its name, and after it: `count_steps(paths)` times.
+        Called before each step with its name, and after it: `count_steps(paths, effort)` times.
 
     Raises
     ------
@@ -134,79 +166,69 @@ def compute(
         an evaluation cannot be read.
     """
     solved = tuple(read_evaluation(path) for path in evaluations)
-    loaded = [(path, read_traces(path)) for path in paths]
-    require_distinct(loaded)
-    begin("claims of the theory")
-    claims = check(CLAIMS, seed=seed, effort=effort.claims, workers=workers, error=CLAIMS_ERROR)
-    done()
+    sources = read_sources(paths)
     results = []
-    for path, traces in loaded:
-        begin(f"{traces.provenance.model}, {traces.provenance.mode}")
-        results.append(examine(path, traces, window, seed, effort.replicates))
+    for source in sources:
+        begin(f"{source.traces.provenance.model}, {source.traces.provenance.mode}")
+        results.append(examine(source, window, seed, effort.replicates, material))
         done()
+    models = models_of(results)
+    summary = summarise(models)
+    judged(summary)
     begin("raw and calibrated lens")
-    traced = [traces for _, traces in loaded]
+    traced = [source.traces for source in sources]
     calibrations = calibration_effects(traced, window or WINDOW, seed, effort.replicates)
     done()
-    begin("change-point model")
-    fits = fit_files(
-        *(loaded, window, WINDOW, seed, effort.replicates, effort.refits, workers, lambda: None)
-    )
+    begin("claims of the theory")
+    claims = checked_claims(seed, effort.claims, workers, store)
     done()
+    jobs = fit_jobs(sources, window, WINDOW, seed, effort.replicates, effort.refits)
+    fits, stored_fits = fit_files(jobs, store, workers, begin, done)
     return Report(
+        summary=summary,
         command=command,
         seed=seed,
         effort=effort,
+        material=material,
         versions=library_versions(),
-        claims_error=CLAIMS_ERROR,
-        claims=claims,
-        models=models_of(results),
+        claims_error=claims.error,
+        claims_effort=claims.effort,
+        claims=claims.findings,
+        models=models,
         calibrations=calibrations,
         evaluations=solved,
         fits=fits,
+        reused=None
+        if store is None or not (claims.stored or stored_fits)
+        else Reused(store.origin, claims.stored, stored_fits),
     )
 
 
-def count_steps(paths: Sequence[Path]) -> int:
+def count_steps(paths: Sequence[Path], effort: Effort) -> int:
     """Steps of `compute`, for a progress bar."""
-    return 3 + len(paths)
-
-
-def require_distinct(loaded: Sequence[tuple[Path, Traces]]) -> None:
-    """Raise `UserError` if two files trace the same model, lens and mode."""
-    if not loaded:
-        raise UserError("no traces: name a trace file, or make one with `stopping trace`")
-    seen: dict[tuple[str, str, str], Path] = {}
-    for path, traces in loaded:
-        origin = traces.provenance
-        key = (origin.model, origin.lens, origin.mode)
-        if key in seen:
-            raise UserError(
-                f"{path}: traces {origin.model} ({origin.lens} lens, {origin.mode} mode), and so "
-                f"does {seen[key]}; report on one of them at a time"
-            )
-        seen[key] = path
+    return 2 + len(paths) * (1 if effort.refits is None else 2)
 
 
 def examine(
-    path: Path, traces: Traces, window: int | None, seed: int, replicates: int
+    source: Source, window: int | None, seed: int, replicates: int, material: float = MATERIAL
 ) -> TraceResult:
     """Audit and validate one trace file."""
+    traces = source.traces
     K = min(WINDOW, len(traces.layers) - 1) if window is None else window
     try:
         sample = take_sample(traces, K, seed, replicates)
         return TraceResult(
-            file=path.name,
-            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+            file=source.name,
+            sha256=source.sha256,
             prompts=sample.prompts,
             tokens=len(traces),
             provenance=traces.provenance,
             audit=audit(traces, K, seed, replicates),
-            validation=validate(traces, None, K, seed, replicates),
+            validation=validate(traces, None, K, seed, replicates, material),
             curves=curves(sample),
         )
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(f"{source.path}: {error}") from error
 
 
 def models_of(results: Sequence[TraceResult]) -> tuple[ModelResult, ...]:
@@ -225,3 +247,17 @@ def models_of(results: Sequence[TraceResult]) -> tuple[ModelResult, ...]:
         verdict = judge(main.audit, validation, lens)
         models.append(ModelResult(model, lens, reference, generated, verdict))
     return tuple(models)
+
+
+def summarise(models: Sequence[ModelResult]) -> tuple[SummaryRow, ...]:
+    """Return the one table, a row for each model and lens."""
+    return tuple(
+        summary_row(
+            model.model,
+            model.lens,
+            model.verdict,
+            None if model.reference is None else model.reference.validation,
+            [other.lens for other in models if other.model == model.model],
+        )
+        for model in models
+    )

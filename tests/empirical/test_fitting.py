@@ -29,8 +29,9 @@ from empirical.fitting.core import Fit, fit_traces
 from empirical.fitting.predictive import Agreement, Prediction, pit, predictive
 from empirical.fitting.views import disagreement, noise_views
 from empirical.provenance import Provenance
-from empirical.report.fitting import SHOWN, fit_files, profiles_svg
+from empirical.report.fitting import SHOWN, fit_files, fit_jobs, profiles_svg
 from empirical.report.page import environment
+from empirical.report.sources import Source
 from empirical.traces import Traces, write_traces
 from stopping.changepoint import ChangePointModel, Component, Scale, posterior, read_model
 from stopping.changepoint.inference import Status
@@ -410,10 +411,13 @@ class TestReport:
         bad = with_mode(drawn(900, prompts=3), "generated")
         bad = replace(bad, provenance=replace(bad.provenance, model="another <model>"))
         done: list[None] = []
-        found = fit_files(
-            [(Path("g.parquet"), good), (Path("b.parquet"), bad)],
-            *(None, 10, 0, 100, 0, None, lambda: done.append(None)),
-        )
+        sources = [
+            Source(Path(f"{name}.parquet"), traces, name)
+            for name, traces in (("g", good), ("b", bad))
+        ]
+        jobs = fit_jobs(sources, None, 10, 0, 100, 0)
+        found, stored = fit_files(jobs, done=lambda: done.append(None))
+        assert stored == 0
         assert len(done) == 2
         assert found[0].fit is not None
         assert found[0].fit.K == 3
@@ -438,7 +442,9 @@ class TestReport:
         assert "nan" not in text
 
     def test_no_fits_no_section(self) -> None:
-        assert fit_files([], None, 10, 0, 100, None, None, lambda: None) == ()
+        source = Source(Path("g.parquet"), with_mode(drawn(40), "generated"), "g")
+        assert fit_jobs([source], None, 10, 0, 100, None) == ()
+        assert fit_files([]) == ((), 0)
         assert profiles_svg(()) is None
 
 

@@ -1,5 +1,6 @@
 """The report: every verdict on traces with a known truth, and a page that needs nothing else."""
 
+import io
 import json
 import re
 import subprocess
@@ -13,14 +14,16 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 import empirical.commands.report as command
-from empirical.audit import audit
+from empirical.audit import Status, audit
 from empirical.report import Answer, Guarantee, Report, compute
 from empirical.report.curves import visible
 from empirical.report.numbers import NONE, interval, level, number, percent, points, sentence
 from empirical.report.page import render_page
 from empirical.report.results import Effort, count_steps
+from empirical.report.terminal import broken, show, show_summary
 from empirical.report.theme import PALETTE, blank, inline_svg, settings
 from empirical.report.verdict import MATERIAL, ModelVerdict, covering_level, judge, qualifies
 from empirical.traces import Traces, write_traces
@@ -135,6 +138,61 @@ class TestGuarantee:
         x = noisy(0.01, 0.1, n=60)
         by_prompt = np.repeat(rng.normal(0.05, 0.2, 6), 10)[:, None]
         assert verdict_of(with_entropy(x, 6, by_prompt)).guarantee is Guarantee.UNDECIDED
+
+
+def biased_where_chosen(prompts: int = 40, tokens: int = 40, paid: float = 1.0) -> Traces:
+    """Every layer is calibrated on average, but not on those tokens on which the search takes it.
+
+    The final layer reads 1 and pays 1. The one before reads 0.2 or 1.8, half each, and pays 1.8 or
+    0.2 (`paid` = 1; less of it the nearer to 0); layers below fall. A0 to A4 hold.
+    """
+    n = prompts * tokens
+    low = np.arange(n) % 2 == 0
+    x = np.tile(4.0 - 0.2 * np.arange(12), (n, 1))
+    x[:, -1] = 1.0
+    x[:, -2] = np.where(low, 0.2, 1.8)
+    gap = np.zeros_like(x)
+    gap[:, -2] = paid * np.where(low, 1.6, -1.6)
+    return with_entropy(x, prompts, gap)
+
+
+class TestOwnGap:
+    """A0 speaks of each layer on its own; the search chooses its layer by what it reads (C1)."""
+
+    def test_the_guarantee_does_not_apply_where_the_search_loses_under_all_assumptions(
+        self,
+    ) -> None:
+        traces = biased_where_chosen()
+        audited, validated = audit(traces, K, 0, 200), validate(traces, None, K, 0, 200)
+        assert audited.count(Status.FAILS) == 0
+        assert covering_level(audited).bound == 0.0
+        search = validated["search"].overall
+        assert search.log_loss_vs_final.estimate == pytest.approx(0.4, abs=1e-6)
+        assert search.optimism_vs_final.estimate == pytest.approx(0.8, abs=1e-6)
+        found = judge(audited, validated, "raw")
+        assert found.guarantee is Guarantee.REFUTED
+        assert "+0.80" in found.guarantee_why
+        assert "where it stops" in found.guarantee_why
+        assert found.answer is Answer.HARMS
+
+    def test_a_gap_that_is_not_settled_leaves_it_undecided(self) -> None:
+        # Log-losses vary between prompts, so that a net gap of 0.05 lies within its interval.
+        traces = biased_where_chosen(paid=1 / 16)
+        noise = np.random.default_rng(0).normal(0, 0.1, 40)[traces.prompt]
+        log_prob = traces.log_prob.copy()
+        log_prob[::2, -2] += noise[::2]
+        log_prob[1::2, -2] -= noise[1::2]
+        found = verdict_of(replace(traces, log_prob=log_prob))
+        assert found.guarantee is Guarantee.UNDECIDED
+        assert "own gap is not settled" in found.guarantee_why
+
+    def test_paying_less_than_promised_is_no_fault(self) -> None:
+        assert verdict_of(biased_where_chosen(paid=-0.1)).guarantee is Guarantee.APPLIES
+
+    def test_a_final_layer_that_is_off_as_much_cancels(self) -> None:
+        # All layers are off by the same, within what counts as calibrated.
+        traces = with_entropy(noisy(0.01, 0.1), 20, 0.04)
+        assert verdict_of(traces).guarantee is Guarantee.APPLIES
 
 
 class TestExplanation:
@@ -290,6 +348,15 @@ class TestPage:
                 ratio = (bright + 0.05) / (dim + 0.05)
                 assert ratio >= 4.5, (name, scheme, ratio)
 
+    def test_the_table_stands_before_everything_else(self, report: Report, page: str) -> None:
+        table = page[page.index('aria-label="Verdicts"') : page.index('class="cards"')]
+        assert len(report.summary) == len(report.models) == table.count("<tr>") - 1
+        for row in report.summary:
+            assert row.answer.brief in table
+            assert row.next_step.replace("'", "&#39;") in table
+            if row.difference is not None:
+                assert interval(row.difference, signed=True) in table
+
     def test_answers_stand_first_and_agree_with_the_results(
         self, report: Report, page: str
     ) -> None:
@@ -370,13 +437,18 @@ class TestCommand:
     ) -> None:
         blocked = tmp_path / "file"
         blocked.write_text("")
+        foreign = tmp_path / "foreign"
+        foreign.mkdir()
+        (foreign / "report.html").write_text("my own report")
         one = tmp_path / "one.parquet"
         write_traces(one, calibrated(prompts=1, tokens=30))
         garbage = tmp_path / "garbage.parquet"
         garbage.write_text("no parquet")
         for arguments, expected in (
-            ((files[1], "--out", blocked), "--out"),
-            ((files[1], "--out", blocked / "below"), "--out"),
+            ((files[1], "--out", blocked), "file/report.html: cannot write here"),
+            ((files[1], "--out", blocked / "below"), "below/report.html: cannot write here"),
+            ((files[1], "--out", foreign), "report.html: exists already and is no page"),
+            ((files[1], "--material", "nan", "--out", tmp_path), "material: needs a number"),
             ((one, "--out", tmp_path), "one.parquet: traces: 1 prompt"),
             ((garbage, "--out", tmp_path), "garbage.parquet"),
             ((tmp_path / "missing.parquet", "--out", tmp_path), "no such file"),
@@ -390,7 +462,8 @@ class TestCommand:
     def test_an_interrupt_leaves_the_old_files(
         self, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        (tmp_path / "report.html").write_text("old")
+        old = "<title>Should Confident Decoding be switched on?</title>"
+        (tmp_path / "report.html").write_text(old)
 
         def interrupted(*_: object) -> str:
             raise KeyboardInterrupt
@@ -398,7 +471,52 @@ class TestCommand:
         monkeypatch.setattr("empirical.report.page.render_page", interrupted)
         assert self.run(files[1], "--out", tmp_path) == 130
         assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
-        assert (tmp_path / "report.html").read_text() == "old"
+        assert (tmp_path / "report.html").read_text() == old
+
+    def test_the_table_is_the_last_thing_and_comes_before_what_is_slow(
+        self, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        arguments = [str(files[1]), "--out", str(tmp_path), "--jobs", "1"]
+        shown = CliRunner().invoke(command.report, arguments)
+        *_, details, table = shown.stdout.partition("\nVerdicts")
+        assert details == "\nVerdicts"
+        assert "Wrote" not in table
+        assert "no, it harms" in table
+        assert "leave it off, or calibrate the lens" in " ".join(table.split())
+
+        def slow(*_: object) -> None:
+            raise UserError("so far")
+
+        monkeypatch.setattr("empirical.report.results.checked_claims", slow)
+        early = CliRunner().invoke(command.report, arguments)
+        assert isinstance(early.exception, UserError)
+        assert "no, it harms" in early.stderr
+        assert early.stdout == ""
+
+    def test_check_speaks_to_scripts(self, files: list[Path], tmp_path: Path) -> None:
+        for chosen, expected in ((files[:1], 0), (files[1:2], 1), (files[:2], 1), (files[3:], 1)):
+            assert self.run(*chosen, "--out", tmp_path, "--check") == expected
+        assert self.run(files[1], "--out", tmp_path) == 0
+
+    def test_a_full_disk_does_not_swallow_the_result(
+        self,
+        files: list[Path],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        def full(path: Path, _: object) -> None:
+            raise UserError(f"{path}: cannot write here (No space left on device)")
+
+        monkeypatch.setattr(command, "write_atomic", full)
+        assert self.run(files[1], "--out", tmp_path) == 2
+        text, errors = capsys.readouterr()
+        assert "No, not with the raw lens" in text
+        assert text.rindex("no, it harms") > text.rindex("Verdicts")
+        assert "Wrote" not in text
+        assert errors.splitlines()[-1].endswith("(No space left on device)")
+        assert self.run(files[1], "--out", tmp_path, "--json") == 2
+        assert json.loads(capsys.readouterr().out)["summary"][0]["answer"] == Answer.HARMS
 
     def test_help_shows_examples(self) -> None:
         result = CliRunner().invoke(command.report, ["--help"])
@@ -406,12 +524,38 @@ class TestCommand:
         assert "stopping report my.parquet --out my-report" in result.output
 
 
+class TestTerminal:
+    @pytest.mark.parametrize("width", [80, 100])
+    def test_no_number_is_cut(self, report: Report, width: int) -> None:
+        out = Console(width=width, file=io.StringIO(), highlight=False)
+        show(report, out)
+        show_summary(report.summary, out, "Verdicts")
+        assert isinstance(out.file, io.StringIO)
+        text = out.file.getvalue()
+        assert max(map(len, text.splitlines())) <= width
+        assert "…" not in text
+        for model in report.models:
+            for deciding in model.verdict.deciding:
+                assert deciding.text in text
+        for row in report.summary:
+            if row.difference is not None:
+                estimate, ends = interval(row.difference, signed=True).split("\u00a0[")
+                assert estimate in text
+                assert f"[{ends}" in text
+
+    def test_names_are_broken_where_they_may_be(self) -> None:
+        name = "qwen2.5-coder-0.5b-instruct-q4_k_m"
+        assert broken(name, 18) == ["qwen2.5-coder-", "0.5b-instruct-q4_", "k_m"]
+        assert broken("a" * 40, 18) == ["a" * 18, "a" * 18, "aaaa"]
+        assert broken("tiny", 18) == ["tiny"]
+
+
 class TestComputing:
     def test_steps_are_counted(self, files: list[Path]) -> None:
         begun: list[str] = []
         done: list[None] = []
         compute(files[1:2], effort=TINY, begin=begun.append, done=lambda: done.append(None))
-        assert len(begun) == len(done) == count_steps(files[1:2])
+        assert len(begun) == len(done) == count_steps(files[1:2], TINY)
 
     def test_without_traces_it_says_so(self) -> None:
         with pytest.raises(UserError, match="no traces"):

@@ -1,0 +1,135 @@
+"""The slow parts of the bundled report, kept beside the traces with what they were computed from.
+
+A part (the check of the claims, the fit of one trace file) is found again only by the very inputs
+that made it: the SHA-256 of the files it read, and every setting on which it depends. Whatever
+differs is computed anew, and so is everything with `--fresh`. The file says which commit and which
+versions computed it, and when.
+
+python -m empirical.report.refresh     computes all parts again and writes the file
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import cattrs
+import numpy as np
+
+from empirical.data import stored_parts
+from stopping.documents import Format
+from stopping.errors import UserError
+from stopping.files import write_atomic
+
+_DAMAGE = (cattrs.BaseValidationError, UserError, ValueError, TypeError, KeyError)
+Inputs = Mapping[str, Any]
+"""What made a part: plain values under their names."""
+
+FORMAT = Format(
+    "layer-stopping stored parts of a report",
+    1,
+    "file of stored report parts",
+    "make it with `python -m empirical.report.refresh`",
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What computed the stored parts."""
+
+    date: str
+    commit: str
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part: its kind, what made it, and its content as plain values."""
+
+    kind: str
+    inputs: Inputs
+    value: Any
+
+
+@dataclass(frozen=True)
+class Store:
+    """Parts that were computed before."""
+
+    origin: Origin
+    parts: tuple[Part, ...]
+
+    def find(self, kind: str, inputs: Inputs, of: Any) -> Any:
+        """Return the part that these inputs made, as a value of type `of`.
+
+        None if there is none, or its content is damaged: then it is computed anew.
+        """
+        for part in self.parts:
+            if part.kind == kind and part.inputs == inputs:
+                try:
+                    return _converter().structure(part.value, of)
+                except _DAMAGE:
+                    return None
+        return None
+
+
+def part(kind: str, inputs: Inputs, value: object) -> Part:
+    """Make a part of a typed value."""
+    return Part(kind, inputs, _converter().unstructure(value))
+
+
+def write_store(path: Path, store: Store) -> None:
+    """Write all parts as JSON without spaces, whole or not at all."""
+    content = FORMAT.wrap(cattrs.unstructure(store))
+    write_atomic(path, json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n")
+
+
+def read_store(path: Path) -> Store:
+    """Read what `write_store` wrote.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, damaged, of another kind, or newer than the package.
+    """
+    try:
+        return cattrs.structure(FORMAT.read(path), Store)
+    except _DAMAGE as error:
+        raise UserError(
+            f"{path}: {FORMAT.what} is incomplete or damaged; {FORMAT.remedy}"
+        ) from error
+
+
+def bundled_store(warn: Callable[[str], object]) -> Store | None:
+    """Return the store that ships with the package; without one, or with a damaged one, None.
+
+    `warn` is told what is wrong with a damaged one: it costs time, never a result.
+    """
+    path = stored_parts()
+    if not path.exists():
+        return None
+    try:
+        return read_store(path)
+    except UserError as error:
+        warn(f"{error}. All parts are computed anew.")
+        return None
+
+
+def _converter() -> cattrs.Converter:
+    """Arrays are lists; a number that JSON does not know is a word: nan, inf, -inf."""
+    converter = cattrs.Converter()
+    converter.register_unstructure_hook(
+        float, lambda value: value if math.isfinite(value) else str(value)
+    )
+    converter.register_unstructure_hook_func(
+        _is_array, lambda array: converter.unstructure(array.tolist())
+    )
+    converter.register_structure_hook_func(
+        _is_array, lambda value, kind: np.asarray(value, get_args(get_args(kind)[1])[0])
+    )
+    return converter
+
+
+def _is_array(kind: Any) -> bool:
+    return kind is np.ndarray or get_origin(kind) is np.ndarray
