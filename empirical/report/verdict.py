@@ -203,7 +203,7 @@ def judge_switch(validation: Validation | None) -> tuple[Answer, Row | None, str
             Answer.YES,
             best,
             f"{best.name} predicts better than the final layer by more than {material} and is not "
-            f"less accurate; so do {len(gains) - 1} others of the {validation.compared} rules",
+            f"less accurate, as do {len(gains)} of the {validation.compared} rules in all",
         )
     none = (
         f"none of the {validation.compared} rules predicts better than the final layer by more "
