@@ -84,7 +84,7 @@ def audit(
             show_bins(out, result)
             show_noise(out, result)
             show_levels(out, result)
-        out.print(sentences(summary(result)), "\n")
+        out.print(sentences(summary(result)), "")
 
 
 def show_verdicts(out: Console, result: Audit) -> None:
@@ -92,7 +92,6 @@ def show_verdicts(out: Console, result: Audit) -> None:
     rows = narrow("Assumptions", "", "assumption", "status", "found")
     for column in rows.columns:
         column.justify = "left"
-    rows.columns[-1].max_width = 68
     for verdict in result.verdicts:
         rows.add_row(
             verdict.assumption, verdict.name, status_text(verdict.status), Text(verdict.sentence)

@@ -44,7 +44,7 @@ def beliefs(model: Path, traces: Path, out: Path | None, as_json: bool) -> None:
         else:
             show(found)
     if out is not None and not as_json:
-        output().print(f"Every token: {out}", markup=False)
+        output().print(f"Every token: {out}", markup=False, soft_wrap=True)
 
 
 def show(found: Beliefs) -> None:

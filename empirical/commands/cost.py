@@ -22,7 +22,7 @@ from empirical.cost import (
 )
 from empirical.paper_figures import COST, SOURCE
 from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, table
+from stopping.cli.ui import json_option, output, prose, table
 
 PAPER_RATE = 0.104
 """Rate at which the mean depth is the paper's 0.116: the root of `q + q^2 + ... = 0.116`."""
@@ -123,9 +123,9 @@ def cost(
     out = output()
     show_steps(out, shape, on, found)
     show_counts(out, shape, counted, paper)
-    out.print(summary(on, found, counted), markup=False)
+    out.print(*map(prose, summary(on, found, counted)))
     if shape.note:
-        out.print(f"\nNote: {shape.note}.", markup=False)
+        out.print("", prose(f"Note: {shape.note}."))
 
 
 def show_steps(out: Console, shape: Shape, device: Device, found: list[Prediction]) -> None:
@@ -172,7 +172,7 @@ def show_counts(out: Console, shape: Shape, counted: tuple[Count, ...], paper: b
     out.print(rows)
 
 
-def summary(device: Device, found: list[Prediction], counted: tuple[Count, ...]) -> str:
+def summary(device: Device, found: list[Prediction], counted: tuple[Count, ...]) -> list[str]:
     """Say which design is cheapest where, and how many candidates are free."""
     lines = []
     for one in found:
@@ -188,4 +188,4 @@ def summary(device: Device, found: list[Prediction], counted: tuple[Count, ...])
         f"A lazy scan makes {counted[4].projections:.3f} projections for each token, not "
         f"{counted[3].projections:.3f}: that is its mean depth."
     )
-    return "\n".join(lines)
+    return lines

@@ -163,7 +163,7 @@ def fit(
             for name, _, result in results:
                 show(console, name, result)
     for written in () if as_json else filter(None, (out, figure)):
-        console.print(f"Wrote {written}.", markup=False)
+        console.print(f"Wrote {written}.", markup=False, soft_wrap=True)
 
 
 def chosen_treatment(scale: str | None, classes: int | None, compare: bool) -> Treatment | None:

@@ -36,7 +36,7 @@ def show(out: Console, file: str, result: Fit) -> None:
     show_views(out, result)
     show_predictions(out, result)
     show_bounds(out, result)
-    out.print(sentences(summary(result)), "\n")
+    out.print(sentences(summary(result)), "")
 
 
 def show_comparison(out: Console, comparison: Comparison) -> None:

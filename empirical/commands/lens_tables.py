@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 def show_lens(out: Console, file: str, content: "LensFile") -> None:
     """Origin, tables and summary of a lens."""
     origin, report = content.origin, content.report
-    out.print(f"{file}: {content.name}", markup=False)
+    out.print(f"{file}: {content.name}", markup=False, soft_wrap=True)
     out.print(
-        f"fitted on {origin.model}, {count(origin.prompts, 'prompt')} (seed {origin.seed}, "
-        f"{origin.mode} mode), at most {origin.tokens:,} training tokens",
-        markup=False,
+        sentences(
+            f"fitted on {origin.model}, {count(origin.prompts, 'prompt')} (seed {origin.seed}, "
+            f"{origin.mode} mode), at most {origin.tokens:,} training tokens"
+        )
     )
     if report is None:
         out.print("unfinished: run its `stopping lens fit` again")

@@ -87,7 +87,7 @@ def phases(
         else:
             show(results, brief)
     if figure is not None and not as_json:
-        output().print(f"figure: {figure}", markup=False)
+        output().print(f"figure: {figure}", markup=False, soft_wrap=True)
 
 
 def show(results: Sequence[tuple[str, Phases]], brief: bool) -> None:
@@ -105,7 +105,7 @@ def show(results: Sequence[tuple[str, Phases]], brief: bool) -> None:
         if not brief:
             show_layers(out, result)
         show_phases(out, result)
-        out.print(sentences(verdict(result)), "\n")
+        out.print(sentences(verdict(result)), "")
 
 
 def show_layers(out: Console, result: Phases) -> None:

@@ -69,7 +69,6 @@ def problems(
 def _show(drawn: tuple[Problem, ...]) -> None:
     shown = table(f"{len(drawn)} problems", "problem", "question and solution", "answer")
     shown.show_lines = True
-    shown.columns[0].overflow = "fold"
     shown.columns[1].justify = "left"
     for problem in drawn:
         shown.add_row(problem.id, f"{problem.prompt}\n\n{problem.solution}", problem.answer)

@@ -1,20 +1,17 @@
 """What `audit` and `validate` share: which traces to read, and how numbers are printed."""
 
 import math
-import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import click
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from empirical.data import bundled_traces
 from empirical.traces import Traces, read_traces
-from stopping.cli.ui import progress, table
+from stopping.cli.ui import progress, prose, table
 from stopping.statistics import Interval
 
 Result = TypeVar("Result")
@@ -37,6 +34,7 @@ replicates_option = click.option(
     show_default=True,
     help="Resamples of the bootstrap over prompts.",
 )
+narrow, sentences = table, prose
 COLOURS = {"holds": "green", "better": "green", "fails": "red", "worse": "red"}
 
 
@@ -105,21 +103,6 @@ def percent(interval: Interval) -> Interval:
         low=100 * interval.low,
         high=100 * interval.high,
     )
-
-
-def narrow(title: str, *columns: str, caption: str | None = None) -> Table:
-    """Return an empty table without vertical rules: many columns in 100 characters."""
-    rows = table(title, *columns, caption=caption)
-    rows.box = box.HORIZONTALS
-    rows.padding = (0, 1, 0, 0)
-    rows.pad_edge = False
-    rows.columns[0].no_wrap = True
-    return rows
-
-
-def sentences(text: str) -> Text:
-    """Wrap prose to the width of the tables."""
-    return Text("\n".join(textwrap.wrap(text, 100)))
 
 
 def count(n: int, thing: str) -> str:

@@ -27,7 +27,7 @@ from empirical.shards import require_room
 from empirical.texts import Chat, uses_chat
 from empirical.tracing import Settings, Summary, trace_problems
 from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, progress, seed_option
+from stopping.cli.ui import json_option, output, progress, prose, seed_option
 from stopping.files import require_writable
 
 # Enough for any `--tokens` that one sits through; generating them takes a moment.
@@ -202,15 +202,18 @@ def _print(summary: Summary) -> None:
     console = output()
     loss = summary.provenance.storage
     console.print(
-        f"{summary.file}: {summary.tokens} tokens of {summary.prompts} prompts at "
-        f"{summary.layers} layers, {summary.bytes / 1e6:.2f} MB; {summary.seconds:.0f} s, "
-        f"{summary.tokens_per_second:.1f} tokens/s",
-        markup=False,
+        prose(
+            f"{summary.file}: {summary.tokens} tokens of {summary.prompts} prompts at "
+            f"{summary.layers} layers, {summary.bytes / 1e6:.2f} MB; {summary.seconds:.0f} s, "
+            f"{summary.tokens_per_second:.1f} tokens/s"
+        )
     )
     if loss is not None and loss.dtype != "float32":
         console.print(
-            f"stored as {loss.dtype}: entropies off by at most {loss.entropy_max:.2g} nats "
-            f"(mean {loss.entropy_mean:.2g}), log-probabilities by {loss.log_prob_max:.2g} "
-            f"(mean {loss.log_prob_mean:.2g}); the search moves on {loss.moved_share:.2%}",
-            markup=False,
+            prose(
+                f"stored as {loss.dtype}: entropies off by at most {loss.entropy_max:.2g} nats "
+                f"(mean {loss.entropy_mean:.2g}), log-probabilities by {loss.log_prob_max:.2g} "
+                f"(mean {loss.log_prob_mean:.2g}); this rounding changes the search's layer on "
+                f"{loss.moved_share:.2%} of the tokens"
+            )
         )

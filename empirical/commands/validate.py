@@ -95,7 +95,7 @@ def validate(
         show_behaviour(out, result)
         if by_difficulty:
             show_difficulties(out, result)
-        out.print(sentences(summary(result)), "\n")
+        out.print(sentences(summary(result)), "")
 
 
 def show_differences(out: Console, result: Validation) -> None:

@@ -8,7 +8,15 @@ import numpy as np
 
 from stopping.averages import AverageCase, average_table
 from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, progress, seed_option, table, workers_options
+from stopping.cli.ui import (
+    json_option,
+    output,
+    progress,
+    prose,
+    seed_option,
+    table,
+    workers_options,
+)
 from stopping.densities import LAWS
 from stopping.parallel import Workers
 
@@ -63,20 +71,22 @@ def show(cases: Sequence[AverageCase], seed: int) -> None:
     out = output()
     out.print(rows)
     out.print(
-        "constant: attained by the worst falls; remainder: what more layers can add at most.\n"
-        "difference bound: E (eps - eps')+. T10 is silent where noise is not sub-Gaussian, T2 where"
-        "\nit is unbounded. starts that agree: that no other falls do better is no theorem.",
-        markup=False,
+        prose(
+            "constant: attained by the worst falls; remainder: what more layers can add at most. "
+            "difference bound: E (eps - eps')+. T10 is silent where noise is not sub-Gaussian, T2 "
+            "where it is unbounded. starts that agree: that no other falls do better is no theorem."
+        )
     )
     for case in cases:
         whole = "E[excess]" if case.contained else "E[excess; V^ <= V*]"
         out.print(
-            f"  {case.law}: {whole} <= {case.constant + case.remainder:.5f} {case.unit}, "
-            f"{case.difference_bound / case.constant:.1f} times below the difference bound.",
-            markup=False,
+            prose(
+                f"{case.law}: {whole} <= {case.constant + case.remainder:.5f} {case.unit}, "
+                f"{case.difference_bound / case.constant:.1f} times below the difference bound."
+            )
         )
     loose = [case.law for case in cases if not all(worst.converged for worst in case.worst)]
-    out.print(f"not converged: {', '.join(loose) or 'none'}; seed {seed}", markup=False)
+    out.print(prose(f"not converged: {', '.join(loose) or 'none'}; seed {seed}"))
 
 
 def _number(value: float | None) -> str:

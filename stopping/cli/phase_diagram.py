@@ -49,7 +49,7 @@ def show_phases(
         else:
             _show(cells, paths, seed)
     if figure is not None and not as_json:
-        output().print(f"figure: {figure}", markup=False)
+        output().print(f"figure: {figure}", markup=False, soft_wrap=True)
 
 
 def _show(cells: Sequence[diagrams.Cell], paths: int, seed: int) -> None:

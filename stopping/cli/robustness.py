@@ -9,7 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, progress, seed_option, table, workers_options
+from stopping.cli.ui import (
+    json_option,
+    output,
+    progress,
+    prose,
+    seed_option,
+    table,
+    workers_options,
+)
 from stopping.errors import UserError
 from stopping.parallel import Workers
 from stopping.robustness import Basis, Outcome, Row, robustness_table
@@ -98,10 +106,15 @@ def show(rows: Sequence[Row], draws: int, seed: int) -> None:
         out.print(section(title, [row for row in rows if row.broken == broken]))
     out.print(summary(rows))
     out.print(
-        "shares and means with their standard errors; how far: the largest loss drawn (for T1 the\n"
-        "largest number of layers above V*) for a bound on every token, else estimate / limit.\n"
-        f"{len(rows)} rows, {draws:,} tokens per world, seed {seed}, error level {ERROR:g} "
-        "for the whole table."
+        prose(
+            "shares and means with their standard errors; how far: the largest loss drawn (for T1 "
+            "the largest number of layers above V*) for a bound on every token, else estimate / "
+            "limit."
+        ),
+        prose(
+            f"{len(rows)} rows, {draws:,} tokens per world, seed {seed}, error level {ERROR:g} "
+            "for the whole table."
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from stopping.cli.ui import (
     json_option,
     output,
     progress,
+    prose,
     resume_option,
     seed_option,
     table,
@@ -197,9 +198,10 @@ def _show(
     K = found.rule.K
     recall = "with recall" if found.recall else "without recall"
     out.print(
-        f"{model or 'reference world'}: window of {K} steps, {found.cost:g} nats a probe, "
-        f"{recall}, {found.paths:,} tokens, seed {found.seed}",
-        markup=False,
+        prose(
+            f"{model or 'reference world'}: window of {K} steps, {found.cost:g} nats a probe, "
+            f"{recall}, {found.paths:,} tokens, seed {found.seed}"
+        )
     )
     out.print(
         f"value: at least {found.lower.mean:.4f} (s.e. {found.lower.stderr:.4f}), "
@@ -215,14 +217,15 @@ def _show(
         if gap.bounded and gap.loss < best.loss:
             best = gap
     out.print(
-        f"Nearest rule: {best.name}, {best.gap:+.4f} nats (s.e. {best.gap_stderr:.4f}) "
-        f"from the optimum. ({seconds:.1f} s)",
-        markup=False,
+        prose(
+            f"Nearest rule: {best.name}, {best.gap:+.4f} nats (s.e. {best.gap_stderr:.4f}) "
+            f"from the optimum. ({seconds:.1f} s)"
+        )
     )
     if saved is not None:
-        out.print(f"saved: --rule {saved.spec()}", markup=False)
+        out.print(f"saved: --rule {saved.spec()}", markup=False, soft_wrap=True)
     if figure is not None:
-        out.print(f"figure: {figure}", markup=False)
+        out.print(f"figure: {figure}", markup=False, soft_wrap=True)
 
 
 def show_region(out: Console, found: Priced) -> None:

@@ -14,6 +14,7 @@ from stopping.cli.ui import (
     json_option,
     output,
     progress,
+    prose,
     resume_option,
     seed_option,
     table,
@@ -140,7 +141,7 @@ def sweep(
         else:
             show(cells, rules, tokens, seed)
     if figure is not None and not as_json:
-        output().print(f"figure: {figure}", markup=False)
+        output().print(f"figure: {figure}", markup=False, soft_wrap=True)
 
 
 def show(
@@ -155,9 +156,11 @@ def show(
         for share in dict.fromkeys(world.perturbed for world in cells):
             out.print(chart(cells, share, search, final))
         out.print(
-            "+ the search loses less than the final layer, - more, . no difference beyond four "
-            "standard errors\n",
-            highlight=False,
+            prose(
+                "+ the search loses less than the final layer, - more, . no difference beyond four "
+                "standard errors"
+            ),
+            "",
         )
     best = Counter(cell.best for cell in cells.values())
     found = table("Rules", "rule", "best in worlds", "mean excess", "worst mean", "probes")
@@ -172,7 +175,10 @@ def show(
         )
     out.print(found)
     out.print(
-        f"{len(cells):,} worlds, {tokens:,} tokens each, seed {seed}; excess in units of the noise."
+        prose(
+            f"{len(cells):,} worlds, {tokens:,} tokens each, seed {seed}; excess in units of the "
+            "noise."
+        )
     )
 
 

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -15,9 +16,11 @@ from typing import Any, TypeVar, cast
 import click
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from stopping.cli.progress import progress as progress
+from stopping.cli.tables import PAGE
+from stopping.cli.tables import prose as prose
+from stopping.cli.tables import table as table
 from stopping.parallel import BACKENDS, Workers
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -68,17 +71,11 @@ def workers_options(command: C) -> C:
 
 
 def output() -> Console:
-    """Console for results: plain when piped, never wrapped below 100 columns."""
+    """Console for results: as wide as the terminal; piped, plain and PAGE or `COLUMNS` wide."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=110)
-
-
-def table(title: str, *columns: str, caption: str | None = None) -> Table:
-    """Return an empty table whose first column is left-aligned and the others right-aligned."""
-    result = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
-    for i, column in enumerate(columns):
-        result.add_column(column, justify="left" if i == 0 else "right")
-    return result
+    if console.is_terminal or "COLUMNS" in os.environ:
+        return console
+    return Console(highlight=False, width=PAGE)
 
 
 def as_json(value: object) -> str:
