@@ -27,6 +27,9 @@ BLOCK = 1 << 14
 PART = 16
 """Blocks to a part, the unit of work that is shared out among workers and kept in a journal."""
 
+LOOKS = 6
+"""How often an undecided check is looked at: at most 32 times the draws of the first look."""
+
 
 @dataclass(frozen=True)
 class Twin:
@@ -98,6 +101,13 @@ class Finding:
         """The claim holds and the check rejects the twin."""
         return self.verdict is Verdict.HOLDS and self.twin_verdict is Verdict.VIOLATED
 
+    @property
+    def undecided(self) -> bool:
+        """More draws are needed: nothing speaks against the claim or its negative control."""
+        open_ = Verdict.UNDECIDED in (self.verdict, self.twin_verdict)
+        wrong = self.verdict is Verdict.VIOLATED or self.twin_verdict is Verdict.HOLDS
+        return open_ and not wrong
+
 
 def check(
     claims: tuple[Claim, ...],
@@ -107,9 +117,14 @@ def check(
     workers: Workers | None = None,
     journal: Journal | None = None,
     error: float = 1e-3,
+    looks: int = LOOKS,
+    begin: Callable[[int], object] = lambda _: None,
     advance: Callable[[int], object] = lambda _: None,
 ) -> tuple[Finding, ...]:
-    """Check claims and twins by Monte Carlo.
+    """Check claims and negative controls by Monte Carlo, and draw on where nothing is decided.
+
+    Each look doubles the draws of what is still undecided. The error is spent over the looks (see
+    `spending`), so that looking again does not raise it.
 
     Parameters
     ----------
@@ -117,70 +132,114 @@ def check(
     seed : int
         Streams are keyed by it; the findings do not depend on `workers`.
     effort : float
-        Multiplies every claim's number of draws. A twin gets no more than at effort 1: it has to
-        be rejected, and further draws say nothing more about that.
+        Multiplies every claim's number of draws at the first look. A negative control gets no more
+        than at effort 1: it has to be rejected, and further draws say nothing more about that.
     workers : Workers, optional
         Default: this process.
     journal : Journal, optional
         Where finished parts are kept, made with the settings `{"seed": seed}` at least.
     error : float
-        Chance that any of the verdicts is wrong, shared evenly among claims and twins
-        (Bonferroni), as far as the central limit theorem goes.
+        Chance that any of the verdicts is wrong, shared evenly among claims and controls
+        (Bonferroni) and then among the looks, as far as the central limit theorem goes.
+    looks : int
+        The budget: at most `2 ** (looks - 1)` times the draws of the first look.
+    begin : callable
+        Called with the number of parts of each look, before it.
     advance : callable
         Called with the number of parts done since the last call.
     """
-    level = 1.0 - error / max(1, 2 * len(claims))
-    parts = {
-        name: job
-        for claim in claims
-        for side in _sides(claim)
-        for name, job in _parts(claim, side, effort, seed)
-    }
-    done = iter(sweep(parts, Moments, workers=workers, journal=journal, advance=advance).values())
-    return tuple(_finding(claim, _merge(claim, effort, done, level, seed)) for claim in claims)
+    sides = [_Side(claim, twin) for claim in claims for twin in (False, True)]
+    drawn = dict.fromkeys(sides, Moments())
+    found: dict[_Side, tuple[Verdict, Estimate]] = {}
+    undecided = sides
+    for look, share in enumerate(spending(error / max(1, len(sides)), looks)):
+        parts = {side: dict(_parts(side, look, effort, seed)) for side in undecided}
+        work = {name: job for jobs in parts.values() for name, job in jobs.items()}
+        begin(len(work))
+        done = sweep(work, Moments, workers=workers, journal=journal, advance=advance)
+        for side, jobs in parts.items():
+            drawn[side] = sum((done[name] for name in jobs), drawn[side])
+            estimate = summarise(drawn[side], 1.0 - share, seed)
+            found[side] = side.judge(estimate), estimate
+        undecided = [side for side in undecided if found[side][0] is Verdict.UNDECIDED]
+        if not undecided:
+            break
+    return tuple(
+        _finding(claim, found[_Side(claim, False)], found[_Side(claim, True)]) for claim in claims
+    )
+
+
+def spending(error: float, looks: int) -> tuple[float, ...]:
+    """Return what each look may spend of `error`: half, a quarter, ..., and all that is left.
+
+    Whatever the looks before have shown, one of them is wrong with probability `error` at most:
+    the sum (Boole's inequality).
+    """
+    return tuple(error / 2 ** min(k, looks - 1) for k in range(1, looks + 1))
 
 
 def draws_of(claim: Claim, effort: float, twin: bool = False) -> int:
-    """Number of draws of `claim`, or of its twin, at `effort`."""
+    """Draws of `claim`, or of its negative control, at the first look."""
     return max(2, round(claim.draws * (min(effort, 1.0) if twin else effort)))
 
 
-def count_parts(claims: tuple[Claim, ...], effort: float) -> int:
-    """Units of work in `check`, for a progress bar."""
-    return sum(
-        -(-draws_of(claim, effort, side.twin) // (claim.block * PART))
-        for claim in claims
-        for side in _sides(claim)
-    )
+def tally(findings: Sequence[Finding], effort: float = 1.0) -> str:
+    """Say in a sentence how many claims hold, and apart from it what was only drawn too little.
+
+    `effort` is that of `check`, for the budget that is stated.
+    """
+    open_ = [finding for finding in findings if finding.undecided]
+    wrong = [finding.name for finding in findings if not finding.sound and not finding.undecided]
+    sound = len(findings) - len(open_) - len(wrong)
+    text = f"{sound} of {len(findings)} claims hold, with their negative controls rejected"
+    if open_:
+        budget = f"{effort * 2 ** (LOOKS - 1):.3g} times the usual draws"
+        text += f"; {len(open_)} undecided after {budget}, none of them violated"
+    if wrong:
+        text += f"; {', '.join(wrong)}: NOT confirmed"
+    return text + "."
 
 
 @dataclass(frozen=True)
 class _Side:
-    """The claim itself or its twin: what is drawn, and the bound that it is held against."""
+    """A claim itself or its negative control: what is drawn, and what it is held against."""
 
-    draw: Draw
-    bound: float
+    claim: Claim
     twin: bool
 
+    @property
+    def name(self) -> str:
+        return f"{self.claim.name} twin" if self.twin else self.claim.name
 
-def _sides(claim: Claim) -> tuple[_Side, _Side]:
-    twin = claim.twin
-    return (
-        _Side(claim.draw, claim.bound, False),
-        _Side(twin.draw or claim.draw, claim.bound * twin.bound_factor, True),
-    )
+    @property
+    def draw(self) -> Draw:
+        return (self.claim.twin.draw if self.twin else None) or self.claim.draw
+
+    @property
+    def bound(self) -> float:
+        return self.claim.bound * (self.claim.twin.bound_factor if self.twin else 1.0)
+
+    def judge(self, found: Estimate) -> Verdict:
+        claim = self.claim
+        verdict = judge(claim.relation, self.bound, found, claim.tolerance)
+        near = self.twin or claim.attained is None or found.greatest >= claim.attained
+        return verdict if near or verdict is not Verdict.HOLDS else Verdict.UNDECIDED
 
 
 def _parts(
-    claim: Claim, side: _Side, effort: float, seed: int
+    side: _Side, look: int, effort: float, seed: int
 ) -> Iterator[tuple[str, Callable[[], Moments]]]:
-    """Jobs of one side, each with a name that tells it from all others of the same seed."""
-    what = f"{claim.name} twin" if side.twin else claim.name
+    """Jobs of one look, each with a name that tells it from all others of the same seed."""
+    claim = side.claim
+    first = draws_of(claim, effort, side.twin)
+    # A look doubles all draws so far; its blocks go on where those of the look before ended.
+    sizes = [first, *(first << k for k in range(look))]
+    start = sum(-(-size // claim.block) for size in sizes[:-1])
     strict = claim.relation is Relation.ALWAYS_BELOW
-    whole = list(blocks(draws_of(claim, effort, side.twin), claim.block))
+    whole = [(start + index, size) for index, size in blocks(sizes[-1], claim.block)]
     for part in (whole[i : i + PART] for i in range(0, len(whole), PART)):
-        first, draws = part[0][0], sum(size for _, size in part)
-        name = f"{what}, {draws} draws from block {first}"
+        draws = sum(size for _, size in part)
+        name = f"{side.name}, {draws} draws from block {part[0][0]}"
         yield name, partial(_moments, side.draw, claim.name, seed, part, side.bound, strict)
 
 
@@ -199,34 +258,19 @@ def _moments(
     return total
 
 
-def _merge(
-    claim: Claim, effort: float, done: Iterator[Moments], level: float, seed: int
-) -> tuple[Estimate, Estimate]:
-    estimates = []
-    for side in _sides(claim):
-        total = Moments()
-        for _ in _parts(claim, side, effort, seed):
-            total += next(done)
-        estimates.append(summarise(total, level, seed))
-    return estimates[0], estimates[1]
-
-
-def _finding(claim: Claim, estimates: tuple[Estimate, Estimate]) -> Finding:
-    found, twin_found = estimates
-    verdict = judge(claim.relation, claim.bound, found, claim.tolerance)
-    if verdict is Verdict.HOLDS and claim.attained is not None and found.greatest < claim.attained:
-        verdict = Verdict.UNDECIDED
-    twin_bound = claim.bound * claim.twin.bound_factor
+def _finding(
+    claim: Claim, found: tuple[Verdict, Estimate], twin: tuple[Verdict, Estimate]
+) -> Finding:
     return Finding(
         label=claim.label,
         name=claim.name,
         statement=claim.statement,
         relation=claim.relation,
         bound=claim.bound,
-        verdict=verdict,
-        estimate=found,
+        verdict=found[0],
+        estimate=found[1],
         twin=claim.twin.what,
-        twin_bound=twin_bound,
-        twin_verdict=judge(claim.relation, twin_bound, twin_found, claim.tolerance),
-        twin_estimate=twin_found,
+        twin_bound=_Side(claim, True).bound,
+        twin_verdict=twin[0],
+        twin_estimate=twin[1],
     )

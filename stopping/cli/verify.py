@@ -1,4 +1,4 @@
-"""`stopping verify`: every claim by Monte Carlo, with the broken twin that must be rejected."""
+"""`stopping verify`: every claim by Monte Carlo, with the negative control to be rejected."""
 
 import time
 from fnmatch import fnmatchcase
@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from stopping.claims import CLAIMS, Claim, Finding, check, count_parts
+from stopping.claims import CLAIMS, Claim, Finding, check, tally
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import (
     fresh_option,
     json_option,
     output,
     progress,
+    prose,
     resume_option,
     seed_option,
     table,
@@ -64,8 +65,9 @@ def verify(
 ) -> int:
     """Check the theory's claims; NAMES are labels or patterns, such as T2 or 'T1*'.
 
-    Each claim is checked beside a broken twin: the same check with one deliberate error, which
-    it must reject. Exit code 1 unless every claim holds and every twin is rejected.
+    Each claim is checked beside a negative control: the same check with one deliberate error,
+    which it must reject. What is undecided is drawn again, up to 32 times the draws, at the same
+    --error in all. Exit code 1 unless every claim holds and every control is rejected.
 
     \b
     Examples:
@@ -80,7 +82,11 @@ def verify(
     journal = Journal.open(resume, {"command": "verify", "seed": seed}, fresh)
     start = time.perf_counter()
     with progress() as bar:
-        task = bar.add_task("verify", total=count_parts(chosen, effort))
+        task = bar.add_task("verify", total=0)
+
+        def begin(parts: int) -> None:
+            bar.update(task, total=(bar.tasks[0].total or 0) + parts)
+
         findings = check(
             chosen,
             seed=seed,
@@ -88,13 +94,14 @@ def verify(
             workers=workers,
             journal=journal,
             error=error,
+            begin=begin,
             advance=lambda done: bar.advance(task, done),
         )
     seconds = time.perf_counter() - start
     if as_json:
         click.echo(to_json({"seed": seed, "effort": effort, "error": error, "claims": findings}))
     else:
-        show(findings, seconds, seed, error)
+        show(findings, seconds, seed, effort, error)
     return 0 if all(finding.sound for finding in findings) else 1
 
 
@@ -114,9 +121,11 @@ def matches(claim: Claim, pattern: str) -> bool:
     return claim.label == pattern or fnmatchcase(claim.name, pattern)
 
 
-def show(findings: tuple[Finding, ...], seconds: float, seed: int, error: float) -> None:
+def show(
+    findings: tuple[Finding, ...], seconds: float, seed: int, effort: float, error: float
+) -> None:
     """Print the table and the summary."""
-    rows = table("Claims", "claim", "statement", "bound", "found", "verdict", "twin")
+    rows = table("Claims", "claim", "statement", "bound", "found", "verdict", "control")
     rows.columns[1].justify = "left"
     for finding in findings:
         rows.add_row(
@@ -129,17 +138,18 @@ def show(findings: tuple[Finding, ...], seconds: float, seed: int, error: float)
         )
     out = output()
     out.print(rows)
-    sound = sum(finding.sound for finding in findings)
     draws = sum(f.estimate.n + f.twin_estimate.n for f in findings)
     out.print(
-        f"{sound} of {len(findings)} claims hold, with their twins rejected "
-        f"({draws:,} draws, seed {seed}, error level {error:g}, {seconds:.1f} s)."
+        prose(tally(findings, effort)),
+        prose(f"{draws:,} draws, seed {seed}, error level {error:g}, {seconds:.1f} s."),
     )
     for finding in findings:
         if not finding.sound:
             out.print(
-                f"  {finding.name}: {finding.verdict}; twin ({finding.twin}): "
-                f"{finding.twin_verdict}"
+                prose(
+                    f"{finding.name}: {finding.verdict}; control ({finding.twin}): "
+                    f"{finding.twin_verdict}"
+                )
             )
 
 

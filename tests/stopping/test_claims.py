@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from scipy import stats
 
-from stopping.claims import CLAIMS, Claim, Finding, check
-from stopping.montecarlo import Verdict
+from stopping.claims import CLAIMS, Claim, Finding, Twin, check, spending, tally
+from stopping.montecarlo import Moments, Relation, Verdict, block_moments
 from stopping.parallel import Workers
 
 
@@ -43,9 +45,81 @@ def test_a_tight_bound_that_is_not_attained_is_not_confirmed() -> None:
 
 
 def test_progress_counts_every_part() -> None:
-    from stopping.claims import count_parts
-
-    some = CLAIMS[:2]
+    some = tuple(claim for claim in CLAIMS if claim.label in ("T1", "T11"))
+    begun: list[int] = []
     done: list[int] = []
-    check(some, seed=0, effort=0.3, advance=done.append)
-    assert sum(done) == count_parts(some, 0.3)
+    check(some, seed=0, effort=0.3, begin=begun.append, advance=done.append)
+    assert len(begun) > 1
+    assert sum(done) == sum(begun)
+
+
+def normal(rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.standard_normal(n)
+
+
+def shifted(rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.standard_normal(n) + 0.5
+
+
+EQUALITY = Claim(
+    "T0",
+    "T0.mean",
+    "a standard normal number has mean 0",
+    Relation.MEAN_EQUALS,
+    0.0,
+    normal,
+    Twin("shifted by a half", shifted),
+    tolerance=0.1,
+    draws=400,
+)
+
+
+def test_an_undecided_equality_is_drawn_until_it_is_decided() -> None:
+    """At one look about half of the seeds leave it open; the interval is as wide as the margin."""
+    once = [check((EQUALITY,), seed=seed, looks=1)[0] for seed in range(20)]
+    findings = [check((EQUALITY,), seed=seed)[0] for seed in range(20)]
+    assert any(finding.undecided for finding in once)
+    assert all(finding.sound for finding in findings)
+    assert {finding.estimate.n for finding in findings} <= {400 << k for k in range(6)}
+
+
+def test_the_draws_of_a_look_go_on_where_the_one_before_ended() -> None:
+    claim = replace(EQUALITY, tolerance=0.0, draws=100, block=64)
+    found = check((claim,), seed=3, looks=3)[0].estimate
+    total = Moments()
+    for block, size in enumerate((64, 36, 64, 36, 64, 64, 64, 8)):
+        total += block_moments(normal, claim.name, 3, block, size, claim.bound)
+    assert (found.n, found.mean) == (400, pytest.approx(total.mean, abs=1e-15))
+
+
+@pytest.mark.parametrize("relation", [Relation.MEAN_EQUALS, Relation.MEAN_AT_MOST])
+def test_looking_again_does_not_raise_the_error(relation: Relation) -> None:
+    """The bound is the mean itself: any verdict of "violated" is an error, its chance 10 % at most.
+
+    The number of errors is binomial; it exceeds the limit with probability 1e-6.
+    """
+    claim = replace(EQUALITY, relation=relation, tolerance=0.0, draws=128)
+    runs = 400
+    wrong = sum(
+        check((claim,), seed=seed, error=0.2)[0].verdict is Verdict.VIOLATED for seed in range(runs)
+    )
+    assert wrong <= stats.binom.isf(1e-6, runs, 0.1)
+    assert sum(spending(0.2, 6)) == pytest.approx(0.2)
+
+
+def test_a_false_claim_is_violated_and_its_error_is_not_spent_by_waiting() -> None:
+    false = replace(EQUALITY, draw=shifted, twin=Twin("none", normal))
+    finding = check((false,), seed=0)[0]
+    assert finding.verdict is Verdict.VIOLATED
+    assert finding.twin_verdict is Verdict.HOLDS
+    assert not finding.undecided
+
+
+def test_the_tally_tells_what_was_drawn_too_little_from_what_is_wrong() -> None:
+    true = check((EQUALITY,), seed=0)[0]
+    open_ = replace(true, name="T0.open", verdict=Verdict.UNDECIDED)
+    wrong = replace(true, name="T0.wrong", verdict=Verdict.VIOLATED)
+    assert tally((true,)) == "1 of 1 claims hold, with their negative controls rejected."
+    assert "1 of 2 claims hold" in tally((true, open_), 0.25)
+    assert "1 undecided after 8 times the usual draws" in tally((true, open_), 0.25)
+    assert "T0.wrong: NOT confirmed" in tally((true, open_, wrong))
