@@ -64,8 +64,11 @@ def find_beliefs(model: ChangePointModel, traces: Traces) -> Beliefs:
     Raises
     ------
     UserError
-        If the traces have fewer layers than the model's window, or fewer than two prompts.
+        If the model was fitted on another LLM or lens, or the traces have fewer layers than its
+        window, or fewer than two prompts.
     """
+    if model.fitted_on is not None:
+        model.fitted_on.require("beliefs", traces.provenance.read_as)
     sample = take_sample(traces, model.K, seed=0, replicates=100)
     parts = [
         posterior(model, sample.x[start : start + _BLOCK])

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from stopping.changepoint import FittedOn
 from stopping.documents import Format, structured
 
 FORMAT = Format("layer-stopping traces", 1, "trace file", "make one with `stopping trace`")
@@ -71,6 +72,11 @@ class Provenance:
     shard: int | None = None
     shards: int | None = None
     storage: StorageLoss | None = None
+
+    @property
+    def read_as(self) -> FittedOn:
+        """The LLM and the lens, as a model fitted here keeps them."""
+        return FittedOn(self.model, self.layers, self.lens, dict(self.weights))
 
     def same_source(self, other: "Provenance") -> bool:
         """Whether both describe one run, apart from when and in which part."""

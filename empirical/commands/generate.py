@@ -15,9 +15,11 @@ from empirical.commands.options import (
     model_option,
     norm_option,
 )
+from empirical.fitted import require_own_fit
 from empirical.models import load_model, require_models_extra
 from empirical.prompts import require_unicode
 from empirical.texts import Chat, uses_chat
+from stopping.changepoint import FittedOn
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, seed_option
 from stopping.errors import UserError
@@ -149,6 +151,8 @@ def generate(
         anatomy = Anatomy.of(loaded.model)
         reader = load_lens(lens, anatomy) if lens else None
     prompt_ids = encode(loaded, question, uses_chat(loaded, cast(Chat, chat)))
+    lens_name = reader.name if reader else "raw"
+    require_own_fit(rule, FittedOn(loaded.name, len(anatomy.layers), lens_name, loaded.weights))
     decoding = ConfidentDecoding(loaded.model, rule, reader, seed, anatomy=anatomy)
     sampling = Sampling(max_new_tokens, *draws, seed)
     painter = Painter(output(), decoding.layers)

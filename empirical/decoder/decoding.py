@@ -24,9 +24,11 @@ from empirical.decoder.plan import Plan
 from empirical.decoder.projecting import HeadProjector, projector_for
 from empirical.decoder.riding import Pass, riding
 from empirical.decoder.steps import Recorder, Steps
+from empirical.fitted import require_own_fit
 from empirical.head import Unembedding
 from empirical.lenses import AbstractLens, RawLens
 from empirical.wrappers import called_modules
+from stopping.changepoint import FittedOn
 from stopping.errors import UserError
 from stopping.rules import AbstractRule, Search
 
@@ -89,6 +91,7 @@ class ConfidentDecoding:
         self.anatomy = anatomy or Anatomy.of(model)
         self.rule, self.lens = rule, lens or RawLens(self.anatomy)
         depth = len(self.anatomy.layers)
+        require_own_fit(rule, FittedOn("", depth, self.lens.name))
         self._chooser: Chooses
         self._rides_on: HeadProjector | None = None
         if isinstance(rule, AbstractDecoder):

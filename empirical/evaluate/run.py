@@ -14,6 +14,7 @@ from empirical.evaluate.comparison import RuleResult, compare
 from empirical.evaluate.parts import Parts
 from empirical.evaluate.sampling import SeededDraws
 from empirical.evaluate.trail import Trail, trail_of
+from empirical.fitted import require_own_fit
 from empirical.models import LoadedModel
 from empirical.problems import Problem, prompts_hash
 from empirical.provenance import Provenance, library_versions, now
@@ -119,6 +120,8 @@ def evaluate(
         command=command,
         date=now(),
     )
+    for rule in rules:
+        require_own_fit(rule, provenance.read_as)
     parts = Parts.open(out, identity(provenance, settings), fresh) if out is not None else None
 
     arms = {PLAIN: Arm(None, settings)} | {rule.spec(): Arm(rule, settings) for rule in rules}

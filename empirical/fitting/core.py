@@ -6,7 +6,7 @@ does the climb go on to all tokens, whose estimate is the one that is reported a
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -291,7 +291,7 @@ def write_fit(path: Path, fitted: Fit, traces: Traces, about: Mapping[str, Any])
 
     write_model(
         path,
-        fitted.model,
+        replace(fitted.model, fitted_on=traces.provenance.read_as),
         {
             "provenance": {
                 "traces": plain(traces.provenance),

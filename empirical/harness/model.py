@@ -19,8 +19,10 @@ from torch import Tensor
 
 from empirical.anatomy import Anatomy
 from empirical.decoder import ConfidentDecoding, Steps
+from empirical.fitted import require_own_fit
 from empirical.lenses import load_lens
 from empirical.rivals import decoder_of
+from stopping.changepoint import FittedOn
 from stopping.errors import UserError
 
 SCORES = ("final", "chosen")
@@ -77,6 +79,9 @@ class ConfidentLM(HFLM):  # type: ignore[misc]  # the harness is not typed
             raise UserError("stopping lm-eval: encoder-decoder models have no layers to choose")
         anatomy = Anatomy.of(self.model)
         reader = load_lens(Path(str(lens)), anatomy) if lens is not None else None
+        name = str(options.get("gguf_file") or pretrained) if isinstance(pretrained, str) else ""
+        read_as = FittedOn(name, len(anatomy.layers), reader.name if reader else "raw")
+        require_own_fit(decoder, read_as)
         self.decoding = ConfidentDecoding(self.model, decoder, reader, int(seed), anatomy=anatomy)
         self.scores_chosen, self._seed = score == "chosen", int(seed)
         self.tally = Tally()

@@ -10,9 +10,9 @@ final norm and head as they were; `Origin.model` says which of them the lens was
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,14 +21,12 @@ from torch import Tensor
 
 from empirical.anatomy import Anatomy
 from empirical.lenses.calibrated import CalibratedLens, Correction, Translation
-from empirical.lenses.evaluation import LayerReport, LensReport, Quality
+from empirical.lenses.evaluation import LensReport
 from empirical.lenses.states import Target
-from empirical.projection_noise import LayerNoise, MeasuredNoise
 from empirical.provenance import Mode
-from stopping.documents import Format
+from stopping.documents import Format, structured
 from stopping.errors import UserError
 from stopping.files import written_aside
-from stopping.statistics import Interval
 
 FORMAT = Format("layer-stopping lens", 1, "lens file", "fit one with `stopping lens fit`")
 Kind = Literal["temperature", "affine"]
@@ -74,6 +72,18 @@ class Origin:
     epochs: int
     final_too: bool = False
     dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class _Metadata:
+    """What stands beside the tensors."""
+
+    origin: Origin
+    epochs: Mapping[int, int | None]
+    report: LensReport | None
+    versions: Mapping[str, str]
+    date: str
+    command: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,19 +215,12 @@ def read_lens(path: Path) -> LensFile:
             "fit the lens anew with `stopping lens fit`"
         ) from error
     content = FORMAT.parse(metadata.get("layer-stopping", ""), str(path))
+    read = structured(content, _Metadata, f"{path}: the lens file")
     try:
-        origin = Origin(**content["origin"] | {"layers": tuple(content["origin"]["layers"])})
-        return LensFile(
-            origin=origin,
-            corrections=_corrections(tensors),
-            epochs={int(layer): epoch for layer, epoch in content["epochs"].items()},
-            report=None if content["report"] is None else _report(content["report"]),
-            versions=content["versions"],
-            date=content["date"],
-            command=content["command"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
+        corrections = _corrections(tensors)
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: the lens file is incomplete ({error})") from error
+    return LensFile(corrections=corrections, **vars(read))
 
 
 def _tensors(corrections: Mapping[int, Correction]) -> dict[str, Tensor]:
@@ -241,38 +244,3 @@ def _corrections(tensors: Mapping[str, Tensor]) -> dict[int, Correction]:
         translation = Translation(tuple(factors), tensors[f"{prefix}.bias"]) if factors else None
         found[layer] = Correction(float(tensors[f"{prefix}.temperature"]), translation)
     return found
-
-
-def _report(content: dict[str, Any]) -> LensReport:
-    """Rebuild the dataclasses that `asdict` took apart."""
-
-    def interval(value: dict[str, float] | None) -> Interval | None:
-        return None if value is None else Interval(**value)
-
-    def quality(value: dict[str, Any]) -> Quality:
-        return Quality(**{f.name: Interval(**value[f.name]) for f in fields(Quality)})
-
-    noise = content["noise"]
-    return LensReport(
-        tokens=content["tokens"],
-        prompts=content["prompts"],
-        layers=tuple(
-            LayerReport(**row | {"raw": quality(row["raw"]), "fitted": quality(row["fitted"])})
-            for row in content["layers"]
-        ),
-        noise=MeasuredNoise(
-            **noise
-            | {
-                "layers": tuple(
-                    LayerNoise(
-                        layer=row["layer"],
-                        mean=Interval(**row["mean"]),
-                        deviation=Interval(**row["deviation"]),
-                        quantiles=tuple(Interval(**q) for q in row["quantiles"]),
-                        next_correlation=interval(row["next_correlation"]),
-                    )
-                    for row in noise["layers"]
-                )
-            }
-        ),
-    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from empirical.fitted import require_own_fit
 from empirical.intervals import bonferroni
 from empirical.sample import Sample, take_sample
 from empirical.traces import Traces
@@ -115,6 +116,7 @@ def validate(
     others = [rule for rule in given if not isinstance(rule, Final)]
     for rule in others:
         require_reach(rule, K)
+        require_own_fit(rule, traces.provenance.read_as)
     names = [rule.name for rule in others]
     if doubled := {name for name in names if names.count(name) > 1}:
         raise UserError(f"rules: {', '.join(sorted(doubled))} given more than once")

@@ -7,12 +7,14 @@ its latent entropies and the excess of each layer (S3).
 
 from stopping.changepoint.component import Component, Moments
 from stopping.changepoint.model import ChangePointModel, read_content, read_model, write_model
+from stopping.changepoint.origin import FittedOn
 from stopping.changepoint.posterior import Posterior, log_joint, log_likelihood, posterior
 from stopping.changepoint.scale import Scale
 
 __all__ = [
     "ChangePointModel",
     "Component",
+    "FittedOn",
     "Moments",
     "Posterior",
     "Scale",

@@ -177,6 +177,8 @@ class Component:
             raise UserError(f"component: the parameter {error} is missing") from None
         except (TypeError, ValueError) as error:
             raise UserError(f"component: {error}") from None
+        if not (np.abs(arrays["types"]) < 1 << 16).all():
+            raise UserError("component: types must be small whole numbers")
         return cls(
             start_mean=float(arrays.pop("start_mean")),
             start_sd=float(arrays.pop("start_sd")),

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from stopping.changepoint.component import LAW_TOLERANCE, Component
+from stopping.changepoint.origin import FittedOn
 from stopping.changepoint.scale import Scale
 from stopping.documents import Format
 from stopping.errors import UserError
@@ -43,6 +44,8 @@ class ChangePointModel:
         Probability of each class.
     scale : Scale
         Where the classes are Gaussian.
+    fitted_on : FittedOn, optional
+        None for parameters of one's own, which belong to no LLM.
 
     Raises
     ------
@@ -53,6 +56,7 @@ class ChangePointModel:
     components: tuple[Component, ...]
     weights: FloatArray
     scale: Scale = field(default_factory=Scale)
+    fitted_on: FittedOn | None = None
 
     def __post_init__(self) -> None:
         if not self.components or self.weights.shape != (len(self.components),):
@@ -117,6 +121,7 @@ class ChangePointModel:
             "scale": self.scale.to_dict(),
             "weights": self.weights.tolist(),
             "components": [component.to_dict() for component in self.components],
+            "fitted_on": None if self.fitted_on is None else self.fitted_on.to_dict(),
         }
 
     @classmethod
@@ -129,15 +134,17 @@ class ChangePointModel:
             If a part is missing or out of range.
         """
         try:
+            on = content.get("fitted_on")
             ends = {k: content["scale"].get(k) for k in ("shift", "knee")}
             return cls(
                 components=tuple(Component.from_dict(c) for c in content["components"]),
                 weights=np.asarray(content["weights"], dtype=np.float64),
                 scale=Scale(**{k: None if v is None else float(v) for k, v in ends.items()}),
+                fitted_on=None if on is None else FittedOn.from_dict(on),
             )
         except UserError:
             raise
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"model: a part is missing or no number ({error!r})") from None
 
 
@@ -156,7 +163,11 @@ def read_model(path: Path) -> ChangePointModel:
     UserError
         If the file is missing, damaged, of another kind, or of a newer version.
     """
-    return ChangePointModel.from_dict(read_content(path)["model"])
+    content = read_content(path)
+    try:
+        return ChangePointModel.from_dict(content["model"])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def read_content(path: Path) -> dict[str, Any]:

@@ -108,8 +108,8 @@ def exit_code(run: Callable[[], object]) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort) as error:
-        # What click turns into Abort stands as its cause.
-        cause = error.__cause__ if isinstance(error, click.Abort) else error
+        # Abort is what click made of it.
+        cause = error.__context__ if isinstance(error, click.Abort) else error
         kept = f"; {cause}" if isinstance(cause, Interrupted) else ""
         click.echo(f"interrupted{kept}", err=True)
         return 130

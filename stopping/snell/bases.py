@@ -53,6 +53,10 @@ class AbstractBasis(abc.ABC):
         return {"kind": self.kind, **vars(self)}
 
 
+MOST, MOST_MIXED = 16, 4
+"""Regressions beyond are as good as singular, and their number of columns explodes."""
+
+
 @final
 @dataclass(frozen=True)
 class Polynomial(AbstractBasis):
@@ -63,8 +67,11 @@ class Polynomial(AbstractBasis):
     kind: ClassVar[str] = "polynomial"
 
     def __post_init__(self) -> None:
-        if self.degree < 1 or self.mixed < 1:
-            raise UserError(f"polynomial: degrees must be >= 1, got {self}")
+        if not (1 <= self.degree <= MOST and 1 <= self.mixed <= MOST_MIXED):
+            raise UserError(
+                f"polynomial: degrees must be >= 1, and at most {MOST} ({MOST_MIXED} for "
+                f"products), got {self}"
+            )
 
     def columns(self, scaled: FloatArray) -> FloatArray:
         """`1, z_i, z_i z_j, ..., z_i ** degree`."""
@@ -98,8 +105,10 @@ class Laguerre(AbstractBasis):
     kind: ClassVar[str] = "laguerre"
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise UserError(f"laguerre: needs a polynomial at least, got {self.count}")
+        if not 1 <= self.count <= MOST:
+            raise UserError(
+                f"laguerre: needs a polynomial at least, and at most {MOST}, got {self.count}"
+            )
 
     def columns(self, scaled: FloatArray) -> FloatArray:
         """`1, exp(-z/2) L_0(z), ..., exp(-z/2) L_{count-1}(z)`."""

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from stopping.changepoint import ChangePointModel, read_model
+from stopping.changepoint import ChangePointModel, FittedOn, read_model
 from stopping.documents import Format
 from stopping.errors import UserError
 from stopping.rules.base import NOT_WRITTEN, AbstractRule, Reading
@@ -61,6 +61,11 @@ class Bayes(AbstractRule):
     def K(self) -> int:
         """Steps back that the model's window allows."""
         return self.model.K
+
+    @property
+    def fitted_on(self) -> FittedOn | None:
+        """The LLM whose entropies the model was fitted to."""
+        return self.model.fitted_on
 
     @classmethod
     def from_file(cls, path: Path) -> "Bayes":
@@ -120,6 +125,11 @@ class Snell(AbstractRule):
     def K(self) -> int:
         """Steps back that the model's window allows."""
         return self.problem.horizon
+
+    @property
+    def fitted_on(self) -> FittedOn | None:
+        """The LLM whose entropies the model was fitted to."""
+        return self.problem.model.fitted_on
 
     @classmethod
     def from_file(cls, path: Path) -> "Snell":
@@ -204,8 +214,9 @@ def _read_snell(path: Path) -> Snell:
         if len(stages) != problem.horizon:
             raise ValueError(f"{len(stages)} stages for {problem.horizon} steps")
         rule = Snell(Policy(problem, stages), str(path))
-        rule.choose(np.ones((1, model.w)))
-    except (KeyError, TypeError, ValueError) as error:
+        with np.errstate(over="raise", invalid="raise"):
+            rule.choose(np.ones((1, model.w)))
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise UserError(f"{path}: a solved rule with a part missing or wrong ({error})") from error
     return rule
 
