@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from joblib import Parallel, delayed, parallel_config
@@ -28,6 +29,7 @@ from stopping.errors import UserError, missing_extra
 T = TypeVar("T")
 Backend: TypeAlias = Literal["loky", "dask", "ray"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
+_NEEDS = {"dask": "distributed", "ray": "ray"}
 ATTEMPTS = 3
 """How often in a row workers may be lost without a single result in between."""
 SECONDS_TO_CONNECT = 10
@@ -53,7 +55,7 @@ class Workers:
     Raises
     ------
     UserError
-        If the backend is unknown, `jobs` is below 1, or loky gets a scheduler.
+        If the backend is unknown or not installed, `jobs` is below 1, or loky gets a scheduler.
     """
 
     jobs: int | None = None
@@ -65,6 +67,10 @@ class Workers:
             raise UserError(f"backend {self.backend!r}: choose from {', '.join(BACKENDS)}")
         if self.jobs is not None and self.jobs < 1:
             raise UserError(f"jobs: need at least one worker, got {self.jobs}")
+        # Found before any work is done, not when the first job is handed out.
+        needed = _NEEDS.get(self.backend)
+        if needed is not None and find_spec(needed) is None:
+            raise missing_extra(f"backend {self.backend} needs {needed}", "cluster")
         if self.backend == "loky" and self.scheduler is not None:
             raise UserError(
                 f"scheduler {self.scheduler}: loky runs on this machine alone; choose the backend "
@@ -86,8 +92,7 @@ def in_order(work: Iterable[Callable[[], T]], workers: Workers | None = None) ->
     Raises
     ------
     UserError
-        If the extra `cluster` is missing, the cluster cannot be reached or has no workers, or
-        workers are lost again and again.
+        If the cluster cannot be reached or has no workers, or workers are lost again and again.
     """
     workers = workers or Workers(1)
     if workers.backend == "loky" and workers.processes == 1:
@@ -139,10 +144,8 @@ def _loky(workers: Workers) -> Iterator[tuple[Run, Lost]]:
 
 @contextmanager
 def _dask(workers: Workers) -> Iterator[tuple[Run, Lost]]:
-    try:
-        from distributed import Client, KilledWorker, LocalCluster
-    except ImportError:
-        raise _missing("dask", "distributed") from None
+    from distributed import Client, KilledWorker, LocalCluster
+
     with ExitStack() as stack:
         address: Any = workers.scheduler
         if address is None:
@@ -181,11 +184,9 @@ def _dask(workers: Workers) -> Iterator[tuple[Run, Lost]]:
 
 @contextmanager
 def _ray(workers: Workers) -> Iterator[tuple[Run, Lost]]:
-    try:
-        import ray
-        from ray.util.joblib import register_ray
-    except ImportError:
-        raise _missing("ray", "Ray") from None
+    import ray
+    from ray.util.joblib import register_ray
+
     register_ray()
     with ExitStack() as stack:
         if not ray.is_initialized():
@@ -239,10 +240,6 @@ def _batches(work: Iterable[T], size: int) -> Iterator[list[T]]:
 def _cast(results: Any) -> Iterable[Any]:
     found: Iterable[Any] = results
     return found
-
-
-def _missing(backend: str, library: str) -> UserError:
-    return missing_extra(f"backend {backend} needs {library}", "cluster")
 
 
 def _unreachable(workers: Workers, error: Exception) -> UserError:

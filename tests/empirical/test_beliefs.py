@@ -3,6 +3,7 @@
 import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,15 @@ import pytest
 
 from empirical.beliefs import find_beliefs, write_beliefs
 from empirical.traces import Traces, write_traces
-from stopping.changepoint import posterior, write_model
+from empirical.validate import validate
+from stopping.changepoint import FittedOn, posterior, write_model
 from stopping.cli.main import exit_code, group
 from stopping.errors import UserError
 from stopping.paths import Paths
+from stopping.snell.bases import Polynomial
+from stopping.snell.layers import LayerProblem
+from stopping.snell.regression import fit_policy
+from stopping.snell.rules import Bayes, Snell, save_rule
 from tests.empirical.synthetic import from_entropies
 from tests.stopping.changepoint_models import one_class
 
@@ -91,3 +97,58 @@ def test_the_command(tmp_path: Path) -> None:
 def test_a_window_that_the_traces_lack() -> None:
     with pytest.raises(UserError, match="window"):
         find_beliefs(one_class(9), tokens()[0])
+
+
+def test_a_model_fitted_on_another_llm_or_lens_is_refused() -> None:
+    """By the beliefs, and by every rule that rests on it."""
+    traces, _ = tokens()
+    here = traces.provenance.read_as
+    others = {
+        "another name": replace(here, model="another"),
+        "another depth": replace(here, depth=here.depth + 1),
+        "another lens": replace(here, lens="temperature"),
+    }
+    sound = {
+        "itself": here,
+        "a hub id of its name": replace(here, model=f"someone/{here.model}"),
+        "no name": replace(here, model=""),
+        "own parameters": None,
+    }
+    K = one_class().K
+
+    def asked(on: FittedOn | None) -> None:
+        model = replace(one_class(), fitted_on=on)
+        find_beliefs(model, traces)
+        validate(traces, [Bayes(model)], K=K, replicates=100)
+
+    for on in sound.values():
+        asked(on)
+    for on in others.values():
+        with pytest.raises(UserError, match="beliefs: the model was fitted on"):
+            asked(on)
+        model = replace(one_class(), fitted_on=on)
+        policy = fit_policy(
+            LayerProblem(model, 0.02, True), Polynomial(), np.random.default_rng(0), 1000
+        )
+        for rule in (Bayes(model), Snell(policy)):
+            with pytest.raises(UserError, match=r"rule .*: the model was fitted on.*stopping fit"):
+                validate(traces, [rule], K=K, replicates=100)
+
+
+def test_equal_weights_are_one_model_by_whatever_name() -> None:
+    one = FittedOn("folder", 4, "raw", {"model.safetensors": "ab"})
+    one.require("x", replace(one, model="hub/name", weights={"renamed.safetensors": "ab"}))
+    with pytest.raises(UserError, match="fitted on"):
+        one.require("x", replace(one, weights={"model.safetensors": "cd"}))
+
+
+def test_what_a_model_was_fitted_on_goes_through_files(tmp_path: Path) -> None:
+    on = FittedOn("tiny", 6, "raw", {"a": "b"})
+    model = replace(one_class(), fitted_on=on)
+    write_model(tmp_path / "m.json", model)
+    assert Bayes.from_file(tmp_path / "m.json").fitted_on == on
+    policy = fit_policy(
+        LayerProblem(model, 0.02, True), Polynomial(), np.random.default_rng(0), 1000
+    )
+    save_rule(tmp_path / "r.json", Snell(policy))
+    assert Snell.from_file(tmp_path / "r.json").fitted_on == on

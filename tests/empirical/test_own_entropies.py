@@ -63,6 +63,7 @@ def test_all_columns_give_the_audit_of_the_traces() -> None:
         token=whole.token,
         top1=whole.top1,
         prompt=whole.prompt,
+        difficulty=whole.difficulty,
         model=whole.provenance.model,
     )
     for ask in (audit, validate):
