@@ -108,7 +108,7 @@ def show_differences(out: Console, result: Validation) -> None:
         )
     rows = narrow(
         "Rules against the final layer (log-loss in nats)",
-        *("rule", "loss", "minus final", "acc. %", "minus final", "regret", "verdict"),
+        *("rule", "loss", "loss minus final", "acc. %", "acc. minus final", "regret", "verdict"),
         caption=caption,
     )
     for row in result.rows:
