@@ -21,6 +21,7 @@ from empirical.cost import (
     read_shape,
 )
 from empirical.paper_figures import COST, SOURCE
+from stopping.cli.numbers import Number
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, prose, table
 
@@ -62,7 +63,7 @@ and, if wanted, kernel_seconds, name and source.
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=PAPER_RATE,
     show_default=True,
     help="Share of rows that go on after a layer; see `stopping generate` for a model's own.",
@@ -77,13 +78,17 @@ and, if wanted, kernel_seconds, name and source.
 @click.option("--device", default="h200", show_default=True, metavar="NAME|FILE")
 @click.option(
     "--context",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 1_000_000_000),
     default=1024,
     show_default=True,
     help="Tokens in each row's cache.",
 )
 @click.option(
-    "--width", type=float, default=2.0, show_default=True, help="Bytes of a weight and of a logit."
+    "--width",
+    type=Number(0, 64, min_open=True),
+    default=2.0,
+    show_default=True,
+    help="Bytes of a weight and of a logit.",
 )
 @json_option
 def cost(

@@ -20,6 +20,7 @@ from empirical.models import load_model, require_models_extra
 from empirical.prompts import require_unicode
 from empirical.texts import Chat, uses_chat
 from stopping.changepoint import FittedOn
+from stopping.cli.numbers import Number
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, seed_option
 from stopping.errors import UserError
@@ -63,7 +64,7 @@ Examples:
 @norm_option
 @click.option(
     "--p",
-    type=click.FloatRange(0.0, 1.0),
+    type=Number(0, 1),
     help="Share of tokens on which the search may leave the final layer.  [default: the rule's]",
 )
 @click.option(
@@ -72,13 +73,13 @@ Examples:
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=200, show_default=True)
 @click.option(
     "--temperature",
-    type=click.FloatRange(min=0.0),
+    type=Number(0, 1000),
     help="Draw tokens at this temperature; 0 takes the most probable.  "
     "[default: 0, or 1 with --top-p]",
 )
 @click.option(
     "--top-p",
-    type=click.FloatRange(0.0, 1.0, min_open=True),
+    type=Number(0, 1, min_open=True),
     help="Draw from the most probable tokens of this total probability.  [default: all]",
 )
 @seed_option

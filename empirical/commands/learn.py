@@ -24,6 +24,7 @@ from empirical.learning import Learned, learn, observe
 from empirical.learning.regressors import require_sklearn
 from empirical.traces import read_traces
 from empirical.validate import Comparison
+from stopping.cli.numbers import Number
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, progress, seed_option, workers_options
 from stopping.errors import UserError
@@ -49,7 +50,7 @@ class Job:
 )
 @click.option(
     "--cost",
-    type=click.FloatRange(min=0),
+    type=Number(0, 1000),
     default=0.02,
     show_default=True,
     help="Cost of a probe for the Snell rule, nats.",

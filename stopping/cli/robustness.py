@@ -38,7 +38,7 @@ ERROR = 1e-3
 )
 @click.option(
     "--draws",
-    type=click.IntRange(min=2),
+    type=click.IntRange(2, 1_000_000_000),
     default=1 << 18,
     show_default=True,
     help="Tokens per scenario.",

@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 
 from stopping.changepoint import ChangePointModel, read_model
+from stopping.cli.numbers import Number
 from stopping.cli.phase_diagram import show_phases
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import (
@@ -35,7 +36,7 @@ from stopping.snell.rules import FORMAT, Snell, save_rule
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--cost",
-    type=click.FloatRange(min=0),
+    type=Number(0, 1000),
     default=0.02,
     show_default=True,
     help="Cost of a probe (an unembedding), nats.",
@@ -50,7 +51,7 @@ from stopping.snell.rules import FORMAT, Snell, save_rule
 )
 @click.option(
     "--paths",
-    type=click.IntRange(min=1000),
+    type=click.IntRange(1000, 10_000_000),
     default=20_000,
     show_default=True,
     help="Tokens of the regression, and as many fresh ones to judge the rules.",
@@ -105,6 +106,11 @@ def solve(
     inputs = () if model is None else (model,)
     require_writable((out, FORMAT.kind), (figure, FIGURE), inputs=inputs)
     if phases:
+        source = click.get_current_context().get_parameter_source
+        ignored = {"cost": "--cost", "no_recall": "--no-recall", "specs": "--rule", "out": "--out"}
+        for name, option in ignored.items():
+            if source(name) is click.core.ParameterSource.COMMANDLINE:
+                raise UserError(f"{option} has no meaning with --phases; leave one of them out")
         show_phases(model, figure, resume, fresh, seed, paths, workers, as_json)
         return
     if resume is not None or fresh:

@@ -29,6 +29,8 @@ from stopping.rules import AbstractRule, Final, Search, parse_rule, zoo
 
 SHOWN = 12
 """Values of an axis that the terminal shows."""
+MOST = 1000
+"""Values of an axis that are computed."""
 SIGNS = {1: "+", 0: ".", -1: "-"}
 
 
@@ -45,6 +47,8 @@ class Axis(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5
         try:
             if span := re.fullmatch(r"([^:,]+):([^:,]+):(\d+)", text):
                 low, high, count = float(span[1]), float(span[2]), int(span[3])
+                if not 1 <= count <= MOST:
+                    self.fail(f"{text!r}: COUNT is not in the range 1<=x<={MOST}.", param, ctx)
                 # Rounded, so that the names of cells are those that a reader would write.
                 return tuple(float(f"{v:.10g}") for v in np.linspace(low, high, count))
             return tuple(float(part) for part in text.split(","))
@@ -63,13 +67,13 @@ class Axis(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5
     help="Share of tokens that turn before the last layer.",
 )
 @click.option("--law", type=click.Choice(LAWS), default="uniform", show_default=True)
-@click.option("--window", type=click.IntRange(min=1), default=10, show_default=True, help="K.")
+@click.option("--window", type=click.IntRange(1, 1000), default=10, show_default=True, help="K.")
 @click.option(
     "--rule", "specs", multiple=True, metavar="RULE", help="Default: the zoo; repeatable."
 )
 @click.option(
     "--tokens",
-    type=click.IntRange(min=2),
+    type=click.IntRange(2, 1_000_000_000),
     default=1 << 16,
     show_default=True,
     help="Tokens per world.",

@@ -25,11 +25,18 @@ from stopping.parallel import BACKENDS, Workers
 
 C = TypeVar("C", bound=Callable[..., Any])
 
+MOST_JOBS = max(64, 4 * (os.cpu_count() or 1))
+"""Worker processes: more would exhaust the machine."""
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON on standard output instead of text."
 )
 seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every draw."
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of every draw.",
 )
 resume_option = click.option(
     "--resume",
@@ -47,7 +54,7 @@ def workers_options(command: C) -> C:
 
     @click.option(
         "--jobs",
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, MOST_JOBS),
         default=None,
         help="Worker processes (default: the machine's cores). Results do not depend on it.",
     )

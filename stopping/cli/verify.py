@@ -8,6 +8,7 @@ import click
 from rich.text import Text
 
 from stopping.claims import CLAIMS, Claim, Finding, check, tally
+from stopping.cli.numbers import Number
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import (
     fresh_option,
@@ -27,6 +28,8 @@ from stopping.parallel import Workers
 
 THOROUGH = 1e8 / Claim.draws
 """Effort at which a claim gets 1e8 draws; dear ones, by linear programs, as many times more."""
+MOST = 10_000.0
+"""Largest effort: more would take years."""
 COLOURS = {Verdict.HOLDS: "green", Verdict.VIOLATED: "red", Verdict.UNDECIDED: "yellow"}
 
 
@@ -35,14 +38,14 @@ COLOURS = {Verdict.HOLDS: "green", Verdict.VIOLATED: "red", Verdict.UNDECIDED: "
 @click.option("--thorough", is_flag=True, help="1e8 draws of each claim (dear ones fewer).")
 @click.option(
     "--effort",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(0, 10_000, min_open=True),
     default=1.0,
     show_default=True,
     help="Multiply the number of draws.",
 )
 @click.option(
     "--error",
-    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     default=1e-3,
     show_default=True,
     help="Chance that any verdict of the run is wrong.",
@@ -79,6 +82,8 @@ def verify(
     """
     chosen = select(names)
     effort *= THOROUGH if thorough else 1.0
+    if effort > MOST:
+        raise UserError(f"--effort: at most {MOST / THOROUGH:.3g} with --thorough")
     journal = Journal.open(resume, {"command": "verify", "seed": seed}, fresh)
     start = time.perf_counter()
     with progress() as bar:

@@ -45,6 +45,13 @@ def test_too_few_draws_leave_claims_undecided_and_exit_1() -> None:
         (("verify", "T99"), "no claim matches"),
         (("verify", "--effort", "0"), "effort"),
         (("verify", "--seed", "-1"), "seed"),
+        (("verify", "--error", "nan"), "0<x<1"),
+        (("verify", "--effort", "inf"), "0<x<=10000"),
+        (("solve", "--cost", "nan"), "0<=x<=1000"),
+        (("solve", "--phases", "--cost", "0.5"), "--cost has no meaning with --phases"),
+        (("solve", "--phases", "--out", "rule.json"), "--out has no meaning with --phases"),
+        (("sweep", "--drift", "0:1:1000000000"), "COUNT"),
+        (("sweep", "--jobs", "100000"), "--jobs"),
         (("nonsense",), "nonsense"),
     ],
 )
