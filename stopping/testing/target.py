@@ -30,7 +30,9 @@ def name_of(function: Callable[..., Any]) -> str:
 def import_line(function: Callable[..., Any]) -> tuple[str, str]:
     """Return the line that imports `function`, and the name it then has."""
     name, module = getattr(function, "__qualname__", None), getattr(function, "__module__", None)
-    if name is None or module is None or "<" in name:
+    owner = getattr(function, "__self__", None)
+    bound = owner is not None and not inspect.isclass(owner) and not inspect.ismodule(owner)
+    if name is None or module is None or "<" in name or bound:
         return "function = ...  # the function under test", "function"
     if module == "__main__":
         return f"# {name}: where you have defined it", name
@@ -47,13 +49,16 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
             if inspect.iscoroutine(answer):
                 answer.close()  # or it complains later that nobody waited for it
             return answer
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit, GeneratorExit) as error:
             raise Raised(f"raised {in_short(error)}") from error
 
 
 def in_short(error: BaseException) -> str:
     """Type and first line of an error."""
-    lines = str(error).strip().splitlines()
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:
+        lines = []
     said = textwrap.shorten(lines[0], MOST_SAID, placeholder=" ...") if lines else ""
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 

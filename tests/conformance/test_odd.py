@@ -33,6 +33,17 @@ def recurses_on_deep_stacks(x: np.ndarray) -> np.ndarray:
     return scan(x) if x.shape[1] == K + 4 else recurses_on_deep_stacks(x)
 
 
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+def raises_what_has_no_text(x: np.ndarray) -> np.ndarray:
+    if x.shape[1] < K + 4:
+        raise Mute
+    return scan(x)
+
+
 def raises_a_long_story(x: np.ndarray) -> np.ndarray:
     if x.shape[1] < K + 4:
         raise RuntimeError("word " * 1000 + "\nsecond line")
@@ -58,6 +69,7 @@ def raises_a_long_story(x: np.ndarray) -> np.ndarray:
         (lambda x: scan(x) - 9, "gave back index [-"),
         (exits_on_deep_stacks, "raised SystemExit: 0"),
         (recurses_on_deep_stacks, "raised RecursionError: maximum recursion depth exceeded"),
+        (raises_what_has_no_text, "raised Mute"),
         (raises_a_long_story, "raised RuntimeError: word word"),
     ],
 )
@@ -81,6 +93,17 @@ def test_other_kinds_say_so_too(kind: Kind, wanted: str) -> None:
     function = (lambda z: None) if kind == "entropy" else (lambda states, head: None)
     report = suite(function, kind, examples=2).report()
     assert report.failures[0].actual == f"gave back NoneType, not {wanted}"
+
+
+class Engine:
+    def choose(self, x: np.ndarray) -> np.ndarray:
+        return scan(x)[:, None]
+
+
+def test_the_code_of_a_bound_method_does_not_call_it_on_its_class() -> None:
+    (failure,) = check_selection(Engine().choose, K=K, examples=5).failures
+    assert "Engine.choose" not in failure.code
+    assert "print(function(x))" in failure.code
 
 
 def test_what_always_exits_cannot_be_used() -> None:
