@@ -1,11 +1,10 @@
-"""The theory's claims on the page: checked, or taken from the stored check, and said in a line."""
+"""The theory's claims on the page: checked, or taken from the stored check."""
 
 import hashlib
 from dataclasses import dataclass
 
 from empirical.report.stored import Inputs, Store
-from stopping.claims import CLAIMS, Finding, check
-from stopping.montecarlo import Verdict
+from stopping.claims import CLAIMS, LOOKS, VERSION, Finding, check
 from stopping.parallel import Workers
 
 KIND = "claims"
@@ -13,24 +12,6 @@ ERROR = 1e-3
 """Chance that any verdict of the table is wrong."""
 USUAL = 1.0
 """Effort of `stopping verify`."""
-
-
-@dataclass(frozen=True)
-class Tally:
-    """How many claims hold with their negative control rejected, are undecided, or are violated.
-
-    A claim whose control passes the check has shown nothing, and counts as undecided unless the
-    control is decided, too: then as violated.
-    """
-
-    hold: int
-    undecided: int
-    violated: int
-
-    @property
-    def total(self) -> int:
-        """Number of claims."""
-        return self.hold + self.undecided + self.violated
 
 
 @dataclass(frozen=True)
@@ -56,7 +37,10 @@ def checked_claims(
 
 
 def claims_inputs(seed: int, effort: float) -> Inputs:
-    """Everything on which the findings depend; bounds to the digits that a table shows."""
+    """Everything on which the findings depend; bounds to the digits that a table shows.
+
+    Values under names of this file's own: what is renamed elsewhere leaves a stored check valid.
+    """
     registry = "\n".join(
         f"{c.name}|{c.statement}|{c.relation}|{c.bound:.9g}|{c.tolerance:.9g}|{c.attained}|"
         f"{c.draws}|{c.block}|{c.twin.what}|{c.twin.bound_factor:.9g}"
@@ -66,28 +50,7 @@ def claims_inputs(seed: int, effort: float) -> Inputs:
         "seed": seed,
         "effort": effort,
         "error": ERROR,
+        "looks": LOOKS,
+        "version": VERSION,
         "registry": hashlib.sha256(registry.encode()).hexdigest(),
     }
-
-
-def tally(findings: tuple[Finding, ...]) -> Tally:
-    """Count the findings."""
-    hold = sum(finding.sound for finding in findings)
-    violated = sum(
-        finding.verdict is Verdict.VIOLATED or finding.twin_verdict is Verdict.HOLDS
-        for finding in findings
-    )
-    return Tally(hold, len(findings) - hold - violated, violated)
-
-
-def claims_sentence(findings: tuple[Finding, ...], effort: float) -> str:
-    """Say how many claims hold, and how much was drawn where that did not settle all of them."""
-    found = tally(findings)
-    if found.hold == found.total:
-        return f"All {found.total} claims hold, with their negative controls rejected."
-    drawn = {0.25: "a quarter of the draws", USUAL: "the usual draws"}.get(
-        effort, f"{effort:g} times the usual draws"
-    )
-    undecided = f"{found.undecided} undecided at {drawn}" if found.undecided else "none undecided"
-    violated = f"{found.violated} violated" if found.violated else "none violated"
-    return f"Of {found.total} claims {found.hold} hold, {undecided}, {violated}."

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 KIND = "fit"
 STARTS = 4
+VERSION = 1
+"""Raised whenever the same files and settings give another fit than before."""
 SHOWN = (
     "share moved",
     "depth of the search",
@@ -92,6 +94,7 @@ class FitJob:
             "refits": self.refits,
             "starts": STARTS,
             "default": DEFAULT.name,
+            "version": VERSION,
         }
 
     def __call__(self) -> FileFit:

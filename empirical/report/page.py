@@ -15,7 +15,6 @@ from empirical.audit import Status
 from empirical.fitting.views import disagreement
 from empirical.paper_figures import SETTING, SOURCE
 from empirical.report import numbers
-from empirical.report.claims import claims_sentence
 from empirical.report.fitting import SHOWN, profiles_svg
 from empirical.report.illustrations import (
     Illustration,
@@ -27,7 +26,7 @@ from empirical.report.summary import HEADINGS
 from empirical.report.theme import style_variables
 from empirical.report.verdict import COVERED, MATERIAL, SEARCH, Answer, Guarantee, lens_kind
 from empirical.validate import Comparison, Row
-from stopping.claims import Finding
+from stopping.claims import LOOKS, Finding, tally
 from stopping.montecarlo import Relation, Verdict
 
 TONES: dict[str, str] = {
@@ -66,7 +65,8 @@ def render_page(report: Report) -> str:
             search=SEARCH,
             paper=SOURCE,
             paper_setting=SETTING,
-            claims_said=claims_sentence(report.claims, report.claims_effort),
+            claims_said=tally(report.claims),
+            claims_most=2 ** (LOOKS - 1),
             fit_figure=None if figure is None else Markup(figure),
             fit_shown=SHOWN,
             fit_disagreement=disagreement,

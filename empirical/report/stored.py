@@ -117,8 +117,12 @@ def bundled_store(warn: Callable[[str], object]) -> Store | None:
 
 
 def _converter() -> cattrs.Converter:
-    """Arrays are lists; a number that JSON does not know is a word: nan, inf, -inf."""
-    converter = cattrs.Converter()
+    """Arrays are lists; a number that JSON does not know is a word: nan, inf, -inf.
+
+    A field that the type does not know, since it was renamed or dropped, spoils the value: without
+    it a renamed one would take its default.
+    """
+    converter = cattrs.Converter(forbid_extra_keys=True)
     converter.register_unstructure_hook(
         float, lambda value: value if math.isfinite(value) else str(value)
     )

@@ -11,12 +11,12 @@ from rich.text import Text
 
 from empirical.evaluate.run import Evaluation
 from empirical.report.calibration import CalibrationEffect
-from empirical.report.claims import claims_sentence
 from empirical.report.numbers import GAP, NONE, interval, percent, points, sentence
 from empirical.report.page import TONES
 from empirical.report.results import ModelResult, Report
 from empirical.report.summary import HEADINGS, SummaryRow
 from empirical.report.verdict import lens_kind
+from stopping.claims import tally
 
 COLOURS = {"good": "green", "bad": "red", "open": "yellow", "mute": "dim"}
 NAME = 18
@@ -25,8 +25,7 @@ NAME = 18
 
 def show(report: Report, out: Console) -> None:
     """Print everything but the table."""
-    said = claims_sentence(report.claims, report.claims_effort)
-    out.print(Text(f"Is the theorem true? {said}"))
+    out.print(Text(f"Is the theorem true? {tally(report.claims)}"))
     for finding in report.claims:
         if not finding.sound:
             out.print(

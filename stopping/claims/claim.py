@@ -30,6 +30,9 @@ PART = 16
 LOOKS = 6
 """How often an undecided check is looked at: at most 32 times the draws of the first look."""
 
+VERSION = 2
+"""Raised whenever the same claims, settings and looks give other findings than before."""
+
 
 @dataclass(frozen=True)
 class Twin:
@@ -108,6 +111,12 @@ class Finding:
         wrong = self.verdict is Verdict.VIOLATED or self.twin_verdict is Verdict.HOLDS
         return open_ and not wrong
 
+    @property
+    def open_draws(self) -> tuple[int, ...]:
+        """Draws of what is undecided: of the claim, of its negative control, or of both."""
+        sides = (self.verdict, self.estimate), (self.twin_verdict, self.twin_estimate)
+        return tuple(found.n for verdict, found in sides if verdict is Verdict.UNDECIDED)
+
 
 def check(
     claims: tuple[Claim, ...],
@@ -183,21 +192,31 @@ def draws_of(claim: Claim, effort: float, twin: bool = False) -> int:
     return max(2, round(claim.draws * (min(effort, 1.0) if twin else effort)))
 
 
-def tally(findings: Sequence[Finding], effort: float = 1.0) -> str:
-    """Say in a sentence how many claims hold, and apart from it what was only drawn too little.
+def tally(findings: Sequence[Finding]) -> str:
+    """Say in a sentence how many claims hold, and apart from each other what else was found.
 
-    `effort` is that of `check`, for the budget that is stated.
+    What is undecided is said with the draws that did not settle it, and apart from a claim that is
+    violated, or whose negative control passes: such a check proves nothing.
     """
+    sound = sum(finding.sound for finding in findings)
+    controls = "with their negative controls rejected"
+    if sound == len(findings):
+        return f"All {sound} claims hold, {controls}."
     open_ = [finding for finding in findings if finding.undecided]
-    wrong = [finding.name for finding in findings if not finding.sound and not finding.undecided]
-    sound = len(findings) - len(open_) - len(wrong)
-    text = f"{sound} of {len(findings)} claims hold, with their negative controls rejected"
+    violated = [finding for finding in findings if finding.verdict is Verdict.VIOLATED]
+    passed = [f for f in findings if f.twin_verdict is Verdict.HOLDS and f not in violated]
+    text = [f"{sound} of {len(findings)} claims hold, {controls}"]
     if open_:
-        budget = f"{effort * 2 ** (LOOKS - 1):.3g} times the usual draws"
-        text += f"; {len(open_)} undecided after {budget}, none of them violated"
-    if wrong:
-        text += f"; {', '.join(wrong)}: NOT confirmed"
-    return text + "."
+        most = max(max(finding.open_draws) for finding in open_)
+        text.append(f"{len(open_)} undecided after up to {most:,} draws ({_names(open_)})")
+    text.append(f"{len(violated)} violated ({_names(violated)})" if violated else "none violated")
+    if passed:
+        text.append(f"{len(passed)} whose negative control passes ({_names(passed)})")
+    return "; ".join(text) + "."
+
+
+def _names(findings: Sequence[Finding]) -> str:
+    return ", ".join(finding.name for finding in findings)
 
 
 @dataclass(frozen=True)

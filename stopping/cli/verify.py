@@ -106,7 +106,7 @@ def verify(
     if as_json:
         click.echo(to_json({"seed": seed, "effort": effort, "error": error, "claims": findings}))
     else:
-        show(findings, seconds, seed, effort, error)
+        show(findings, seconds, seed, error)
     return 0 if all(finding.sound for finding in findings) else 1
 
 
@@ -126,9 +126,7 @@ def matches(claim: Claim, pattern: str) -> bool:
     return claim.label == pattern or fnmatchcase(claim.name, pattern)
 
 
-def show(
-    findings: tuple[Finding, ...], seconds: float, seed: int, effort: float, error: float
-) -> None:
+def show(findings: tuple[Finding, ...], seconds: float, seed: int, error: float) -> None:
     """Print the table and the summary."""
     rows = table("Claims", "claim", "statement", "bound", "found", "verdict", "control")
     rows.columns[1].justify = "left"
@@ -145,7 +143,7 @@ def show(
     out.print(rows)
     draws = sum(f.estimate.n + f.twin_estimate.n for f in findings)
     out.print(
-        prose(tally(findings, effort)),
+        prose(tally(findings)),
         prose(f"{draws:,} draws, seed {seed}, error level {error:g}, {seconds:.1f} s."),
     )
     for finding in findings:

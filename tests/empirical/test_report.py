@@ -19,7 +19,6 @@ from rich.console import Console
 import empirical.commands.report as command
 from empirical.audit import Status, audit
 from empirical.report import Answer, Guarantee, Report, compute
-from empirical.report.claims import claims_sentence
 from empirical.report.curves import visible
 from empirical.report.numbers import NONE, interval, level, number, percent, points, sentence
 from empirical.report.page import render_page
@@ -29,11 +28,9 @@ from empirical.report.theme import PALETTE, blank, inline_svg, settings
 from empirical.report.verdict import MATERIAL, ModelVerdict, covering_level, judge, qualifies
 from empirical.traces import Traces, write_traces
 from empirical.validate import Comparison, validate
-from stopping.claims import CLAIMS, check
 from stopping.cli.main import exit_code
 from stopping.cli.ui import as_json
 from stopping.errors import UserError
-from stopping.montecarlo import Verdict
 from stopping.statistics import Interval
 from tests.empirical.synthetic import calibrated, from_entropies, traces_from, with_mode
 
@@ -525,27 +522,6 @@ class TestCommand:
         result = CliRunner().invoke(command.report, ["--help"])
         assert result.exit_code == 0
         assert "stopping report my.parquet --out my-report" in result.output
-
-
-class TestClaims:
-    """What was only drawn too little is said apart from what is violated."""
-
-    def said(self, *verdicts: tuple[Verdict, Verdict], effort: float = 0.25) -> str:
-        (finding,) = check(CLAIMS[:1], effort=TINY.claims)
-        made = (replace(finding, verdict=own, twin_verdict=control) for own, control in verdicts)
-        return claims_sentence(tuple(made), effort)
-
-    def test_each_outcome_has_its_word(self) -> None:
-        good = (Verdict.HOLDS, Verdict.VIOLATED)
-        unsettled = (Verdict.UNDECIDED, Verdict.VIOLATED)
-        wrong = (Verdict.VIOLATED, Verdict.VIOLATED)
-        blind = (Verdict.HOLDS, Verdict.HOLDS)  # its negative control passes
-        assert self.said(good, good).startswith("All 2 claims hold")
-        found = self.said(good, unsettled, (Verdict.HOLDS, Verdict.UNDECIDED))
-        assert found == (
-            "Of 3 claims 1 hold, 2 undecided at a quarter of the draws, none violated."
-        )
-        assert "none undecided, 2 violated" in self.said(good, wrong, blind, effort=1.0)
 
 
 class TestTerminal:

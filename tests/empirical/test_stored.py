@@ -1,7 +1,8 @@
 """Stored parts of the report: what was computed before, only where everything is the same."""
 
 import json
-from dataclasses import replace
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,47 @@ def test_a_part_is_taken_only_for_the_very_inputs_that_made_it(
     assert not claims.checked_claims(0, TINY.claims, store=store).stored
 
 
+@pytest.mark.parametrize("setting", ["LOOKS", "VERSION"])
+def test_another_way_of_checking_makes_another_check(
+    setting: str, found: tuple[Finding, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "check", lambda *_, **__: found)
+    store = marked(found, TINY.claims)
+    assert claims.checked_claims(0, TINY.claims, store=store).stored
+    monkeypatch.setattr(claims, setting, getattr(claims, setting) + 1)
+    assert not claims.checked_claims(0, TINY.claims, store=store).stored
+
+
+@dataclass(frozen=True)
+class Before:
+    value: int
+    margin: float = 0.0
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    value: int
+    margin: float = 0.0
+
+
+@dataclass(frozen=True)
+class After:
+    value: int
+    slack: float = 0.0
+
+
+def test_a_renamed_field_is_computed_anew_and_a_moved_type_is_not() -> None:
+    store = Store(ORIGIN, (part("kind", {"seed": 0}, (Before(1, 2.0),)),))
+    assert store.find("kind", {"seed": 0}, tuple[After, ...]) is None
+    assert store.find("kind", {"seed": 0}, tuple[Elsewhere, ...]) == (Elsewhere(1, 2.0),)
+
+
+def test_the_keys_of_a_part_are_files_and_settings(jobs: tuple[fitting.FitJob, ...]) -> None:
+    for inputs in (claims.claims_inputs(0, 1.0), *(job.inputs for job in jobs)):
+        assert "." not in "".join(inputs)
+        assert not any(re.search(r"stopping|empirical|twin", str(v)) for v in inputs.values())
+
+
 def test_other_traces_or_settings_make_another_fit() -> None:
     source = Source(Path("a.parquet"), calibrated(prompts=3, tokens=10), "1")
     job = fitting.FitJob(source, 5, 0, 100, 0, None)
@@ -71,6 +113,13 @@ def test_other_traces_or_settings_make_another_fit() -> None:
     ):
         (anew,), count = fitting.fit_files([other], store)
         assert (anew.why_not, count) == (fit.why_not, 0)
+
+
+def test_another_way_of_fitting_makes_another_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = fitting.FitJob(Source(Path("a.parquet"), calibrated(prompts=3), "1"), 5, 0, 100, 0, None)
+    before = job.inputs
+    monkeypatch.setattr(fitting, "VERSION", fitting.VERSION + 1)
+    assert job.inputs != before
 
 
 def test_what_is_written_is_read(found: tuple[Finding, ...], tmp_path: Path) -> None:

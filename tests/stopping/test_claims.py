@@ -119,7 +119,26 @@ def test_the_tally_tells_what_was_drawn_too_little_from_what_is_wrong() -> None:
     true = check((EQUALITY,), seed=0)[0]
     open_ = replace(true, name="T0.open", verdict=Verdict.UNDECIDED)
     wrong = replace(true, name="T0.wrong", verdict=Verdict.VIOLATED)
-    assert tally((true,)) == "1 of 1 claims hold, with their negative controls rejected."
-    assert "1 of 2 claims hold" in tally((true, open_), 0.25)
-    assert "1 undecided after 8 times the usual draws" in tally((true, open_), 0.25)
-    assert "T0.wrong: NOT confirmed" in tally((true, open_, wrong))
+    blind = replace(true, name="T0.blind", twin_verdict=Verdict.HOLDS)
+    controls = "with their negative controls rejected"
+    assert tally((true,)) == f"All 1 claims hold, {controls}."
+    assert tally((true, open_)) == (
+        f"1 of 2 claims hold, {controls}; 1 undecided after up to {true.estimate.n:,} draws "
+        "(T0.open); none violated."
+    )
+    assert tally((wrong, blind)) == (
+        f"0 of 2 claims hold, {controls}; 1 violated (T0.wrong); "
+        "1 whose negative control passes (T0.blind)."
+    )
+    # Wrong in one way is not undecided in another.
+    both = replace(wrong, name="T0.both", twin_verdict=Verdict.UNDECIDED)
+    assert "undecided" not in tally((both,))
+
+
+@pytest.mark.parametrize(("looks", "effort"), [(1, 1.0), (3, 1.0), (3, 4.0)])
+def test_the_tally_states_the_draws_of_the_looks_used(looks: int, effort: float) -> None:
+    equal = replace(EQUALITY, tolerance=1e-9, draws=64, twin=Twin("none", normal))
+    found = check((equal,), seed=0, effort=effort, looks=looks)
+    # The claim itself, and a control that is the same check and gets no more than at effort 1.
+    assert found[0].open_draws == tuple(round(64 * e * 2 ** (looks - 1)) for e in (effort, 1.0))
+    assert f"after up to {found[0].open_draws[0]:,} draws" in tally(found)

@@ -24,7 +24,7 @@ def test_verify_prints_a_table_and_a_summary() -> None:
     done = run("verify", "T2", "--jobs", "1", "--effort", "0.2")
     assert done.returncode == 0, done.stderr
     assert "T2.regret" in done.stdout
-    assert "2 of 2 claims hold" in done.stdout
+    assert "All 2 claims hold" in done.stdout
 
 
 def test_verify_json_is_json() -> None:
