@@ -168,7 +168,8 @@ class Unembedding:
         norm = torch.linalg.vector_norm(weight, dim=1, dtype=z.dtype)
         magnitude = z.abs() + size * norm + (0.0 if bias is None else bias.abs())
         eps = math.sqrt(self.hidden) * _eps(z.dtype) + _eps(weight.dtype)
-        return _ROUNDINGS * eps * magnitude
+        allowed: Tensor = _ROUNDINGS * eps * magnitude
+        return allowed
 
 
 def _eps(dtype: torch.dtype) -> float:

@@ -4,7 +4,8 @@ A job is a function of no arguments that can be pickled and that draws from stre
 that it may run anywhere, twice if need be. Results come one after the other in the order of the
 jobs, however many workers there are and whichever finishes first: whoever merges them in that order
 gets the same result, bit for bit, in one process, on all cores (joblib's `loky`) and on a cluster
-of machines (`dask` or `ray`, the extra `cluster`).
+of like machines (`dask` or `ray`, the extra `cluster`). A job has one thread of linear algebra
+wherever it runs, in this process as well (see `stopping.threads`).
 
 A lost worker loses nothing. Dask gives its jobs to another one; with the other backends, the jobs
 whose results were not yet handed out are done again.
@@ -25,6 +26,7 @@ from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from stopping.errors import UserError, missing_extra
+from stopping.threads import one_thread
 
 T = TypeVar("T")
 Backend: TypeAlias = Literal["loky", "dask", "ray"]
@@ -97,7 +99,7 @@ def in_order(work: Iterable[Callable[[], T]], workers: Workers | None = None) ->
     workers = workers or Workers(1)
     if workers.backend == "loky" and workers.processes == 1:
         for job in work:
-            yield job()
+            yield _run(job)
         return
     waiting: deque[Callable[[], T]] = deque()
     rest = iter(work)
@@ -129,6 +131,11 @@ def in_order(work: Iterable[Callable[[], T]], workers: Workers | None = None) ->
                 _close(results)
 
 
+@one_thread()
+def _run(job: Callable[[], T]) -> T:
+    return job()
+
+
 Run: TypeAlias = Callable[[Iterable[Callable[[], Any]]], Iterable[Any]]
 Lost: TypeAlias = tuple[type[BaseException], ...]
 
@@ -137,7 +144,7 @@ Lost: TypeAlias = tuple[type[BaseException], ...]
 def _loky(workers: Workers) -> Iterator[tuple[Run, Lost]]:
     def run(work: Iterable[Callable[[], Any]]) -> Iterable[Any]:
         pool = Parallel(n_jobs=workers.processes, backend="loky", return_as="generator")
-        return _cast(pool(delayed(job)() for job in work))
+        return _cast(pool(delayed(_run)(job) for job in work))
 
     yield run, (BrokenProcessPool,)
 
@@ -172,7 +179,7 @@ def _dask(workers: Workers) -> Iterator[tuple[Run, Lost]]:
 
         def run(work: Iterable[Callable[[], Any]]) -> Iterable[Any]:
             try:
-                return _cast(pool(delayed(job)() for job in work))
+                return _cast(pool(delayed(_run)(job) for job in work))
             except TimeoutError as error:
                 raise UserError(
                     f"scheduler {workers.scheduler}: no worker appeared within "
@@ -211,7 +218,7 @@ def _ray(workers: Workers) -> Iterator[tuple[Run, Lost]]:
             # This backend hands nothing out before it has everything: a batch at a time.
             with parallel_config(backend="ray"), Parallel(n_jobs=processes) as pool:
                 for batch in _batches(work, JOBS_AT_ONCE * processes):
-                    yield from pool(delayed(job)() for job in batch)
+                    yield from pool(delayed(_run)(job) for job in batch)
 
         yield run, (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError)
 

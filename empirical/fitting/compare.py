@@ -17,9 +17,9 @@ row of three shows what that costs.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from joblib import Parallel, delayed
 from scipy.special import logsumexp
 from scipy.stats import norm
 
@@ -30,7 +30,9 @@ from stopping.changepoint.layout import Layout
 from stopping.changepoint.objective import Objective
 from stopping.changepoint.tails import fit_tails
 from stopping.errors import UserError
+from stopping.parallel import Workers, in_order
 from stopping.statistics import Interval
+from stopping.threads import one_thread
 from stopping.types import FloatArray, IntArray
 
 RESOLUTION = 0.01
@@ -121,6 +123,7 @@ def split(x: FloatArray, prompt: IntArray, seed: int, tokens: int = TOKENS) -> S
     return Split(x[rows[0]], prompt[rows[0]], x[rows[1]], prompt[rows[1]])
 
 
+@one_thread()
 def compare(
     x: FloatArray,
     prompt: IntArray,
@@ -145,8 +148,8 @@ def compare(
         (_of_strata, ()),
         (_of_tails, ()),
     ]
-    run = Parallel(n_jobs=jobs)
-    found = run(delayed(ask)(parts, seed, *rest) for ask, rest in asked)
+    workers = Workers(jobs)
+    found = list(in_order((partial(ask, parts, seed, *rest) for ask, rest in asked), workers))
     eligible = [wanted for _, wanted in free] + [False, False]
     names = [t.name for t, _ in free]
     names += [f"nats, {STRATA} strata of the last layer", "nats, heavier tails (3 scales)"]
@@ -159,7 +162,7 @@ def compare(
         ("random walk", _of_walk, (chosen, False)),
         ("noisy walk", _of_walk, (chosen, True)),
     ]
-    walks = run(delayed(ask)(parts, seed, *rest) for _, ask, rest in simple)
+    walks = in_order((partial(ask, parts, seed, *rest) for _, ask, rest in simple), workers)
     rows = _rows(
         [*names, *(name for name, _, _ in simple)],
         [*found, *walks],

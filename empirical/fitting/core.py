@@ -35,6 +35,7 @@ from stopping.changepoint.layout import FinalNoise
 from stopping.changepoint.profile import Profile, profile
 from stopping.errors import UserError
 from stopping.statistics import Interval
+from stopping.threads import one_thread
 from stopping.types import FloatArray
 
 REPLICATES, REFITS = 1000, 50
@@ -128,6 +129,7 @@ class Fit:
         return sum(p.status == status for p in self.parameters)
 
 
+@one_thread()
 def fit_traces(
     traces: Traces,
     K: int = 10,

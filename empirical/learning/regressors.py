@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from stopping.errors import missing_extra
+from stopping.threads import one_thread
 from stopping.types import FloatArray
 
 CLIP = 5.0
@@ -72,11 +73,10 @@ class Boosting:
         """Fit the layers one after the other."""
         require_sklearn()
         from sklearn.ensemble import HistGradientBoostingRegressor
-        from threadpoolctl import threadpool_limits
 
         predictions = []
-        # Folds run side by side; threads inside each would only be in one another's way.
-        with threadpool_limits(1):
+        # Its libraries are loaded by now, which they were not when the job began.
+        with one_thread():
             for layer in range(target.shape[1]):
                 model = HistGradientBoostingRegressor(
                     learning_rate=0.08,

@@ -12,9 +12,9 @@ promise below one nat is convergence in the only sense that statistics asks for.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 from scipy.optimize import Bounds, minimize
 
@@ -25,6 +25,8 @@ from stopping.changepoint.objective import Objective
 from stopping.changepoint.scale import Scale
 from stopping.changepoint.scores import information, inverse_root
 from stopping.errors import UserError
+from stopping.parallel import Workers, in_order
+from stopping.threads import one_thread
 from stopping.types import FloatArray, IntArray
 from stopping.windows import as_batch
 
@@ -118,6 +120,7 @@ def layout_for(
     return layout
 
 
+@one_thread()
 def fit(
     x: ArrayLike,
     prompt: ArrayLike,
@@ -146,12 +149,12 @@ def fit(
     part, sample = (_some_prompts(prompts, size, rng) for size in (PART, SAMPLE))
     small = Objective(layout, z[part], np.ones(len(part)))
     seeds = np.random.SeedSequence(seed).spawn(starts)
-    found = Parallel(n_jobs=min(jobs, starts))(delayed(_short_climb)(small, s) for s in seeds)
+    climbs = (partial(_short_climb, small, s) for s in seeds)
+    found = list(in_order(climbs, Workers(min(jobs, starts))))
     found.sort(key=lambda end: -end[0])
     middle = Objective(layout, z[sample], np.ones(len(sample)))
-    ends = Parallel(n_jobs=min(jobs, CARRIED_ON))(
-        delayed(climb)(middle, theta, iterations) for _, theta in found[:CARRIED_ON]
-    )
+    longer = (partial(climb, middle, theta, iterations) for _, theta in found[:CARRIED_ON])
+    ends = list(in_order(longer, Workers(min(jobs, CARRIED_ON))))
     ends.sort(key=lambda end: -end[0])
     whole = Objective(layout, z, np.ones(len(z)))
     _, theta, evaluations = ends[0]
@@ -289,6 +292,7 @@ def restricted(layout: Layout, *, turns: bool = True, noisy: bool = True) -> Lay
     return replace(layout, turns=turns, noisy=noisy)
 
 
+@one_thread()
 def carry_on(estimate: Estimate, x: ArrayLike) -> Estimate:
     """Climb on from an estimate on other tokens of the same kind, such as the whole of a half."""
     layout = estimate.layout

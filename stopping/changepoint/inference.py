@@ -27,9 +27,9 @@ are then conditional on the bound.
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 from scipy.stats import norm
 
@@ -40,7 +40,9 @@ from stopping.changepoint.posterior import log_joint
 from stopping.changepoint.profile import profile
 from stopping.changepoint.scores import information, inverse_root, reweighted
 from stopping.errors import UserError
+from stopping.parallel import Workers, in_order
 from stopping.statistics import Interval, multiplicities
+from stopping.threads import one_thread
 from stopping.types import FloatArray, IntArray
 from stopping.windows import as_batch
 
@@ -111,6 +113,7 @@ class Uncertainty:
         return sum(parameter.status is status for parameter in self.parameters)
 
 
+@one_thread()
 def uncertainty(estimate: Estimate, x: ArrayLike, prompt: ArrayLike) -> Uncertainty:
     """Standard errors and statuses.
 
@@ -201,6 +204,7 @@ def profile_errors(estimate: Estimate, covariance: FloatArray) -> FloatArray:
     return delta_errors(estimate, covariance, lambda t: profile(layout.model(t)).flat())
 
 
+@one_thread()
 def bootstrap(
     estimate: Estimate,
     errors: Uncertainty,
@@ -225,10 +229,8 @@ def bootstrap(
     objective = Objective(layout, layout.scale.of(readings), np.ones(len(readings)))
     drawn = multiplicities(np.random.default_rng(seed), len(names), replicates)
     chunks = np.array_split(drawn, min(jobs, max(replicates, 1)))
-    parts = Parallel(n_jobs=jobs)(
-        delayed(_refits)(objective, estimate.theta, errors.by_information, index, chunk)
-        for chunk in chunks
-    )
+    refits = partial(_refits, objective, estimate.theta, errors.by_information, index)
+    parts = list(in_order((partial(refits, chunk) for chunk in chunks), Workers(jobs)))
     return np.concatenate(parts) if replicates else np.empty((0, layout.size))
 
 

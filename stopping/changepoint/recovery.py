@@ -7,15 +7,16 @@ own interval is binomial (Clopper and Pearson).
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from stopping.changepoint.estimate import Estimate, climb
 from stopping.changepoint.inference import Parameter, Status, interval_of, uncertainty
 from stopping.changepoint.layout import Layout
 from stopping.changepoint.model import ChangePointModel
 from stopping.changepoint.objective import Objective
+from stopping.parallel import Workers, in_order
 from stopping.statistics import Interval, clopper_pearson
 from stopping.types import BoolArray, FloatArray
 
@@ -83,9 +84,8 @@ def recover(
         Worker processes; the result does not depend on it.
     """
     seeds = np.random.SeedSequence(seed).spawn(replications)
-    found = Parallel(n_jobs=jobs)(
-        delayed(_replication)(model, prompts, tokens, prompt_shift, s) for s in seeds
-    )
+    one = partial(_replication, model, prompts, tokens, prompt_shift)
+    found = list(in_order((partial(one, s) for s in seeds), Workers(jobs)))
     rows = [[parameter for parameter in r if parameter.name != "weight"] for r in found]
     usable = [
         j for j in range(len(rows[0])) if all(row[j].status is Status.IDENTIFIED for row in rows)
