@@ -24,6 +24,7 @@ from empirical.learning import Learned, learn, observe
 from empirical.learning.regressors import require_sklearn
 from empirical.traces import read_traces
 from empirical.validate import Comparison
+from empirical.validate.core import MATERIAL
 from stopping.cli.numbers import Number
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, progress, seed_option, workers_options
@@ -135,7 +136,8 @@ def show(out: Console, name: str, found: Learned) -> None:
         f"Held-out change against the last layer ({number(found.last_log_loss, '.3f')} nats)",
         *("rule", "log-loss, nats", "accuracy, points", "moved", "expected", "probes", "verdict"),
         caption="expected: by the rule itself, of log-loss (learned) or entropy (theory); verdict: "
-        f"5% for all {len(found.rows) - 1} rules together",
+        f"5% for all {len(found.rows) - 1} rules together, better or worse by more than "
+        f"{MATERIAL:g} nats",
     )
     for row in found.rows:
         rows.add_row(

@@ -266,7 +266,7 @@ def show(file: Path, traces: tuple[Path, Path] | None, seed: int, as_json: bool)
 
 
 def _target(given: str | None, kind: str) -> "Target":
-    # A temperature cannot learn the kind of text; on reference tokens it restores A0.
+    # A temperature cannot learn the kind of text; on reference tokens it closes the gap.
     if given is None:
         return "final" if kind == "affine" else "reference"
     return "final" if given == "final" else "reference"

@@ -11,10 +11,11 @@ state into the final layer's coordinates, with `A` of full or of low rank. The f
 as the model has it, unless its correction was asked for.
 
 What calibration can and cannot do. At the best temperature the mean entropy *equals* the mean
-log-loss on the tokens of the fit (see `empirical.lenses.temperature`): A0 is restored, in the
-mean. It is a statement about all tokens together. A rule that picks, token by token, the layer of
-least entropy picks the layers that happen to be over-confident *on that token* (a winner's curse),
-and on the picked layers entropy lies below log-loss again. A lens makes entropies of different
+log-loss on the tokens of the fit (see `empirical.lenses.temperature`), at every layer that is
+corrected. A final layer that is left as it is keeps its gap. And it is a statement about all tokens
+together. A rule that picks, token by token, the layer of least entropy picks the layers that happen
+to be over-confident *on that token* (a winner's curse), and on the picked layers entropy lies below
+log-loss again. A lens makes entropies of different
 layers comparable; it does not make their minimum a good prediction.
 
 An affine lens trained on *reference tokens* learns something else besides: the kind of text that

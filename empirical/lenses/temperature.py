@@ -9,7 +9,8 @@ smooth and *convex in* `beta`, with `f' = mean( E_beta[z] - E_q[z] )` and `f'' =
 The minimum is found by Newton steps inside a bracket; each step is one pass over the states, and
 no more logits exist at a time than those of one chunk.
 
-**Stationarity is A0.** At the minimum, `f' = 0` says `mean E_beta[z] = mean E_q[z]`, and therefore
+**Stationarity is A0 at that layer.** At the minimum, `f' = 0` says `mean E_beta[z] = mean E_q[z]`,
+and therefore
 
     mean entropy = mean( log Z - beta E_beta[z] )
                  = mean( log Z - beta E_q[z] ) = mean cross-entropy:

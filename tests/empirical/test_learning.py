@@ -210,6 +210,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert code == 0, err
     assert "Better than the last layer on new prompts" in out
     assert "four times in five" in out
+    assert "better or worse by more than 0.001 nats" in " ".join(out.split())
     code, out, _ = run(str(path), *options, "--json")
     (result,) = json.loads(out)
     assert result["learned"]["rows"][-1]["name"] == "hindsight oracle"

@@ -476,6 +476,7 @@ class TestCommand:
     def test_the_table_is_the_last_thing_and_comes_before_what_is_slow(
         self, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setenv("COLUMNS", "120")  # the next step on one line
         arguments = [str(files[1]), "--out", str(tmp_path), "--jobs", "1"]
         shown = CliRunner().invoke(command.report, arguments)
         *_, details, table = shown.stdout.partition("\nVerdicts")
