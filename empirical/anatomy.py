@@ -15,6 +15,7 @@ a shell of the model (see `empirical.shell`). A final check compares the lens of
 with the model's logits; a model that is built otherwise is refused, never read wrongly.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ from empirical.wrappers import inner_model
 StateListener = Callable[[int, Tensor], None]
 
 # The lens repeats the model's own operations on the same numbers, so the two differ by a few
-# units in the last place at most (usually by nothing at all).
+# roundings at most (usually by nothing at all).
 _ROUNDINGS = 16
 
 
@@ -192,7 +193,8 @@ class Anatomy:
     def _check(self, kind: str, last_state: Tensor, logits: Tensor) -> None:
         try:
             with torch.inference_mode():
-                seen = self.lens(last_state)
+                x = self.normed(last_state)
+                seen = self.shell(inputs_embeds=torch.cat([x, _rounded(x)])).logits
         except (TypeError, AttributeError, ValueError, RuntimeError) as failure:
             raise LensError(
                 f"{kind}: the head cannot be called on a layer's state ({failure}); "
@@ -203,20 +205,42 @@ class Anatomy:
                 f"{kind}: calls a whole language model, as a wrapper does, and not the parts of "
                 "one; give the model inside"
             )
-        if seen.shape != logits.shape:
+        if seen.shape != (2 * len(logits), *logits.shape[1:]):
             raise LensError(
-                f"{kind}: the lens of the last layer has shape {tuple(seen.shape)}, "
-                f"the model's logits {tuple(logits.shape)}"
+                f"{kind}: the lens of the last layer has shape "
+                f"{(len(seen) // 2, *seen.shape[1:])}, the model's logits {tuple(logits.shape)}"
             )
-        # Heads may mask words with -inf, on which both must agree.
-        error = torch.where(seen == logits, 0.0, (seen - logits).abs().float()).max().item()
+        seen, around = seen.chunk(2)
+        # What is done after the product (soft-caps, scales) rounds as well.
         finite = logits[logits.isfinite()].abs().max().item() if logits.isfinite().any() else 0.0
-        allowed = _ROUNDINGS * torch.finfo(logits.dtype).eps * max(finite, 1.0)
+        eps = max(torch.finfo(logits.dtype).eps, torch.finfo(x.dtype).eps)
+        allowed = _farthest(seen, around) + _ROUNDINGS * eps * finite
+        error = _farthest(seen, logits)
         if not error <= allowed:
             raise LensError(
                 f"{kind}: the lens of the last layer differs from the model's logits by "
                 f"{error:.3g} (allowed {allowed:.1g}); this architecture is not supported"
             )
+
+
+def _rounded(x: Tensor) -> Tensor:
+    """Move normed states by as much as roundings in the head's product amount to.
+
+    Whatever the order of its sums, a product is the exact one of a state whose coordinates are off
+    by relative roundings, about `sqrt(hidden)` of them in single precision at least, and by one of
+    the state's own precision. The head then says itself what becomes of them: a soft-cap makes
+    logits small, and with them their error, but not in proportion.
+    """
+    eps = torch.finfo(x.dtype).eps
+    size = _ROUNDINGS * (math.sqrt(x.shape[-1]) * min(eps, torch.finfo(torch.float32).eps) + eps)
+    generator = torch.Generator().manual_seed(0)
+    signs = 2 * torch.randint(2, x.shape, generator=generator) - 1
+    return x + x * (size * signs).to(x)
+
+
+def _farthest(a: Tensor, b: Tensor) -> float:
+    """Largest difference; heads may mask words with -inf, on which both must agree."""
+    return torch.where(a == b, 0.0, (a - b).abs().float()).max().item()
 
 
 def _find_layers(model: nn.Module, calls: Sequence[Call]) -> tuple[str, tuple[nn.Module, ...]]:

@@ -165,6 +165,38 @@ def test_a_head_that_the_lens_cannot_repeat_is_refused() -> None:
         Anatomy.of(model)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("cap", [0.1, 0.5, 2.0])
+def test_a_capped_head_may_sum_in_any_order(cap: float, dtype: torch.dtype) -> None:
+    """Its product rounds in proportion to what is capped, not to what the cap leaves of it."""
+    model = tiny_model("gemma2", final_logit_softcapping=cap).to(dtype)
+    with torch.no_grad():
+        model.lm_head.weight.mul_(30)
+    orders = iter(range(1000))
+
+    def another_order(h: torch.Tensor) -> torch.Tensor:
+        """Terms in another order each time it is called, each sum rounded to single or double."""
+        generator = torch.Generator().manual_seed(next(orders))
+        order = torch.randperm(h.shape[-1], generator=generator)
+        wide = torch.promote_types(dtype, torch.float32)
+        terms = (h[..., None, :].to(wide) * model.lm_head.weight.to(wide))[..., order]
+        return terms.cumsum(-1)[..., -1].to(dtype)
+
+    model.lm_head.forward = another_order
+    for _ in range(10):
+        Anatomy.of(model)
+
+
+@pytest.mark.parametrize("cap", [0.1, 0.5, 2.0])
+def test_a_capped_head_that_is_another_is_refused(cap: float) -> None:
+    """The twin: a thousandth of a logit before the cap is more than rounding."""
+    model = tiny_model("gemma2", final_logit_softcapping=cap)
+    asked = iter(range(1, 100))
+    model.lm_head.register_forward_hook(lambda module, args, z: z + 1e-3 * next(asked))
+    with pytest.raises(LensError, match="differs from the model's logits"):
+        Anatomy.of(model)
+
+
 class _Packed(nn.Module):
     """A quantised head whose kernel is not there, or only for the model's own call."""
 
