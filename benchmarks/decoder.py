@@ -23,7 +23,7 @@ from empirical.anatomy import Anatomy
 from empirical.decoder import ConfidentDecoding
 from empirical.decoder.choosing import Chooser
 from empirical.decoder.places import Inputs
-from empirical.decoder.plan import ONE_BY_ONE, Plan
+from empirical.decoder.plan import ONE_BY_ONE, Plan, PlanName
 from empirical.decoder.riding import Pass, riding
 from empirical.lenses import RawLens
 from empirical.models import LoadedModel, load_model
@@ -78,7 +78,11 @@ class Block:
     """The decoder's part of a step, as its hooks run it, without the model around."""
 
     def __init__(
-        self, states: States, rule: AbstractRule, plan: Plan | None = None, whole: bool = False
+        self,
+        states: States,
+        rule: AbstractRule,
+        plan: Plan | PlanName = "measured",
+        whole: bool = False,
     ) -> None:
         self.states = states
         decoding = ConfidentDecoding(
@@ -235,11 +239,13 @@ def whole_step(loaded: LoadedModel, anatomy: Anatomy, size: int, rounds: int, ne
         "pad_token_id": 0,
     }
     decodings = {
-        "lazy": ConfidentDecoding(loaded.model, Search(K), anatomy=anatomy),
+        "lazy": ConfidentDecoding(loaded.model, Search(K), anatomy=anatomy, plan="measured"),
         "layer by layer": ConfidentDecoding(
             loaded.model, Search(K), anatomy=anatomy, plan=ONE_BY_ONE
         ),
-        "all layers": ConfidentDecoding(loaded.model, Search(K), anatomy=anatomy, whole=True),
+        "all layers": ConfidentDecoding(
+            loaded.model, Search(K), anatomy=anatomy, plan="measured", whole=True
+        ),
         "p = 0": ConfidentDecoding(loaded.model, Search(K, p=0.0), anatomy=anatomy),
     }
 

@@ -119,7 +119,7 @@ def load_model(
         raise UserError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
     if dtype == "auto":
         dtype = "float32" if place.type == "cpu" else "bfloat16"
-    source, options, name = _locate(str(spec))
+    source, options, name = locate(str(spec))
     spread: dict[str, Any] = {} if device_map is None else {"device_map": device_map}
     if spread and device != "auto":
         raise UserError("give either a device or a device map, not both")
@@ -156,8 +156,14 @@ def _device(device: str) -> "torch.device":
     return place
 
 
-def _locate(spec: str) -> tuple[str, dict[str, str], str]:
-    """Return what transformers loads from, with which options, and the model's name."""
+def locate(spec: str) -> tuple[str, dict[str, str], str]:
+    """Return what transformers loads from, with which options, and the model's name.
+
+    Raises
+    ------
+    UserError
+        If there is no such model here, and it cannot be on the hub.
+    """
     path = Path(spec).expanduser()
     if path.is_file():
         if path.suffix.lower() != ".gguf":

@@ -14,6 +14,7 @@ from empirical.commands.options import (
     dtype_option,
     model_option,
     norm_option,
+    plan_option,
 )
 from empirical.fitted import require_own_fit
 from empirical.models import load_model, require_models_extra
@@ -27,6 +28,7 @@ from stopping.errors import UserError
 from stopping.files import require_writable, written_aside
 
 if TYPE_CHECKING:
+    from empirical.decoder.plan import PlanName
     from empirical.decoder.writing import Token, Writing
 
 # From one layer back on; the final layer keeps the terminal's own colour.
@@ -103,6 +105,7 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a Parquet file with a row for each token: layer, entropies, substitution.",
 )
+@plan_option
 @device_option
 @dtype_option
 @json_option
@@ -121,6 +124,7 @@ def generate(
     chat: str,
     show: str,
     steps_file: Path | None,
+    plan: "PlanName",
     device: str,
     dtype: str,
     as_json: bool,
@@ -154,7 +158,7 @@ def generate(
     prompt_ids = encode(loaded, question, uses_chat(loaded, cast(Chat, chat)))
     lens_name = reader.name if reader else "raw"
     require_own_fit(rule, FittedOn(loaded.name, len(anatomy.layers), lens_name, loaded.weights))
-    decoding = ConfidentDecoding(loaded.model, rule, reader, seed, anatomy=anatomy)
+    decoding = ConfidentDecoding(loaded.model, rule, reader, seed, anatomy=anatomy, plan=plan)
     sampling = Sampling(max_new_tokens, *draws, seed)
     painter = Painter(output(), decoding.layers)
     if as_json:

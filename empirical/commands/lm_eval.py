@@ -29,6 +29,7 @@ Model arguments beside the harness's own (`--model confident` is the default):
   lens    a lens file (see `stopping lens`)                [raw]
   seed    of randomised rules                              [0]
   score   chosen: log-likelihoods of the chosen layers     [final]
+  plan    measured: project layers together where faster   [fixed]
 """,
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[HARNESS ARGUMENTS]...")

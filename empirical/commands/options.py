@@ -45,6 +45,14 @@ norm_option = click.option(
     type=click.Choice(["on", "off"]),
     help="off: DoLa and SLED read earlier layers without the final norm, as their published code.",
 )
+plan_option = click.option(
+    "--plan",
+    type=click.Choice(["fixed", "measured"]),
+    default="fixed",
+    show_default=True,
+    help="measured: project as many layers together as is fastest here; texts may differ by "
+    "roundings from run to run.",
+)
 fresh_option = click.option(
     "--fresh", is_flag=True, help="Throw away what an earlier run left, and start anew."
 )

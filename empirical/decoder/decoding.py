@@ -19,11 +19,13 @@ from torch import Tensor, nn
 from empirical.anatomy import Anatomy
 from empirical.decoder.choosing import Chooser, window_of
 from empirical.decoder.custom import AbstractDecoder, Chooses
+from empirical.decoder.hearing import hearing
 from empirical.decoder.places import Inputs
-from empirical.decoder.plan import Plan
+from empirical.decoder.plan import Plan, PlanName, plan_named
 from empirical.decoder.projecting import HeadProjector, projector_for
+from empirical.decoder.recording import Recorder
 from empirical.decoder.riding import Pass, riding
-from empirical.decoder.steps import Recorder, Steps
+from empirical.decoder.steps import Steps
 from empirical.fitted import require_own_fit
 from empirical.head import Unembedding
 from empirical.lenses import AbstractLens, RawLens
@@ -45,9 +47,9 @@ class ConfidentDecoding:
     ----------
     model : a causal language model of transformers
         Or what wraps one: adapters (PEFT), or the object that `torch.compile` returns.
-    rule : AbstractRule or AbstractDecoder
-        Any rule of `stopping.rules`, or another decoder such as those of `empirical.rivals`;
-        default the paper's search with `K = 10`.
+    rule : AbstractRule, AbstractDecoder or str
+        Any rule of `stopping.rules`, or another decoder such as those of `empirical.rivals`, or the
+        text of either, as `--rule` takes it; default the paper's search with `K = 10`.
     lens : AbstractLens, optional
         How layers are read; default the raw logit lens.
     seed : int
@@ -58,29 +60,31 @@ class ConfidentDecoding:
         `statistics` has all entropies. The choices are the same.
     anatomy : Anatomy, optional
         The model's anatomy where it is known already.
-    plan : Plan, optional
-        How many layers are projected together; default as many as ride free on this device, which
-        is measured once in a process (see `empirical.decoder.plan`). The plan changes the time and
-        the rounding of products, and nothing else.
+    plan : "fixed", "measured" or Plan
+        How many layers are projected together: one after the other, so that the same run gives the
+        same text, or as many as cost nothing on this device, which is measured once in a process
+        (see `empirical.decoder.plan`). The plan changes the time and the rounding of products, and
+        nothing else.
 
     Raises
     ------
     LensError
         If the model is no decoder whose layers can be read.
     UserError
-        If a decoding is attached to the model, or `seed` is negative.
+        If a decoding is attached to the model, `seed` is negative, or the rule's text or the plan
+        is not understood.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        rule: AbstractRule | AbstractDecoder = PAPER_RULE,
+        rule: AbstractRule | AbstractDecoder | str = PAPER_RULE,
         lens: AbstractLens | None = None,
         seed: int = 0,
         *,
         whole: bool = False,
         anatomy: Anatomy | None = None,
-        plan: Plan | None = None,
+        plan: Plan | PlanName = "fixed",
     ) -> None:
         if seed < 0:
             raise UserError(f"seed: must be >= 0, got {seed}")
@@ -88,10 +92,17 @@ class ConfidentDecoding:
         self._called = called_modules(model)
         self._model = model = self._called[-1]
         _require_free(model)
+        if isinstance(rule, str):
+            from empirical.rivals import parse_decoder  # rivals are decoders, and know this module
+
+            rule = parse_decoder(rule)
         self.anatomy = anatomy or Anatomy.of(model)
         self.rule, self.lens = rule, lens or RawLens(self.anatomy)
         depth = len(self.anatomy.layers)
         require_own_fit(rule, FittedOn("", depth, self.lens.name))
+        head = None if isinstance(rule, AbstractDecoder) else Unembedding.of(self.anatomy)
+        if not isinstance(plan, Plan):
+            plan = plan_named(plan, head)
         self._chooser: Chooses
         self._rides_on: HeadProjector | None = None
         if isinstance(rule, AbstractDecoder):
@@ -101,7 +112,7 @@ class ConfidentDecoding:
         else:
             self.layers = window_of(rule, depth)
             """Numbers of the layers in the window, ascending, ending in `L`."""
-            projector = projector_for(self.lens, Unembedding.of(self.anatomy), plan)
+            projector = projector_for(self.lens, head, plan)
             chooser = Chooser(rule, self.lens, self.layers, seed, whole, projector)
             if isinstance(projector, HeadProjector) and chooser.scans and self.lens.keeps_final:
                 self._rides_on = projector
@@ -147,6 +158,7 @@ class ConfidentDecoding:
             if self._rides_on is not None:
                 hooks.enter_context(riding(self._rides_on, self.layers, self._current))
             hooks.enter_context(_uncompiled(self._model))
+            hooks.enter_context(hearing(self._model, self._mine))
             self._hooks = hooks.pop_all()
         return self
 
@@ -175,7 +187,12 @@ class ConfidentDecoding:
             "detach it first"
         )
 
+    def _mine(self) -> Recorder:
+        """Return the recorder of this thread."""
+        return self._recorders.setdefault(threading.get_ident(), Recorder(self.layers))
+
     def _recorder(self) -> Recorder:
+        """Return the recorder to read: that of this thread if it has generated."""
         mine = self._recorders.get(threading.get_ident())
         if mine is not None:
             return mine
@@ -190,9 +207,11 @@ class ConfidentDecoding:
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _begin(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         rate = self._chooser.rate if isinstance(self._chooser, Chooser) else 0.5
-        self._local.under_way = Pass(
-            Inputs.of(args, kwargs, self.anatomy.first_position), rate=rate
+        recorder = self._mine()
+        inputs = Inputs.of(
+            args, kwargs, self.anatomy.first_position, recorder.text, recorder.before
         )
+        self._local.under_way = Pass(inputs, rate=rate)
 
     def _current(self) -> Pass | None:
         return getattr(self._local, "under_way", None)
@@ -219,7 +238,7 @@ class ConfidentDecoding:
                 f"the forward pass did not run the hooks of layer(s) {missing}: it leaves layers "
                 "out, or it was compiled before the decoding was attached; decode without that"
             )
-        recorder = self._recorders.setdefault(threading.get_ident(), Recorder(self.layers))
+        recorder = self._mine()
         recorder.begin(under_way.inputs)
         if not isinstance(output, tuple):
             output.logits = self._chosen(output.logits, under_way, recorder)

@@ -1,7 +1,9 @@
 """Where the logits of one forward pass stand in their sequences, whatever the padding.
 
 A position counts the real tokens of its row, so it is the same with and without padding. It comes
-from the attention mask where there is one, else from `position_ids`, else from the cache's length.
+from the attention mask where there is one, else from `position_ids`, else from the number of tokens
+that were read before: the cache's length, or the length of the text that `generate` is at, or that
+of the passes so far. A state-space model's cache has no length of its own.
 """
 
 from collections.abc import Mapping
@@ -30,11 +32,14 @@ class Places:
         That token, `NO_TOKEN` where the model was given embeddings.
     real : (rows, kept) bool
         False on padding.
+    column : (kept,) int64
+        Place in the sequence with its padding, from 0: the same for all rows.
     """
 
     position: NDArray[np.int64]
     token: NDArray[np.int64]
     real: BoolArray
+    column: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +57,18 @@ class Inputs:
 
     @classmethod
     def of(
-        cls, args: tuple[Any, ...], arguments: Mapping[str, Any], first_position: int = 0
+        cls,
+        args: tuple[Any, ...],
+        arguments: Mapping[str, Any],
+        first_position: int = 0,
+        text: int | None = None,
+        before: "Inputs | None" = None,
     ) -> "Inputs":
         """Read the arguments of a causal language model's forward pass.
 
-        `first_position` is what the model calls the place of a text's first token.
+        `first_position` is what the model calls the place of a text's first token, `text` the
+        length of the text that `generate` is at, None outside of it, and `before` the pass that
+        came before.
         """
         tokens = arguments.get("input_ids", args[0] if args else None)
         given = tokens if tokens is not None else arguments["inputs_embeds"]
@@ -67,7 +79,14 @@ class Inputs:
         places: Any = arguments.get("position_ids")
         flat = isinstance(places, Tensor) and places.ndim == 2
         cache = arguments.get("past_key_values", arguments.get("cache_params"))
-        past = mask.shape[1] - length if mask is not None else _cache_length(cache)
+        if mask is not None:
+            past: int | None = mask.shape[1] - length
+        else:
+            past = _cache_length(cache)
+        if past is None and text is not None:
+            past = max(0, text - length)  # a pass reads the text to its end
+        if past is None:
+            past = before.past + before.length if before and _has_read(cache) else 0
         return cls(
             tokens=tokens,
             rows=rows,
@@ -112,12 +131,19 @@ class Inputs:
             position=self.kept(position).numpy(),
             token=self.kept(token).numpy(),
             real=self.kept(real).numpy(),
+            column=self.kept(columns[None] + self.past)[0].numpy(),
         )
 
 
-def _cache_length(cache: Any) -> int:
+def _cache_length(cache: Any) -> int | None:
+    """Tokens in a cache; None where there is no cache, or one that does not know."""
     try:
         return int(cache.get_seq_length())
     except (AttributeError, ValueError):
-        # No cache, or one of a model that keeps a state instead of a sequence.
-        return 0
+        return None
+
+
+def _has_read(cache: Any) -> bool:
+    """Whether a cache that keeps a state instead of a sequence has read any token."""
+    state = getattr(cache, "has_previous_state", False)
+    return bool(state() if callable(state) else state)

@@ -1,23 +1,26 @@
-"""How many layers are projected at once: as many as ride free on the unembedding's stream.
+"""How many layers are projected at once: one by one, or as many as cost nothing on this device.
 
 A product of `r` rows with the unembedding reads all its weights, whatever `r`. As long as reading
 them takes longer than the arithmetic, more rows cost no more time, and a layer that is projected
 before anybody knows whether its rows will want it costs nothing; beyond that each costs its FLOPs,
 and only laziness helps. Where the one turns into the other depends on the device, its libraries
-and the precision (on paper 184 rows on an H200 in bfloat16), so it is *measured*: a table of the
-time of a product by its rows. With it, and the share of rows that have gone on so far, the number
-of layers that is cheapest to read at once is known (`empirical.cost.width`).
+and the precision (on paper 184 rows on an H200 in bfloat16), so it can only be *measured*: a table
+of the time of a product by its rows. With it, and the share of rows that have gone on so far, the
+number of layers that is cheapest to read at once is known (`empirical.cost.width`).
 
 The plan is no part of the result: which layers a row needs, what is chosen and what is recorded
-are the rule's. Only the rounding of the products depends on their shapes, so choices may differ
-between plans where two neighbouring entropies differ by a rounding. Give `Plan.free(rows)` for
-runs that shall repeat bit by bit on the same machine.
+are the rule's. But the rounding of the products depends on their shapes, so where two neighbouring
+entropies differ by a rounding the choice may differ between plans, and a stopwatch finds another
+plan on another day. So the plan is *fixed*, one layer after the other, and the same run gives the
+same text, unless `"measured"` is asked for, which is faster where products of few rows are bound by
+the memory.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import torch
@@ -25,6 +28,7 @@ from torch import Tensor
 
 from empirical.cost.width import cheapest_width
 from empirical.head import Unembedding
+from stopping.errors import UserError
 
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 _REPEATS = 3
@@ -78,6 +82,24 @@ class Plan:
 
 ONE_BY_ONE = Plan.free(1)
 ALL_AT_ONCE = Plan.free(_PLENTY)
+
+PLANS = ("fixed", "measured")
+"""How a plan may be asked for by name."""
+
+PlanName = Literal["fixed", "measured"]
+
+
+def plan_named(name: object, head: Unembedding | None) -> Plan:
+    """Return the plan of that name for a head; without a head there is nothing to measure.
+
+    Raises
+    ------
+    UserError
+        If there is no plan of that name.
+    """
+    if name not in PLANS:
+        raise UserError(f"plan={name}: choose from {', '.join(PLANS)}")
+    return plan_for(head) if name == "measured" and head is not None else ONE_BY_ONE
 
 
 def plan_for(head: Unembedding) -> Plan:

@@ -1,7 +1,7 @@
 """States of several layers to logits, in one product where the head is one.
 
 Through a head that is a product (`empirical.head`) the states of any layers are stacked and
-projected together, in whichever orientation the plan has found to be faster; what comes out is
+projected together, in the plan's orientation; what comes out is
 float32 whatever the model's precision, for entropies are taken from sums that were never rounded.
 Any other lens is asked layer by layer.
 """
@@ -13,7 +13,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from empirical.decoder.plan import ONE_BY_ONE, Plan, plan_for
+from empirical.decoder.plan import ONE_BY_ONE, Plan
 from empirical.head import Unembedding
 from empirical.kernels.capability import available
 from empirical.lenses import AbstractLens
@@ -43,13 +43,11 @@ class AbstractProjector(abc.ABC):
         """
 
 
-def projector_for(
-    lens: AbstractLens, head: Unembedding | None, plan: Plan | None = None
-) -> AbstractProjector:
-    """Choose the way to project; `plan` None is measured."""
+def projector_for(lens: AbstractLens, head: Unembedding | None, plan: Plan) -> AbstractProjector:
+    """Choose the way to project."""
     if head is None or type(lens).before_head is AbstractLens.before_head:
         return LensProjector(lens)
-    return HeadProjector(lens, head, plan or plan_for(head), _kernel_for(head))
+    return HeadProjector(lens, head, plan, _kernel_for(head))
 
 
 @final

@@ -1,20 +1,16 @@
 """What the decoder did at every step: a typed result, its averages, and a table of rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
-from empirical.decoder.choosing import Choice
-from empirical.decoder.places import Inputs, Places
 from stopping.errors import UserError
 from stopping.files import Kind
 from stopping.types import BoolArray
-
-Number = TypeVar("Number", bound=np.generic)
 
 STEPS = Kind("file of decoded tokens", b"layer-stopping decoded tokens")
 ABSENT = -1
@@ -40,10 +36,11 @@ class Summary:
 class Steps:
     """What was decoded in each row at each step.
 
-    Rows are the rows of the forward pass: with beams, one for each beam (see `of_beams`). A row
-    that has ended goes on with padding until its batch ends (see `within`). The end of each chunk
-    of a prompt that is read in chunks is a step too. `generate_batch`, which packs requests into
-    one row, decodes rightly but has no statistics by request.
+    Of `generate`, rows are the sequences that it returns, beams too, and steps are the tokens that
+    it wrote, each row's up to its end of text or stop string: no padding, no guess that was
+    dropped, no chunk of the prompt, no other pass. Of plain forward passes there is a step for each
+    of the positions whose logits were wanted. `generate_batch`, which packs requests into one row,
+    decodes rightly but has no statistics by request.
 
     Attributes
     ----------
@@ -114,23 +111,28 @@ class Steps:
 
     def within(self, lengths: ArrayLike) -> "Steps":
         """Keep the first `lengths[row]` steps of each row, such as those before its end of text."""
-        keep = np.arange(self.position.shape[1]) < np.asarray(lengths)[:, None]
+        return self.where(np.arange(self.position.shape[1]) < np.asarray(lengths)[:, None])
+
+    def where(self, keep: BoolArray) -> "Steps":
+        """Keep some of the steps, `keep` of shape (rows, steps)."""
         return replace(self, position=np.where(keep, self.position, np.int32(ABSENT)))
 
-    def of_beams(self, beam_indices: ArrayLike) -> "Steps":
-        """Rows of the returned sequences instead of beams.
+    def at(self, rows: ArrayLike, steps: ArrayLike) -> "Steps":
+        """Take the steps at an index of rows and one of steps, broadcast to (rows, steps)."""
+        return self._each(lambda name: getattr(self, name)[rows, steps])
 
-        `beam_indices`, shape (sequences, steps), is what `generate` returns by that name.
-        """
-        beams = np.asarray(beam_indices)[:, : self.position.shape[1]]
-        steps = np.arange(beams.shape[1])
-        per_step = {
-            f.name: getattr(self, f.name)[np.maximum(beams, 0), steps]
-            for f in fields(self)
-            if f.name != "layers"
+    @staticmethod
+    def joined(parts: "Sequence[Steps]") -> "Steps":
+        """Steps of the same rows and layers, one part's after the other's."""
+        return parts[0]._each(
+            lambda name: np.concatenate([getattr(part, name) for part in parts], axis=1)
+        )
+
+    def _each(self, change: Callable[[str], NDArray[np.generic]]) -> "Steps":
+        changed: dict[str, Any] = {
+            f.name: change(f.name) for f in fields(self) if f.name != "layers"
         }
-        per_step["position"] = np.where(beams < 0, np.int32(ABSENT), per_step["position"])
-        return replace(self, **per_step)
+        return replace(self, **changed)
 
     def table(self, tokens: ArrayLike | None = None) -> pa.Table:
         """One row for each token, with the columns of a trace file and the decoder's own.
@@ -167,83 +169,6 @@ class Steps:
         return pa.table(columns).replace_schema_metadata(
             {b"format": STEPS.mark, b"layers": layers.encode()}
         )
-
-
-class Recorder:
-    """Gathers the steps of one generation, forward pass by forward pass."""
-
-    def __init__(self, layers: Sequence[int]) -> None:
-        self._layers = np.array(layers, dtype=np.int32)
-        self._before: Inputs | None = None
-        self._passes: list[Steps] = []
-
-    def begin(self, inputs: Inputs) -> None:
-        """Start anew if this forward pass starts new sequences."""
-        if inputs.begins(self._before):
-            self._passes.clear()
-        self._before = inputs
-
-    def add(self, places: Places, choice: Choice) -> None:
-        """Keep what was chosen at the real places of a forward pass, in their order."""
-        real = places.real
-        word = choice.word
-        if word is None:
-            word = choice.top1[np.arange(len(choice.column)), choice.column]
-        self._passes.append(
-            Steps(
-                layers=self._layers,
-                position=np.where(real, places.position + 1, ABSENT).astype(np.int32),
-                layer=_spread(real, self._layers[choice.column], self._layers[-1]),
-                entropy=_spread(real, choice.entropy.astype(np.float32), np.float32(np.nan)),
-                top1=_spread(real, choice.top1.astype(np.int32), np.int32(ABSENT)),
-                token=_spread(real, word.astype(np.int32), np.int32(ABSENT)),
-                probes=_spread(real, choice.probes.astype(np.int32), np.int32(0)),
-            )
-        )
-
-    @property
-    def latest(self) -> Steps:
-        """Steps of the last forward pass."""
-        if not self._passes:
-            raise UserError("statistics: nothing has been decoded yet")
-        return self._passes[-1]
-
-    def steps(self) -> Steps:
-        """All steps of the generation, each position once.
-
-        Speculation may decode a position again after its guesses were turned down: the last time
-        counts.
-        """
-        latest = self.latest
-        if len(self._passes) == 1 and latest.present.all():
-            return latest
-        joined = {
-            f.name: np.concatenate([getattr(part, f.name) for part in self._passes], axis=1)
-            for f in fields(Steps)
-            if f.name != "layers"
-        }
-        order = [_last_of_each(row) for row in joined["position"]]
-        steps = max(map(len, order))
-        # Rows with fewer steps are filled up with their column 0, and marked as absent.
-        index = np.array([[*row, *[0] * (steps - len(row))] for row in order])
-        rows = np.arange(len(order))[:, None]
-        picked = {name: column[rows, index] for name, column in joined.items()}
-        missing = np.arange(steps) >= np.array([len(row) for row in order])[:, None]
-        picked["position"] = np.where(missing, np.int32(ABSENT), picked["position"])
-        return Steps(layers=self._layers, **picked)
-
-
-def _last_of_each(position: NDArray[np.int32]) -> list[int]:
-    """Columns of the last occurrence of each position, positions ascending."""
-    last = {int(p): column for column, p in enumerate(position) if p != ABSENT}
-    return [last[p] for p in sorted(last)]
-
-
-def _spread(real: BoolArray, values: NDArray[Number], fill: Number) -> NDArray[Number]:
-    """Put the values of real places into an array of all places, `fill` elsewhere."""
-    spread = np.full((*real.shape, *values.shape[1:]), fill, dtype=values.dtype)
-    spread[real] = values
-    return spread
 
 
 def _lists(values: NDArray[np.generic], missing: BoolArray) -> pa.Array:

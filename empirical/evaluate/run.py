@@ -181,11 +181,9 @@ def answer_batch(
 ) -> tuple[Answer, ...]:
     """Answer one batch of (index, problem) under a rule, or plainly where it is None."""
     from empirical.decoder import ConfidentDecoding
-    from empirical.decoder.plan import ONE_BY_ONE
 
-    # A measured plan would make the rounding of products depend on how busy the machine is.
     decoding = (
-        ConfidentDecoding(loaded.model, rule, lens, settings.seed, anatomy=anatomy, plan=ONE_BY_ONE)
+        ConfidentDecoding(loaded.model, rule, lens, settings.seed, anatomy=anatomy)
         if rule is not None
         else None
     )

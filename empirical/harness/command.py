@@ -9,12 +9,16 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from lm_eval.__main__ import cli_evaluate
+from lm_eval._cli import HarnessCLI
+from pytablewriter import MarkdownTableWriter  # type: ignore[import-untyped]
 
 import empirical.harness.model  # noqa: F401  # makes "confident" known
+from empirical.harness.mistakes import as_mistakes, require_sound
 from empirical.harness.twins import write_tasks
 from stopping.errors import UserError
 
@@ -25,15 +29,43 @@ def run_harness(arguments: Sequence[str]) -> None:
     """Run the harness as its command line does, with our defaults where nothing is given.
 
     The harness may end the process, as its command line does.
+
+    Raises
+    ------
+    UserError
+        If an argument cannot be meant, or the harness ends with an error.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     before = sys.argv
-    with tempfile.TemporaryDirectory(prefix="stopping-tasks-") as folder:
+    with tempfile.TemporaryDirectory(prefix="stopping-tasks-") as folder, headings():
         sys.argv = ["lm-eval", *completed(arguments, write_tasks(Path(folder)))]
         try:
-            cli_evaluate()
+            with as_mistakes("lm-eval"):
+                options = HarnessCLI().parse_args()
+                if options.command == "run":
+                    require_sound(options)
+                cli_evaluate()
         finally:
             sys.argv = before
+
+
+@contextmanager
+def headings() -> Iterator[None]:
+    """Let the harness's tables have their headings under every release of pytablewriter.
+
+    The harness sets `headers`, which releases before 1.0 call `header_list`: they print letters.
+    """
+    if hasattr(MarkdownTableWriter, "headers"):
+        yield
+        return
+    MarkdownTableWriter.headers = property(
+        lambda writer: writer.header_list,
+        lambda writer, names: setattr(writer, "header_list", names),
+    )
+    try:
+        yield
+    finally:
+        del MarkdownTableWriter.headers
 
 
 def completed(arguments: Sequence[str], tasks: Path) -> list[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
@@ -20,12 +21,18 @@ from torch import Tensor
 from empirical.anatomy import Anatomy
 from empirical.decoder import ConfidentDecoding, Steps
 from empirical.fitted import require_own_fit
+from empirical.harness.counting import in_text
+from empirical.harness.mistakes import as_mistakes
 from empirical.lenses import load_lens
+from empirical.models import locate
 from empirical.rivals import decoder_of
+from empirical.rivals.catalogue import whole_number
 from stopping.changepoint import FittedOn
 from stopping.errors import UserError
 
 SCORES = ("final", "chosen")
+# What the harness can take from `generate`: one text for each record, and nothing else.
+_TAKEN = {"num_return_sequences": 1, "return_dict_in_generate": False}
 
 
 @register_model("confident")
@@ -49,6 +56,8 @@ class ConfidentLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         Of randomised rules.
     score : "final" or "chosen"
         Which layers log-likelihoods are of.
+    plan : "fixed" or "measured"
+        How many layers are projected together (see `empirical.decoder.plan`).
 
     Raises
     ------
@@ -56,9 +65,24 @@ class ConfidentLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         If an argument is not understood, or the model is no decoder that can be read.
     """
 
+    @classmethod
+    def create_from_arg_obj(
+        cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
+    ) -> "ConfidentLM":
+        """Make the model of a command line's arguments.
+
+        Raises
+        ------
+        UserError
+            If no model can be made of them.
+        """
+        with as_mistakes("--model_args"):
+            made: ConfidentLM = super().create_from_arg_obj(arg_dict, additional_config)
+        return made
+
     def __init__(
         self,
-        pretrained: Any,
+        pretrained: Any = None,
         *args: Any,
         rule: str = "search",
         window: int | None = None,
@@ -67,13 +91,18 @@ class ConfidentLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         lens: str | None = None,
         seed: int = 0,
         score: str = "final",
+        plan: Any = "fixed",
         **options: Any,
     ) -> None:
-        decoder = decoder_of(rule, window, p, norm)
+        decoder, seed = decoder_of(rule, window, p, norm), whole_number("seed", seed)
         if score not in SCORES:
             raise UserError(f"score={score}: choose from {', '.join(SCORES)}")
-        # The harness reads numbers where it can, so the file's name may not be a text.
-        pretrained, options = _split_gguf(pretrained, options)
+        if pretrained is None:
+            raise UserError("pretrained is missing: a folder, a .gguf file, or a hub id")
+        if not isinstance(pretrained, torch.nn.Module):
+            # The harness reads numbers where it can, so a name may not be a text.
+            pretrained, found, _ = locate(str(pretrained))
+            options |= found
         super().__init__(pretrained, *args, **options)
         if self.backend != "causal":
             raise UserError("stopping lm-eval: encoder-decoder models have no layers to choose")
@@ -82,16 +111,45 @@ class ConfidentLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         name = str(options.get("gguf_file") or pretrained) if isinstance(pretrained, str) else ""
         read_as = FittedOn(name, len(anatomy.layers), reader.name if reader else "raw")
         require_own_fit(decoder, read_as)
-        self.decoding = ConfidentDecoding(self.model, decoder, reader, int(seed), anatomy=anatomy)
-        self.scores_chosen, self._seed = score == "chosen", int(seed)
+        self.decoding = ConfidentDecoding(
+            self.model, decoder, reader, seed, anatomy=anatomy, plan=plan
+        )
+        self.scores_chosen, self._seed, self._plan = score == "chosen", seed, plan
         self.tally = Tally()
+
+    def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
+        """Write, and count what was written.
+
+        Raises
+        ------
+        UserError
+            If more than one text of a record is asked for, more than texts, or no beam.
+        """
+        for settings in (request.args[1] for request in requests):
+            for name, taken in _TAKEN.items():
+                if settings.get(name) not in (None, taken):
+                    raise UserError(
+                        f"--gen_kwargs {name}: the harness takes one text for each record, and "
+                        "nothing else; leave it out"
+                    )
+            beams = settings.get("num_beams", 1)
+            if not isinstance(beams, int) or beams < 1:
+                raise UserError(f"--gen_kwargs num_beams={beams}: must be a whole number >= 1")
+        texts: list[str] = super().generate_until(requests, disable_tqdm)
+        return texts
 
     def _model_generate(
         self, context: Tensor, max_length: int, stop: list[str], **generation_kwargs: Any
     ) -> Tensor:
         with self.decoding:
             output: Tensor = super()._model_generate(context, max_length, stop, **generation_kwargs)
-        self.tally = self.tally.plus(self.decoding.statistics, output[:, context.shape[1] :])
+        steps = self.decoding.statistics
+        written = output[:, context.shape[1] :].tolist()
+        lengths = steps.present.sum(axis=1)
+        kept = np.zeros(steps.position.shape, dtype=np.bool_)
+        for row, (tokens, length) in enumerate(zip(written, lengths, strict=True)):
+            kept[row, :length] = in_text(self, tokens[:length], stop)
+        self.tally = self.tally.plus(steps.where(kept))
         return output
 
     def _model_call(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -110,6 +168,7 @@ class ConfidentLM(HFLM):  # type: ignore[misc]  # the harness is not typed
             "decoder_lens": self.decoding.lens.name,
             "decoder_layers": list(self.decoding.layers),
             "decoder_seed": self._seed,
+            "decoder_plan": self._plan,
             "log_likelihood_of": SCORES[self.scores_chosen],
             "generated_tokens": self.tally.tokens,
             "moved": self.tally.share(self.tally.moved),
@@ -119,35 +178,20 @@ class ConfidentLM(HFLM):  # type: ignore[misc]  # the harness is not typed
 
 @dataclass(frozen=True)
 class Tally:
-    """Tokens generated so far, those from an earlier layer, those other than the final layer's."""
+    """Tokens of the texts so far, those from an earlier layer, those not the final layer's."""
 
     tokens: int = 0
     moved: int = 0
     substituted: int = 0
 
-    def plus(self, steps: Steps, written: Tensor) -> "Tally":
-        """Add a batch; of each row the tokens before the padding that fills it up."""
-        # What follows a row's end is one token repeated, as is the end itself.
-        differs = written != written[:, -1:]
-        column = torch.arange(1, written.shape[1] + 1, device=written.device)
-        lengths = torch.where(differs, column, 0).amax(dim=1) + 1
-        mine = steps.within(lengths.clamp_max(written.shape[1]).cpu().numpy())
+    def plus(self, steps: Steps) -> "Tally":
+        """Add the steps of a batch."""
         return Tally(
-            self.tokens + int(mine.present.sum()),
-            self.moved + int(mine.moved.sum()),
-            self.substituted + int(mine.substituted.sum()),
+            self.tokens + int(steps.present.sum()),
+            self.moved + int(steps.moved.sum()),
+            self.substituted + int(steps.substituted.sum()),
         )
 
     def share(self, count: int) -> float | None:
         """Share of the tokens, None before any was generated."""
         return count / self.tokens if self.tokens else None
-
-
-def _split_gguf(pretrained: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Turn a `.gguf` file into the folder and file name that transformers wants."""
-    if isinstance(pretrained, str) and pretrained.lower().endswith(".gguf"):
-        file = Path(pretrained).expanduser()
-        if not file.is_file():
-            raise UserError(f"{pretrained}: no such file")
-        return str(file.parent), {**options, "gguf_file": file.name}
-    return pretrained, options

@@ -58,7 +58,7 @@ def decoder_of(
         raise UserError(f"norm={norm}: it is on or off")
     found = parse_decoder(
         str(rule),
-        None if window is None else _whole("window", window),
+        None if window is None else whole_number("window", window),
         None if p is None else _number("p", p),
         None if norm is None else str(norm).lower() in ("on", "true"),
     )
@@ -67,7 +67,14 @@ def decoder_of(
     return found
 
 
-def _whole(name: str, value: object) -> int:
+def whole_number(name: str, value: object) -> int:
+    """Read the value of an argument, which may be a text.
+
+    Raises
+    ------
+    UserError
+        If it is no whole number.
+    """
     number = _number(name, value)
     if not number.is_integer():
         raise UserError(f"{name}={value}: it must be a whole number")

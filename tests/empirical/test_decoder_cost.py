@@ -12,6 +12,7 @@ from benchmarks.memory import peak_bytes
 from empirical.anatomy import Anatomy
 from empirical.capture import capture
 from empirical.decoder import ConfidentDecoding
+from empirical.decoder.plan import ALL_AT_ONCE
 from empirical.provenance import Provenance
 from empirical.texts import Text
 from stopping.errors import UserError
@@ -94,7 +95,7 @@ def test_layers_that_go_together_stay_within_their_allowance(
     extra = {}
     for blocks in (1, 4):
         monkeypatch.setattr("empirical.decoder.projecting._HELD_BYTES", {"cpu": blocks * block + 4})
-        with ConfidentDecoding(model, Search(K)):
+        with ConfidentDecoding(model, Search(K), plan=ALL_AT_ONCE):
             extra[blocks] = peak_of(model) - plain
     # Twice while the product is turned.
     assert extra[1] <= 2.1 * block < extra[4] <= 8.1 * block

@@ -18,6 +18,7 @@ def generate(
     norm: str | bool | None = None,
     lens: str | None = None,
     seed: int = 0,
+    plan: Any = "fixed",
     **kwargs: Any,
 ) -> Any:
     """Generate with a rule or rival; everything else goes to `generate`.
@@ -33,6 +34,8 @@ def generate(
         A lens file; default the raw lens.
     seed : int
         Of randomised rules.
+    plan : str
+        "fixed", or "measured": how many layers are projected together (`empirical.decoder.plan`).
 
     Raises
     ------
@@ -42,5 +45,5 @@ def generate(
     decoder = decoder_of(rule, window, p, norm)
     anatomy = Anatomy.of(model)
     reader = load_lens(Path(lens), anatomy) if lens is not None else None
-    with ConfidentDecoding(model, decoder, reader, seed, anatomy=anatomy):
+    with ConfidentDecoding(model, decoder, reader, seed, anatomy=anatomy, plan=plan):
         return model.generate(*args, **kwargs)
