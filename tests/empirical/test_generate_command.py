@@ -125,7 +125,7 @@ def test_rivals_write_too(run: Run) -> None:
     assert content["summary"]["moved"] == 0
     run("--prompt", "Hello", "--rule", "calm", "--norm", "off")
     assert run.code == 2
-    assert "--norm belongs to dola, sled" in run.errors
+    assert "has no setting norm; it belongs to dola, sled" in run.errors
 
 
 def test_json_says_which_layer_each_token_is_from(run: Run) -> None:
@@ -314,7 +314,7 @@ def test_steps_are_written_as_rows(run: Run, tmp_path: Path) -> None:
         (["--prompt-file", "nowhere.txt"], "no such file"),
         (["--prompt", "a", "--rule", "guess"], "unknown kind 'guess'"),
         (["--prompt", "a", "--rule", "search:K=-1"], "K must be >= 0"),
-        (["--prompt", "a", "--rule", "tolerance:tau=1", "--p", "0.5"], "has no p"),
+        (["--prompt", "a", "--rule", "tolerance:tau=1", "--p", "0.5"], "has no setting p;"),
         (["--prompt", "a", "--temperature", "0", "--top-p", "0.5"], "leave one of them out"),
         (["--prompt", "a", "--chat", "on"], "no chat template"),
         (["--prompt", "x" * 70], "70 tokens, but tiny reads at most 64"),
