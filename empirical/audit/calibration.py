@@ -145,11 +145,15 @@ def _verdict(
         status = Status.UNDECIDED
     final, worst = window[-1], max(window, key=lambda layer: abs(layer.gap.estimate))
     off = adjusted.count(Status.FAILS)
+    at = f"{final.gap.estimate:+.2f} nats at layer {final.layer} (final"
+    if worst is final:
+        at += ", and worst of the window)"
+    else:
+        at += f") and {worst.gap.estimate:+.2f} at layer {worst.layer} (worst of the window)"
     return Verdict(
         "A0",
         "calibration",
         status,
-        f"log-loss minus entropy is {final.gap.estimate:+.2f} nats at layer {final.layer} (final) "
-        f"and {worst.gap.estimate:+.2f} at layer {worst.layer} (worst of the window); it is beyond "
-        f"±{materiality:g} at {off} of {len(window)} layers",
+        f"log-loss minus entropy is {at}; it is beyond ±{materiality:g} at {off} of {len(window)} "
+        "layers",
     )

@@ -17,6 +17,7 @@ from empirical.report.results import ModelResult, Report
 from empirical.report.summary import HEADINGS, SummaryRow
 from empirical.report.verdict import lens_kind
 from stopping.claims import tally
+from stopping.cli.tables import prose
 
 COLOURS = {"good": "green", "bad": "red", "open": "yellow", "mute": "dim"}
 NAME = 18
@@ -25,7 +26,7 @@ NAME = 18
 
 def show(report: Report, out: Console) -> None:
     """Print everything but the table."""
-    out.print(Text(f"Is the theorem true? {tally(report.claims)}"))
+    out.print(prose(f"Is the theorem true? {tally(report.claims)}"))
     for finding in report.claims:
         if not finding.sound:
             out.print(
@@ -36,11 +37,11 @@ def show(report: Report, out: Console) -> None:
         out.print()
         show_model(model, out)
     for effect in report.calibrations:
-        out.print(Padding(Text(calibration_line(effect)), (1, 0, 0, 0)))
+        out.print(Padding(prose(calibration_line(effect)), (1, 0, 0, 0)))
     for solved in report.evaluations:
-        out.print(Padding(Text(solved_line(solved)), (1, 0, 0, 0)))
+        out.print(Padding(prose(solved_line(solved)), (1, 0, 0, 0)))
     if report.reused is not None:
-        out.print(Padding(Text(reused_line(report)), (1, 0, 0, 0)))
+        out.print(Padding(prose(reused_line(report)), (1, 0, 0, 0)))
 
 
 def show_summary(rows: Sequence[SummaryRow], out: Console, title: str) -> None:
@@ -140,7 +141,7 @@ def show_model(model: ModelResult, out: Console) -> None:
     )  # fmt: skip
     for question, answer, status, why in answers:
         out.print(Text.assemble(f"  {question} ", (f"{answer}.", f"bold {COLOURS[TONES[status]]}")))
-        out.print(Padding(Text(sentence(why)), (0, 0, 0, 4)))
+        out.print(Padding(prose(sentence(why)), (0, 0, 0, 4)))
     rows = Table.grid(padding=(0, 2))
     rows.add_column()
     rows.add_column(no_wrap=True)
@@ -148,4 +149,4 @@ def show_model(model: ModelResult, out: Console) -> None:
         rows.add_row(Text(found.label), Text(found.text))
     out.print(Padding(rows, (0, 0, 0, 4)))
     for line in verdict.explanation:
-        out.print(Padding(Text(f"- {line}"), (0, 0, 0, 4)))
+        out.print(Padding(prose(f"- {line}"), (0, 0, 0, 4)))

@@ -2,7 +2,7 @@
 
 **Does the guarantee apply to this model?** T2 says that the search's excess of entropy is at most
 `2 eps_max`. That it is an excess of log-loss as well needs more than A0, which speaks of each layer
-on its own, while the search chooses its layer by what it reads. For any rule (C1)
+on its own, while the search chooses its layer by what it reads. For any rule
 
     E[loss_V - loss_L] = -E[x_L - x_V] + E gap_V - E gap_L,      gap_l = loss_l - x_l,
 
@@ -265,7 +265,7 @@ def deciding(
             "nats",
         ),
         KeyNumber(
-            "The same where the search stops, above the final layer’s (C1)",
+            "The same where the search stops, above the final layer’s",
             validation[SEARCH].overall.optimism_vs_final,
             "nats",
         ),

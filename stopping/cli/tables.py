@@ -8,6 +8,7 @@ room side by side are continued below, behind the first one again.
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from textwrap import wrap
 
 from rich import box
 from rich.cells import cell_len
@@ -35,7 +36,19 @@ def table(title: str, *columns: str, caption: str | None = None) -> Table:
 
 def prose(text: str) -> Constrain:
     """Text as it is, not markup, wrapped once: to the terminal or the page, the narrower one."""
-    return Constrain(Text(text), PAGE)
+    return Constrain(_Prose(text), PAGE)
+
+
+@dataclass(frozen=True)
+class _Prose:
+    """Text that is broken at spaces alone: rich would break at a no-break space, too."""
+
+    text: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = self.text.split("\n")
+        wrapped = (wrap(line, options.max_width, break_on_hyphens=False) for line in lines)
+        yield Text("\n".join("\n".join(line) for line in wrapped))
 
 
 class Fitted(Table):

@@ -52,6 +52,9 @@ def test_one_shifted_layer_is_named() -> None:
     assert [layer.layer for layer in found.layers if layer.status is Status.FAILS] == [6]
     assert found.verdict.status is Status.FAILS
     assert "at layer 6 (worst" in found.verdict.sentence
+    final = audit(large(layer_shift={11: 0.3})).calibration.verdict.sentence
+    assert final.count("at layer") == 1
+    assert "at layer 12 (final, and worst of the window);" in final
 
 
 def test_few_tokens_decide_nothing() -> None:

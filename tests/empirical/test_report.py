@@ -157,7 +157,7 @@ def biased_where_chosen(prompts: int = 40, tokens: int = 40, paid: float = 1.0) 
 
 
 class TestOwnGap:
-    """A0 speaks of each layer on its own; the search chooses its layer by what it reads (C1)."""
+    """A0 speaks of each layer on its own; the search chooses its layer by what it reads."""
 
     def test_the_guarantee_does_not_apply_where_the_search_loses_under_all_assumptions(
         self,

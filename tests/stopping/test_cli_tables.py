@@ -65,6 +65,17 @@ def test_text_wraps_between_words_and_labels_are_never_cut() -> None:
     assert {"T12.excess", *statement.split()} <= set(printed(rows, 40).split())
 
 
+def test_prose_is_not_broken_within_an_interval_or_a_name() -> None:
+    interval = "+0.17\N{NO-BREAK SPACE}[+0.15,\N{NO-BREAK SPACE}+0.20] well-known nats"
+    text = printed(prose(f"{interval} and {interval}, [bold]\nsecond paragraph"), 24)
+    lines = [line.rstrip() for line in text.splitlines()]
+    first = interval.removesuffix(" well-known nats")
+    assert lines == [
+        *(first, "well-known nats and", first, "well-known nats, [bold]"),
+        "second paragraph",
+    ]
+
+
 def test_prose_wraps_once() -> None:
     words = "a sentence of words that is longer than any line of eighty columns can be, by far, so "
     lines = printed(prose(words * 4), 80).splitlines()
