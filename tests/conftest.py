@@ -5,6 +5,7 @@ None has a limit of time: tests do not fail because the machine is slow or busy.
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -12,3 +13,10 @@ settings.register_profile("dev", untimed, max_examples=100)
 settings.register_profile("ci", untimed, max_examples=200, derandomize=True)
 settings.register_profile("thorough", untimed, max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+@pytest.fixture(autouse=True)
+def page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output is as wide as a page, whatever the terminal, and whatever libraries leave behind."""
+    for name in ("COLUMNS", "LINES", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)

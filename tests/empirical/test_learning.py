@@ -243,5 +243,6 @@ def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "sklearn", None)
     code, _, err = run()
     assert code == 2
-    assert "extra" in err
+    assert "pip install" in err
+    assert "[learn]" in err
     assert "Traceback" not in err
