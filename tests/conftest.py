@@ -14,9 +14,14 @@ settings.register_profile("ci", untimed, max_examples=200, derandomize=True)
 settings.register_profile("thorough", untimed, max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
+# Output is as wide as a page, whatever the terminal: also for fixtures of a module.
+ABOUT_THE_TERMINAL = ("COLUMNS", "LINES", "FORCE_COLOR", "TTY_COMPATIBLE")
+for name in ABOUT_THE_TERMINAL:
+    os.environ.pop(name, None)
+
 
 @pytest.fixture(autouse=True)
 def page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Output is as wide as a page, whatever the terminal, and whatever libraries leave behind."""
-    for name in ("COLUMNS", "LINES", "FORCE_COLOR", "TTY_COMPATIBLE"):
+    """Forget what a library has set since."""
+    for name in ABOUT_THE_TERMINAL:
         monkeypatch.delenv(name, raising=False)
