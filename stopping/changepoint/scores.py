@@ -137,20 +137,28 @@ def _complete_hessian(objective: Objective, theta: FloatArray) -> FloatArray:
     """Second derivatives of the expected complete log-likelihood, by differences of its gradient.
 
     The responsibilities stay as they are at `theta`, so each difference costs nothing that grows
-    with the number of tokens.
+    with the number of tokens. With them fixed, neither a class nor the weights of the classes know
+    of the parameters of another: one difference serves the same parameter of all classes.
     """
-    sums = np.zeros((objective.features.shape[1], len(cells(objective.layout, theta).log_prior)))
+    layout = objective.layout
+    sums = np.zeros((objective.features.shape[1], len(cells(layout, theta).log_prior)))
     for rows, _, joint in _blocks(objective, theta):
         sums += objective.features[rows].T @ (joint * objective.weight[rows, None])
-    hessian = np.empty((len(theta), len(theta)))
-    for k in range(len(theta)):
-        step = _STEP * max(1.0, abs(theta[k]))
-        ends = []
-        for sign in (1, -1):
-            moved = theta.copy()
-            moved[k] += sign * step
-            ends.append(objective.pull_back(moved, cells(objective.layout, moved), sums))
-        hessian[k] = (ends[0] - ends[1]) / (2 * step)
+    of_classes = layout.classes * layout.per_class
+    together = [slice(k, of_classes, layout.per_class) for k in range(layout.per_class)]
+    owner = np.minimum(np.arange(layout.size) // layout.per_class, layout.classes)
+    steps = _STEP * np.maximum(1.0, np.abs(theta))
+    hessian = np.zeros((layout.size, layout.size))
+    for moved in (*together, *(slice(k, k + 1) for k in range(of_classes, layout.size))):
+        step = np.zeros(layout.size)
+        step[moved] = steps[moved]
+        up, down = (
+            objective.pull_back(end, cells(layout, end), sums)
+            for end in (theta + step, theta - step)
+        )
+        for k in range(layout.size)[moved]:
+            own = owner == owner[k]
+            hessian[k, own] = (up - down)[own] / (2 * steps[k])
     return (hessian + hessian.T) / 2
 
 
