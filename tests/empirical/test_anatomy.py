@@ -11,6 +11,8 @@ from transformers import T5Config, T5ForConditionalGeneration
 from empirical.anatomy import Anatomy, LensError
 from tests.empirical.tiny_models import FAMILIES, LAYERS, tiny_model
 
+pytestmark = pytest.mark.numerical
+
 IDS = torch.tensor([[3, 14, 15, 92, 65, 35, 8, 9]])
 
 

@@ -16,6 +16,8 @@ from empirical.tiles import read_tiles
 from stopping.errors import UserError
 from tests.empirical.tiny_models import FAMILIES, LAYERS, VOCABULARY, tiny_model
 
+pytestmark = pytest.mark.numerical
+
 ROWS = 37
 
 

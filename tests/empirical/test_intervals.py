@@ -9,6 +9,8 @@ from empirical.intervals import Ratio, bonferroni, mean, prompt_intervals
 from stopping.errors import UserError
 from stopping.statistics import clopper_pearson
 
+pytestmark = pytest.mark.numerical
+
 PROMPTS, TOKENS = 50, 6
 
 

@@ -6,6 +6,8 @@ import torch
 from empirical.online import Sums, merged, sums_of
 from tests.empirical.test_readout import VOCABULARY, exact_entropy, logits_of, tolerance
 
+pytestmark = pytest.mark.numerical
+
 KINDS = ["usual", "flat", "wide", "masked", "shifted"]
 
 

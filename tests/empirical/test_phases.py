@@ -16,6 +16,8 @@ from stopping.cli.main import exit_code
 from stopping.errors import UserError
 from tests.empirical.synthetic import traces_from
 
+pytestmark = pytest.mark.numerical
+
 DEPTH = 20
 GUESS, PERTURB = 3, 2
 # Three large layers, fifteen that vary by a fifth around 0.3, two large ones.

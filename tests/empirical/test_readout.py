@@ -7,6 +7,8 @@ import torch
 from empirical.readout import read_logits
 from stopping.errors import UserError
 
+pytestmark = pytest.mark.numerical
+
 VOCABULARY = 5000
 EPS = float(np.finfo(np.float32).eps)
 

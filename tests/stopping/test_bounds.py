@@ -13,6 +13,8 @@ from stopping.paths import at
 from stopping.rules import Search, Shifted, Tolerance
 from stopping.testing import EPS_MAX, World, worlds
 
+pytestmark = pytest.mark.numerical
+
 ROUNDING = 1e-9
 
 

@@ -14,6 +14,8 @@ from stopping.identification import identify
 from stopping.oracle import worst_excess
 from stopping.types import FloatArray, IntArray
 
+pytestmark = pytest.mark.numerical
+
 # Eighths: sums, differences and halves are exact, ties and plateaus are common.
 grid = st.integers(-16, 16).map(lambda k: k / 8)
 windows = st.lists(grid, min_size=2, max_size=7)

@@ -33,6 +33,8 @@ from tests.stopping.changepoint_models import (
     with_types,
 )
 
+pytestmark = pytest.mark.numerical
+
 SIZE = 40_000
 MODELS = {
     "one class": one_class(),

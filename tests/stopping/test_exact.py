@@ -43,6 +43,8 @@ from stopping.process import Process
 from stopping.rules import Search, Tolerance
 from stopping.types import FloatArray
 
+pytestmark = pytest.mark.numerical
+
 # Sums of a few hundred terms below one in double precision.
 ROUNDING = 1e-13
 

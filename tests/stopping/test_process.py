@@ -9,6 +9,8 @@ from stopping.noise import GaussianNoise, UniformNoise
 from stopping.paths import Paths
 from stopping.process import Process
 
+pytestmark = pytest.mark.numerical
+
 MODEL = Process(
     layers=9,
     noise=UniformNoise((0.0, 0.05, 0.05, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1)),

@@ -7,6 +7,8 @@ from scipy import stats
 from stopping.errors import UserError
 from stopping.statistics import Interval, clopper_pearson, cluster_bootstrap
 
+pytestmark = pytest.mark.numerical
+
 
 def test_clopper_pearson_agrees_with_scipy() -> None:
     for successes, n in ((0, 10), (3, 10), (10, 10), (50, 1000)):

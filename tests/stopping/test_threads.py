@@ -14,6 +14,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from stopping.parallel import Workers, in_order
 from stopping.threads import one_thread
 
+pytestmark = pytest.mark.numerical
+
 ROOT = Path(__file__).parents[2]
 FIT = """
 import hashlib, sys

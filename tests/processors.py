@@ -1,0 +1,120 @@
+"""The numerical tests as other processors and numbers of threads would compute them.
+
+    python -m tests.processors
+
+Libraries of linear algebra choose their code by the processor's instructions and split sums among
+threads; results differ in their last bits. Tests marked `numerical` are run once for each of a few
+settings; those that this processor cannot show are left out. Exit code 1 if any failed.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+CORE = np._core._multiarray_umath  # type: ignore[attr-defined]
+OPTIONS = ("-q", "-n", "auto", "-p", "no:cacheprovider", "-m", "numerical")
+THREADS = ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB_MAXIMUM")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Instructions and threads, as environment variables tell them to the libraries.
+
+    Attributes
+    ----------
+    instructions : variables of the libraries; none for all that the processor has.
+    needs : what NumPy must find in this processor, or "" if nothing is asked of it.
+    """
+
+    name: str
+    threads: int
+    instructions: Mapping[str, str] = field(default_factory=dict)
+    needs: str = ""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """This process's environment, so that the libraries obey the setting."""
+        counts = {f"{name}_NUM_THREADS": str(self.threads) for name in THREADS}
+        return {**os.environ, **self.instructions, **counts}
+
+    @property
+    def possible(self) -> bool:
+        """Whether this processor has what the setting needs."""
+        return not self.needs or bool(CORE.__cpu_features__.get(self.needs))
+
+
+def numpy_without(*prefixes: str) -> dict[str, str]:
+    """Switch off NumPy's own code for instructions whose names begin so; the rest stays on."""
+    found = [name for name in CORE.__cpu_dispatch__ if CORE.__cpu_features__[name]]
+    off = [name for name in found if name.startswith(prefixes)]
+    return {"NPY_DISABLE_CPU_FEATURES": " ".join(off)} if off else {}
+
+
+PLAIN = Setting(
+    "plain x86-64",
+    1,
+    {
+        "ATEN_CPU_CAPABILITY": "default",
+        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        **numpy_without(""),
+    },
+    needs="SSE3",
+)
+AVX2 = Setting(
+    "AVX2",
+    2,
+    {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "OPENBLAS_CORETYPE": "Haswell",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        **numpy_without("AVX512", "X86_V4"),
+    },
+    needs="AVX2",
+)
+OWN = Setting("this processor", 1)
+SETTINGS = (PLAIN, AVX2, OWN, Setting("this processor", 2))
+
+
+def main() -> int:
+    """Run the numerical tests under every setting; 1 if any failed."""
+    # The others are not even imported: some take longer for that than all of these to run.
+    tests = sorted(Path(ROOT, "tests").rglob("test_*.py"))
+    files = [str(path) for path in tests if "pytest.mark.numerical" in path.read_text("utf-8")]
+    failed = False
+    for setting in SETTINGS:
+        title = f"{setting.name}, threads: {setting.threads}"
+        if not setting.possible:
+            print(f"left out  {title}: this processor has no {setting.needs}", flush=True)
+            continue
+        start = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *OPTIONS, *files],
+            cwd=ROOT,
+            # The same draws under every setting.
+            env={**setting.environment, "HYPOTHESIS_PROFILE": "ci"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        failed |= done.returncode != 0
+        if done.returncode != 0:
+            print(done.stdout)
+        summary = done.stdout.strip().splitlines()[-1:] or ["nothing was run"]
+        verdict = "passed" if done.returncode == 0 else "FAILED"
+        seconds = time.monotonic() - start
+        print(f"{verdict}    {title}: {summary[0]} ({seconds:.0f} s)", flush=True)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""What the commands print does not change with the processor."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from empirical.traces import write_traces
+from tests.empirical.synthetic import calibrated
+from tests.processors import OWN, PLAIN, ROOT, Setting
+
+COMMANDS = """
+import sys
+from stopping.cli import main
+
+few = [sys.argv[1], "--window", "6", "--replicates", "100"]
+for arguments in (
+    ["audit", *few],
+    ["validate", *few, "--by-difficulty"],
+    ["averages", "--layers", "3", "--jobs", "1"],
+    ["verify", "T2", "--effort", "0.1", "--jobs", "1"],
+):
+    print(arguments[0], "says:", flush=True)
+    try:
+        main(arguments)
+    except SystemExit as end:
+        print("exit code", end.code, flush=True)
+"""
+
+
+@pytest.mark.skipif(not PLAIN.possible, reason="this processor has no instructions of x86-64")
+def test_the_processor_changes_no_printed_number(tmp_path: Path) -> None:
+    path = tmp_path / "traces.parquet"
+    write_traces(path, calibrated(prompts=20, tokens=50, overconfidence=0.1))
+
+    def printed(setting: Setting) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", COMMANDS, str(path)],
+            env={**setting.environment, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stderr
+        # How long it took is no result.
+        return re.sub(r"\b[\d.]+ s\.$", "", done.stdout, flags=re.M)
+
+    plain = printed(PLAIN)
+    assert plain.count("exit code 0") == 4
+    assert plain == printed(OWN)
