@@ -42,7 +42,9 @@ class Setting:
     def environment(self) -> dict[str, str]:
         """This process's environment, so that the libraries obey the setting."""
         counts = {f"{name}_NUM_THREADS": str(self.threads) for name in THREADS}
-        return {**os.environ, **self.instructions, **counts}
+        # Threads that wait leave the core to the other test processes.
+        waiting = {"OMP_WAIT_POLICY": "PASSIVE"}
+        return {**os.environ, **self.instructions, **counts, **waiting}
 
     @property
     def possible(self) -> bool:

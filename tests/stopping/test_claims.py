@@ -89,7 +89,7 @@ def test_the_draws_of_a_look_go_on_where_the_one_before_ended() -> None:
     total = Moments()
     for block, size in enumerate((64, 36, 64, 36, 64, 64, 64, 8)):
         total += block_moments(normal, claim.name, 3, block, size, claim.bound)
-    assert (found.n, found.mean) == (400, pytest.approx(total.mean, abs=1e-15))
+    assert (found.n, found.mean) == (400, pytest.approx(total.mean, rel=1e-12))
 
 
 @pytest.mark.parametrize("relation", [Relation.MEAN_EQUALS, Relation.MEAN_AT_MOST])
