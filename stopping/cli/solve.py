@@ -92,7 +92,8 @@ def solve(
     MODEL is a change-point model as JSON: what `stopping fit` writes, or your own parameters in
     its format; without one, a reference world with rises of one nat is solved. Losses are nats:
     expected excess plus the cost of probes, least is best. The value is printed in a bracket: the
-    loss of the rule found is at least the optimum, the dual bound is at most the optimum.
+    loss of the rule found is at least the optimum, the dual bound is at most the optimum. Both are
+    means over drawn tokens, so their order may be wrong by as much as their errors.
 
     \b
     Examples:
@@ -181,7 +182,7 @@ def _content(
         "recall": found.recall,
         "seed": found.seed,
         "paths": found.paths,
-        "value": {"at_most": found.upper, "at_least": found.lower},
+        "value": {"at_most": found.upper, "at_least": found.lower, "bracket": found.bracket},
         "exact": None
         if exact is None
         else {"value": exact.value, "moved": exact.moved, "converged": exact.converged},
@@ -209,10 +210,7 @@ def _show(
             f"{recall}, {found.paths:,} tokens, seed {found.seed}"
         )
     )
-    out.print(
-        f"value: at least {found.lower.mean:.4f} (s.e. {found.lower.stderr:.4f}), "
-        f"at most {found.upper.mean:.4f} (s.e. {found.upper.stderr:.4f}) nats"
-    )
+    out.print(prose(value_text(found)))
     if exact is not None:
         state = "" if exact.converged else ", not converged"
         out.print(f"exact, on a grid: {exact.value:.4f} (moved {exact.moved:.1e}{state})")
@@ -232,6 +230,24 @@ def _show(
         out.print(f"saved: --rule {saved.spec()}", markup=False, soft_wrap=True)
     if figure is not None:
         out.print(f"figure: {figure}", markup=False, soft_wrap=True)
+
+
+def value_text(found: Priced) -> str:
+    """The value's two bounds with their errors, the bracket, and what to make of crossed ones."""
+    bracket = found.bracket
+    text = (
+        f"value: at least {found.lower.mean:.4f} (s.e. {found.lower.stderr:.4f}), at most "
+        f"{found.upper.mean:.4f} (s.e. {found.upper.stderr:.4f}) nats"
+    )
+    if not bracket.explained:
+        return (
+            f"{text}. The two crossed by more than their errors at {bracket.level:.0%} allow: "
+            "trust neither, and repeat with more --paths or another --seed."
+        )
+    text += f", so in [{bracket.low:.4f}, {bracket.high:.4f}] at {bracket.level:.0%}"
+    if bracket.crossed:
+        text += f". Crossed within the errors: the value is about {bracket.about:.4f}."
+    return text
 
 
 def show_region(out: Console, found: Priced) -> None:

@@ -64,6 +64,34 @@ class Gap:
     bounded: bool
 
 
+@dataclass(frozen=True)
+class Bracket:
+    """The value between its two estimates and their errors.
+
+    Attributes
+    ----------
+    low, high : float
+        Lower end of the lower bound's interval, upper end of the upper bound's, nats.
+    level : float
+        Of either interval; the two together hold the value at least so often.
+    crossed : bool
+        Whether the lower bound's mean lies above the upper bound's, which errors alone can do.
+    about : float
+        Midpoint of the two means.
+    """
+
+    low: float
+    high: float
+    level: float
+    crossed: bool
+    about: float
+
+    @property
+    def explained(self) -> bool:
+        """Whether the errors allow the two means to lie as they do."""
+        return self.low <= self.high
+
+
 @dataclass(frozen=True, eq=False)
 class Priced:
     """What `price` found.
@@ -90,6 +118,18 @@ class Priced:
     gaps: tuple[Gap, ...]
     region: tuple[RegionSample, ...]
     rule: Snell
+
+    @property
+    def bracket(self) -> Bracket:
+        """Where the value lies."""
+        low, high = self.lower, self.upper
+        return Bracket(
+            low=low.low,
+            high=high.high,
+            level=low.level,
+            crossed=low.mean > high.mean,
+            about=(low.mean + high.mean) / 2,
+        )
 
     def __getitem__(self, name: str) -> Gap:
         """Return a rule's row by its name."""

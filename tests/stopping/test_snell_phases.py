@@ -13,12 +13,15 @@ import pytest
 
 from stopping.changepoint import ChangePointModel, Scale, write_model
 from stopping.cli.main import exit_code, group
+from stopping.cli.solve import value_text
 from stopping.errors import UserError
 from stopping.journal import Journal
+from stopping.montecarlo import Estimate
 from stopping.parallel import Workers
 from stopping.plots import check_format, phase_figure
 from stopping.rules import Final
 from stopping.snell.phases import Cell, Grid, diagram, measure_cell, reference, settings, world
+from stopping.snell.pricing import price
 from stopping.snell.rules import Bayes
 from tests.stopping.changepoint_models import one_class, two_classes
 
@@ -134,9 +137,39 @@ def test_solve_json(tmp_path: Path) -> None:
     done = run(str(model), "--cost", "0.1", "--paths", "1000", "--json", "--rule", "search")
     content = json.loads(done.stdout)
     assert content["value"]["at_least"]["mean"] < content["value"]["at_most"]["mean"] + 0.1
+    value = content["value"]
+    assert value["bracket"]["low"] == value["at_least"]["low"] < value["at_least"]["mean"]
+    assert value["bracket"]["high"] == value["at_most"]["high"] > value["at_most"]["mean"]
+    assert value["bracket"]["level"] == 0.95
     assert [row["name"] for row in content["rules"]] == ["snell c=0.1", "search"]
     assert content["exact"] is None
     assert content["model"] == "m.json"
+
+
+@pytest.mark.parametrize(
+    ("lower", "stderr", "words"),
+    [
+        (-0.2800, 0.004, "so in [-0.2878, -0.2561] at 95%"),
+        (-0.2544, 0.004, "Crossed within the errors: the value is about -0.2572."),
+        (-0.2544, 0.0001, "crossed by more than their errors at 95% allow"),
+    ],
+)
+def test_solve_says_what_the_errors_allow(lower: float, stderr: float, words: str) -> None:
+    found = replace(
+        price(one_class(), 0.05, paths=1000, dual_paths=10, inner=2, rules=()),
+        lower=estimated(lower, stderr),
+        upper=estimated(-0.26, 0.002 if stderr > 0.001 else stderr),
+    )
+    text = value_text(found)
+    assert words in text
+    assert f"{lower:.4f} (s.e. {stderr:.4f})" in text
+    assert ("rossed" in text) == found.bracket.crossed == (lower > -0.26)
+    assert ("so in [" in text) == (found.bracket.low <= found.bracket.high)
+
+
+def estimated(mean: float, stderr: float) -> Estimate:
+    half = 1.96 * stderr
+    return Estimate(mean, stderr, mean - half, mean + half, 0.0, 0, 1000, 0.95, 0)
 
 
 def test_solve_knows_when_the_answer_is_exact(tmp_path: Path) -> None:
