@@ -23,7 +23,7 @@ from empirical.commands.targets import (
     window_option,
 )
 from empirical.paper_figures import SETTING, SOURCE
-from stopping.cli.numbers import Number
+from stopping.cli.numbers import NATS
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, seed_option
 
@@ -36,7 +36,7 @@ FORMATS = {"share": ".1%", "nats": ".2f", "layers": ".2f"}
 @click.option(
     "--noise",
     "noise_ceiling",
-    type=Number(0, 1000),
+    type=NATS,
     default=0.25,
     show_default=True,
     help="Noise level eps_max, nats, that the verdicts on A1-A3 are about.",

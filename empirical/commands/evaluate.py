@@ -35,6 +35,7 @@ from empirical.models import load_model, require_models_extra
 from empirical.provenance import command_line
 from empirical.shards import require_room
 from empirical.texts import Chat, uses_chat
+from stopping.cli.numbers import BATCH, at_least
 from stopping.cli.ui import json_option, output, progress, seed_option
 from stopping.errors import UserError
 from stopping.files import require_writable
@@ -71,7 +72,7 @@ Examples:
 )
 @click.option(
     "--problems",
-    type=click.IntRange(min=2),
+    type=at_least(2),
     help=f"Number of built-in problems.  [default: {DEFAULT_PROBLEMS}]",
 )
 @click.option(
@@ -81,7 +82,7 @@ Examples:
 @max_new_tokens_option
 @click.option(
     "--batch",
-    type=click.IntRange(min=1),
+    type=BATCH,
     default=8,
     show_default=True,
     help="Problems answered at once.",

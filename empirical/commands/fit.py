@@ -8,14 +8,15 @@ import click
 from rich.progress import Progress, TaskID
 
 from empirical.commands.fit_tables import show
-from empirical.commands.targets import traces_argument, window_option
+from empirical.commands.targets import replicates_option, traces_argument, window_option
 from empirical.data import bundled_traces
 from empirical.fitting.compare import DEFAULT, RESOLUTION, Treatment
-from empirical.fitting.core import REFITS, REPLICATES, STEPS, Fit, fit_traces, write_fit
+from empirical.fitting.core import REFITS, STEPS, Fit, fit_traces, write_fit
 from empirical.provenance import command_line
 from empirical.traces import Traces, read_traces
 from stopping.changepoint import Scale
 from stopping.changepoint.model import FORMAT
+from stopping.cli.numbers import JOBS
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, progress, seed_option
 from stopping.errors import UserError
@@ -63,24 +64,18 @@ SCALES = ("nats", "log", "softplus")
 )
 @click.option(
     "--refits",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 10_000),
     default=REFITS,
     show_default=True,
     help="Refits on resampled prompts; 0 leaves the bootstrap out.",
 )
-@click.option(
-    "--replicates",
-    type=int,
-    default=REPLICATES,
-    show_default=True,
-    help="Resamples of prompts for measured statistics.",
-)
+@replicates_option
 @click.option(
     "--figure", type=click.Path(path_type=Path), help="Draw the profiles (.svg .pdf .png)."
 )
 @click.option(
     "--jobs",
-    type=click.IntRange(min=1),
+    type=JOBS,
     default=None,
     help="Worker processes (default: the machine's cores). Results do not depend on it.",
 )

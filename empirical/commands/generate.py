@@ -21,7 +21,7 @@ from empirical.models import load_model, require_models_extra
 from empirical.prompts import require_unicode
 from empirical.texts import Chat, uses_chat
 from stopping.changepoint import FittedOn
-from stopping.cli.numbers import Number
+from stopping.cli.numbers import Number, at_least
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, seed_option
 from stopping.errors import UserError
@@ -72,7 +72,7 @@ Examples:
 @click.option(
     "--lens", type=click.Path(path_type=Path, dir_okay=False), help="Lens file; default raw."
 )
-@click.option("--max-new-tokens", type=click.IntRange(min=1), default=200, show_default=True)
+@click.option("--max-new-tokens", type=at_least(), default=200, show_default=True)
 @click.option(
     "--temperature",
     type=Number(0, 1000),

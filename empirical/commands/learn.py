@@ -1,5 +1,6 @@
 """`stopping learn`: does any rule that looks at the window beat the last layer on new prompts?"""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from empirical.learning.regressors import require_sklearn
 from empirical.traces import read_traces
 from empirical.validate import Comparison
 from empirical.validate.core import MATERIAL
-from stopping.cli.numbers import Number
+from stopping.cli.numbers import NATS
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, progress, seed_option, workers_options
 from stopping.errors import UserError
@@ -51,7 +52,7 @@ class Job:
 )
 @click.option(
     "--cost",
-    type=Number(0, 1000),
+    type=NATS,
     default=0.02,
     show_default=True,
     help="Cost of a probe for the Snell rule, nats.",
@@ -159,7 +160,12 @@ def why(found: Learned) -> list[str]:
     """One sentence or two for each regression."""
     lines = []
     for d in found.diagnoses:
-        low, high = min(d.explained), max(d.explained)
+        known = [share for share in d.explained if not math.isnan(share)]
+        explained = (
+            f"explains {min(known):.0%} to {max(known):.0%} of the variance of a layer's difference"
+            if known
+            else "finds no difference that varies"
+        )
         curve = ", ".join(f"{number(gain, '+.4f')} with {share:.0%}" for share, gain in d.curve)
         best = (
             "no margin would have been a gain"
@@ -167,9 +173,9 @@ def why(found: Learned) -> list[str]:
             else f"the best margin in hindsight gives {number(d.best, '+.4f')}"
         )
         lines.append(
-            f"{d.regressor}: explains {low:.0%} to {high:.0%} of the variance of a layer's "
-            f"difference. Without a margin it expects {number(d.promised, '+.4f')} nats and gets "
-            f"{number(d.delivered, '+.4f')}; {best}. Of the training prompts: {curve}."
+            f"{d.regressor}: {explained}. Without a margin it expects "
+            f"{number(d.promised, '+.4f')} nats and gets {number(d.delivered, '+.4f')}; {best}. "
+            f"Of the training prompts: {curve}."
         )
     return lines
 

@@ -24,6 +24,7 @@ from empirical.projection_noise import measured_noise
 from empirical.provenance import Mode, command_line
 from empirical.texts import Chat, Text, generated_texts, reference_texts, uses_chat
 from empirical.traces import read_traces
+from stopping.cli.numbers import SEED, CountOr, at_least
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, progress, seed_option
 from stopping.errors import UserError
@@ -48,15 +49,6 @@ def lens() -> None:
     """
 
 
-def _rank(context: click.Context, option: click.Parameter, value: str) -> int | None:
-    """Read a rank; "full" is None."""
-    if value == FULL:
-        return None
-    if value.isdecimal() and int(value) > 0:
-        return int(value)
-    raise click.BadParameter(f"{value!r} is neither a rank nor {FULL!r}")
-
-
 @lens.command(
     epilog="""\b
 Examples:
@@ -78,7 +70,7 @@ Examples:
 )
 @click.option(
     "--rank",
-    callback=_rank,
+    type=CountOr(FULL, 1_000_000),
     metavar=f"R|{FULL}",
     default="16",
     show_default=True,
@@ -91,12 +83,10 @@ Examples:
     "[default: reference for temperatures, final for an affine lens]",
 )
 @prompts_option
-@click.option(
-    "--problems", type=click.IntRange(min=1), help="Number of built-in problems.  [default: 100]"
-)
+@click.option("--problems", type=at_least(), help="Number of built-in problems.  [default: 100]")
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=SEED,
     default=1,
     show_default=True,
     help="Seed of the problems and of every draw; the bundled traces are of problems of seed 0.",
@@ -110,7 +100,7 @@ Examples:
 )
 @click.option(
     "--layers",
-    type=click.IntRange(min=2),
+    type=click.IntRange(2, 1000),
     default=12,
     show_default=True,
     help="How many layers to fit, counted from the last; that one stays as it is by default.",
@@ -123,14 +113,14 @@ Examples:
 )
 @click.option(
     "--tokens",
-    type=click.IntRange(min=30),
+    type=at_least(30, 1_000_000_000),
     default=3000,
     show_default=True,
     help="Most training tokens; validation and test take a third of it each.",
 )
 @click.option(
     "--epochs",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 10_000),
     default=8,
     show_default=True,
     help="Most passes over the training tokens, of an affine lens; 0: linear regression only.",

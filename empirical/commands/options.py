@@ -6,6 +6,7 @@ import click
 
 from empirical.models import DTYPES
 from empirical.problems import Problem, generate, read_prompts
+from stopping.cli.numbers import at_least
 from stopping.errors import UserError
 
 DEFAULT_PROBLEMS = 100
@@ -18,7 +19,7 @@ prompts_option = click.option(
 )
 max_new_tokens_option = click.option(
     "--max-new-tokens",
-    type=click.IntRange(min=1),
+    type=at_least(),
     default=160,
     show_default=True,
     help="Longest text to generate.",

@@ -30,6 +30,7 @@ from empirical.paper.run import contrast, require_problems, run_model
 from empirical.problems import Problem
 from empirical.provenance import command_line
 from empirical.texts import Chat, uses_chat
+from stopping.cli.numbers import BATCH, WINDOW, Number, Numbers, at_least
 from stopping.cli.ui import json_option, output, progress, seed_option
 from stopping.errors import UserError
 from stopping.files import require_writable, write_atomic
@@ -46,7 +47,7 @@ Examples:
 )
 @model_option
 @click.option("--against", help="A second model, such as the base model of the first.")
-@click.option("--problems", type=click.IntRange(min=4), help="Number of built-in problems.  [100]")
+@click.option("--problems", type=at_least(4), help="Number of built-in problems.  [100]")
 @prompts_option
 @click.option(
     "--sections",
@@ -54,23 +55,24 @@ Examples:
     type=click.Choice(SECTIONS),
     help="What to run besides plain decoding and the search; may be repeated.  [default: all]",
 )
-@click.option("--window", "K", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--window", "K", type=WINDOW, default=10, show_default=True)
 @click.option(
     "--temperatures",
+    type=Numbers(Number(0, 1000, min_open=True)),
     default="0.5,1.0",
     show_default=True,
     help="Of the temperature sweep, besides 0.",
 )
 @click.option(
     "--samples",
-    type=click.IntRange(min=2),
+    type=click.IntRange(2, 1000),
     default=4,
     show_default=True,
     help="Plain runs at temperature 0.7 that rank the problems by difficulty.",
 )
 @seed_option
 @max_new_tokens_option
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--batch", type=BATCH, default=8, show_default=True)
 @chat_option
 @device_option
 @dtype_option
@@ -91,7 +93,7 @@ def paper(
     prompts: Path | None,
     sections: tuple[str, ...],
     K: int,
-    temperatures: str,
+    temperatures: tuple[float, ...],
     samples: int,
     seed: int,
     max_new_tokens: int,
@@ -110,7 +112,7 @@ def paper(
     those.
     """
     require_models_extra()
-    plan = Plan(K, sections or SECTIONS, read_temperatures(temperatures), samples)
+    plan = Plan(K, sections or SECTIONS, temperatures, samples)
     chosen = chosen_problems(prompts, problems, seed, references=False)
     require_problems(chosen)
     data, page = out / "paper.json", out / "paper.html"
@@ -172,22 +174,6 @@ def _one(
             problems_seed=problems_seed,
             report=lambda done, total: bar.update(task, completed=done, total=total),
         )
-
-
-def read_temperatures(text: str) -> tuple[float, ...]:
-    """Parse a list such as `0.5,1.0`.
-
-    Raises
-    ------
-    UserError
-        If a part is no number.
-    """
-    try:
-        return tuple(float(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise UserError(
-            f"--temperatures: cannot read {text!r}; give numbers as in 0.5,1.0"
-        ) from None
 
 
 def show(result: PaperResult) -> None:

@@ -12,6 +12,7 @@ from empirical.problems import (
     to_jsonl,
     to_row,
 )
+from stopping.cli.numbers import at_least
 from stopping.cli.ui import as_json as json_text
 from stopping.cli.ui import json_option, output, seed_option, table
 from stopping.files import Kind, require_writable, write_atomic
@@ -21,9 +22,7 @@ PROBLEMS = Kind("file of built-in problems", b'"template": "')
 
 
 @click.command()
-@click.option(
-    "--n", type=click.IntRange(min=1), default=20, show_default=True, help="How many problems."
-)
+@click.option("--n", type=at_least(), default=20, show_default=True, help="How many problems.")
 @seed_option
 @click.option(
     "--difficulty",

@@ -11,6 +11,7 @@ from empirical.report.results import FULL, QUICK, compute, count_steps
 from empirical.report.stored import bundled_store
 from empirical.report.summary import all_yes
 from empirical.validate.core import MATERIAL
+from stopping.cli.numbers import NATS, WINDOW
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, progress, seed_option, workers_options
 from stopping.files import Kind, require_writable, write_atomic
@@ -41,14 +42,14 @@ EARLY = "Verdicts so far; claims, fits and the page follow"
 )
 @click.option(
     "--window",
-    type=click.IntRange(min=1),
+    type=WINDOW,
     default=None,
     help="Steps back from the last layer that the search may take. "
     "[default: 10, or as many as the traces allow]",
 )
 @click.option(
     "--material",
-    type=float,
+    type=NATS,
     default=MATERIAL,
     show_default=True,
     help="Difference in log-loss, nats, that counts: less is called neither better nor worse.",

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from empirical.data import bundled_traces
 from empirical.traces import Traces, read_traces
+from stopping.cli.numbers import REPLICATES, WINDOW
 from stopping.cli.ui import progress, prose, table
 from stopping.statistics import Interval
 
@@ -22,14 +23,14 @@ traces_argument = click.argument(
 window_option = click.option(
     "--window",
     "K",
-    type=int,
+    type=WINDOW,
     default=10,
     show_default=True,
     help="Steps back from the last layer that the search may take.",
 )
 replicates_option = click.option(
     "--replicates",
-    type=int,
+    type=REPLICATES,
     default=1000,
     show_default=True,
     help="Resamples of the bootstrap over prompts.",

@@ -26,21 +26,13 @@ from empirical.provenance import FORMAT, command_line
 from empirical.shards import require_room
 from empirical.texts import Chat, uses_chat
 from empirical.tracing import Settings, Summary, trace_problems
+from stopping.cli.numbers import BATCH, CountOr, at_least
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, progress, prose, seed_option
 from stopping.files import require_writable
 
 # Enough for any `--tokens` that one sits through; generating them takes a moment.
 _SUPPLY = 2000
-
-
-def _layers(context: click.Context, option: click.Parameter, value: str) -> int | None:
-    """Read a number of layers; "all" is None."""
-    if value == "all":
-        return None
-    if value.isdecimal() and int(value) > 0:
-        return int(value)
-    raise click.BadParameter(f"{value!r} is neither a number of layers nor 'all'")
 
 
 @click.command(
@@ -59,7 +51,7 @@ Examples:
 @prompts_option
 @click.option(
     "--problems",
-    type=click.IntRange(min=1),
+    type=at_least(),
     help=f"Number of built-in problems.  [default: {DEFAULT_PROBLEMS}, or as --tokens needs]",
 )
 @seed_option
@@ -71,11 +63,13 @@ Examples:
     help="Trace the prompts' own solutions, or what the model writes (greedily).",
 )
 @click.option(
-    "--tokens", type=click.IntRange(min=1), help="Stop once at least so many tokens are traced."
+    "--tokens",
+    type=at_least(most=1_000_000_000),
+    help="Stop once at least so many tokens are traced.",
 )
 @click.option(
     "--layers",
-    callback=_layers,
+    type=CountOr("all", 1000),
     metavar="N|all",
     default="12",
     show_default=True,
@@ -89,7 +83,7 @@ Examples:
 )
 @click.option(
     "--batch",
-    type=click.IntRange(min=1),
+    type=BATCH,
     default=8,
     show_default=True,
     help="Texts per forward pass; a part is twice as many.",

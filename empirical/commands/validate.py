@@ -22,6 +22,7 @@ from empirical.commands.targets import (
 from empirical.validate import Comparison, Row, Validation
 from empirical.validate import validate as run_validate
 from empirical.validate.core import MATERIAL
+from stopping.cli.numbers import NATS
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, seed_option
 from stopping.rules import parse_rule
@@ -45,7 +46,7 @@ OWN_TEXT = (
 @click.option("--by-difficulty", is_flag=True, help="Add the differences by difficulty.")
 @click.option(
     "--material",
-    type=float,
+    type=NATS,
     default=MATERIAL,
     show_default=True,
     help="Difference in log-loss, nats, that counts: less is called neither better nor worse.",

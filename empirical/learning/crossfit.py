@@ -42,11 +42,16 @@ class CrossFit:
     margin: FloatArray
 
     def explained(self, gain: FloatArray) -> FloatArray:
-        """Share of each layer's variance explained, of clipped differences, shape (K,)."""
+        """Share of each layer's variance explained, of clipped differences, shape (K,).
+
+        NaN for a layer whose differences are all the same: it has no variance to explain.
+        """
         clipped = np.clip(gain, -CLIP, CLIP)
         residual = ((clipped - self.predicted) ** 2).sum(axis=0)
-        share: FloatArray = 1 - residual / ((clipped - clipped.mean(axis=0)) ** 2).sum(axis=0)
-        return share
+        total = ((clipped - clipped.mean(axis=0)) ** 2).sum(axis=0)
+        left = np.full(total.shape, np.nan)
+        np.divide(residual, total, out=left, where=total > 0)
+        return 1 - left
 
     def choice(self, margin: FloatArray | float | None = None) -> IntArray:
         """Window column of each token, shape (n,); by another margin if one is given."""

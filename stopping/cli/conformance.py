@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
+from stopping.cli.numbers import WINDOW, Number, at_least
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, progress, seed_option, table
 from stopping.errors import UserError
@@ -45,15 +46,17 @@ PER_KIND = {
     required=True,
     help="What it computes: layers from entropies, entropies from logits, logits from states.",
 )
-@click.option("--window", "K", type=click.IntRange(min=1), help="Most steps back (default 10).")
-@click.option("-p", "p", type=click.FloatRange(0, 1), help="Probability of the search (default 1).")
-@click.option("--layer-axis", type=int, help="Axis of the layers (default: the second).")
+@click.option("--window", "K", type=WINDOW, help="Most steps back (default 10).")
+@click.option("-p", "p", type=Number(0, 1), help="Probability of the search (default 1).")
+@click.option(
+    "--layer-axis", type=click.IntRange(-3, 2), help="Axis of the layers (default: the second)."
+)
 @click.option(
     "--order",
     type=click.Choice(("deep-last", "deep-first")),
     help="Where the final layer lies on that axis.",
 )
-@click.option("--layers", type=(int, int), help="Least and most layers that it accepts.")
+@click.option("--layers", type=(WINDOW, WINDOW), help="Least and most layers that it accepts.")
 @click.option(
     "--returns", type=click.Choice(("index", "depth")), help="What a selection gives back."
 )
@@ -66,8 +69,12 @@ PER_KIND = {
     type=click.Choice(("float64", "float32", "bfloat16", "float16")),
     help="Precision of its input; repeat it for entropies.",
 )
-@click.option("--tolerance", type=click.FloatRange(min=0, min_open=True), help="Largest error.")
-@click.option("--level", type=click.FloatRange(0, 1), help="Level of the tests of frequencies.")
+@click.option("--tolerance", type=Number(0, 1000, min_open=True), help="Largest error.")
+@click.option(
+    "--level",
+    type=Number(0, 1, min_open=True, max_open=True),
+    help="Level of the tests of frequencies.",
+)
 @click.option(
     "--framework",
     type=click.Choice(("auto", "numpy", "torch")),
@@ -90,7 +97,7 @@ PER_KIND = {
 )
 @click.option(
     "--examples",
-    type=click.IntRange(min=1),
+    type=at_least(),
     default=100,
     show_default=True,
     help="Most cases for each requirement.",

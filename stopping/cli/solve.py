@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 
 from stopping.changepoint import ChangePointModel, read_model
-from stopping.cli.numbers import Number
+from stopping.cli.numbers import NATS
 from stopping.cli.phase_diagram import show_phases
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import (
@@ -36,7 +36,7 @@ from stopping.snell.rules import FORMAT, Snell, save_rule
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--cost",
-    type=Number(0, 1000),
+    type=NATS,
     default=0.02,
     show_default=True,
     help="Cost of a probe (an unembedding), nats.",

@@ -1,6 +1,5 @@
 """`stopping sweep`: every rule over a grid of worlds, resumable, on all cores or a cluster."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from stopping.cli.numbers import WINDOW, Axis, Number
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import (
     fresh_option,
@@ -29,45 +29,23 @@ from stopping.rules import AbstractRule, Final, Search, parse_rule, zoo
 
 SHOWN = 12
 """Values of an axis that the terminal shows."""
-MOST = 1000
-"""Values of an axis that are computed."""
+UNITS = Axis(Number(0, 1000))
+"""Multiples of the noise."""
 SIGNS = {1: "+", 0: ".", -1: "-"}
 
 
-class Axis(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
-    """`0:1:21` (first, last, how many) or `0.1,0.2,0.5`."""
-
-    name = "axis"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
-        """Read the numbers."""
-        text = str(value)
-        try:
-            if span := re.fullmatch(r"([^:,]+):([^:,]+):(\d+)", text):
-                low, high, count = float(span[1]), float(span[2]), int(span[3])
-                if not 1 <= count <= MOST:
-                    self.fail(f"{text!r}: COUNT is not in the range 1<=x<={MOST}.", param, ctx)
-                # Rounded, so that the names of cells are those that a reader would write.
-                return tuple(float(f"{v:.10g}") for v in np.linspace(low, high, count))
-            return tuple(float(part) for part in text.split(","))
-        except ValueError:
-            self.fail(f"{text!r}: expected FIRST:LAST:COUNT or numbers with commas", param, ctx)
-
-
 @click.command()
-@click.option("--drift", default="0:1:21", show_default=True, type=Axis(), help="Fall per layer.")
-@click.option("--rise", default="0:4:21", show_default=True, type=Axis(), help="Rise beyond V*.")
+@click.option("--drift", default="0:1:21", show_default=True, type=UNITS, help="Fall per layer.")
+@click.option("--rise", default="0:4:21", show_default=True, type=UNITS, help="Rise beyond V*.")
 @click.option(
     "--perturbed",
     default="0.05,0.1,0.2,0.4,0.8",
     show_default=True,
-    type=Axis(),
+    type=Axis(Number(0, 1)),
     help="Share of tokens that turn before the last layer.",
 )
 @click.option("--law", type=click.Choice(LAWS), default="uniform", show_default=True)
-@click.option("--window", type=click.IntRange(1, 1000), default=10, show_default=True, help="K.")
+@click.option("--window", type=WINDOW, default=10, show_default=True, help="K.")
 @click.option(
     "--rule", "specs", multiple=True, metavar="RULE", help="Default: the zoo; repeatable."
 )

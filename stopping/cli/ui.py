@@ -17,6 +17,7 @@ import click
 import numpy as np
 from rich.console import Console
 
+from stopping.cli.numbers import JOBS, SEED
 from stopping.cli.progress import progress as progress
 from stopping.cli.tables import PAGE
 from stopping.cli.tables import prose as prose
@@ -25,15 +26,12 @@ from stopping.parallel import BACKENDS, Workers
 
 C = TypeVar("C", bound=Callable[..., Any])
 
-MOST_JOBS = max(64, 4 * (os.cpu_count() or 1))
-"""Worker processes: more would exhaust the machine."""
-
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON on standard output instead of text."
 )
 seed_option = click.option(
     "--seed",
-    type=click.IntRange(0, 2**32 - 1),
+    type=SEED,
     default=0,
     show_default=True,
     help="Seed of every draw.",
@@ -54,7 +52,7 @@ def workers_options(command: C) -> C:
 
     @click.option(
         "--jobs",
-        type=click.IntRange(1, MOST_JOBS),
+        type=JOBS,
         default=None,
         help="Worker processes (default: the machine's cores). Results do not depend on it.",
     )

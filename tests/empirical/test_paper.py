@@ -362,7 +362,7 @@ def test_mistakes_of_the_user(
     mute = tmp_path / "mute.jsonl"
     mute.write_text('{"prompt": "Why?", "reference": "So."}\n' * 4)
     assert "has no answer" in told("--prompts", mute)
-    assert "cannot read" in told("--temperatures", "hot")
+    assert "expected numbers with commas" in told("--temperatures", "hot")
     assert "not both" in told("--prompts", mute, "--problems", 4)
     assert "sections" in told("--sections", "q")
     small = ("--problems", 4, "--max-new-tokens", 3, "--window", 1, "--sections", "p")

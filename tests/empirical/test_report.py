@@ -448,7 +448,7 @@ class TestCommand:
             ((files[1], "--out", blocked), "file/report.html: cannot write here"),
             ((files[1], "--out", blocked / "below"), "below/report.html: cannot write here"),
             ((files[1], "--out", foreign), "report.html: exists already and is no page"),
-            ((files[1], "--material", "nan", "--out", tmp_path), "material: needs a number"),
+            ((files[1], "--material", "nan", "--out", tmp_path), "not in the range 0<=x<=1000"),
             ((one, "--out", tmp_path), "one.parquet: traces: 1 prompt"),
             ((garbage, "--out", tmp_path), "garbage.parquet"),
             ((tmp_path / "missing.parquet", "--out", tmp_path), "no such file"),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from stopping.cli.main import main
-from stopping.cli.sweep import Axis, thin
+from stopping.cli.numbers import Axis, Number
+from stopping.cli.sweep import thin
 from stopping.engine.model import Model
 from stopping.errors import UserError
 from stopping.exact import stopping_law
@@ -113,7 +114,7 @@ def test_the_gain_is_drawn_where_it_belongs() -> None:
     [
         (("--figure", "worlds.jpg"), "name a figure *.svg, *.pdf or *.png"),
         (("--drift", "a:b:c"), "FIRST:LAST:COUNT"),
-        (("--drift", "-1"), "drift: must be finite and >= 0"),
+        (("--drift", "-1"), "-1.0 is not in the range 0<=x<=1000"),
         (("--perturbed", "2"), "perturbed"),
         (("--rule", "search", "--rule", "search"), "the same rule twice"),
         (("--rule", "hedged:eps_max=1"), "no scan for this rule"),
@@ -131,7 +132,8 @@ def test_bad_input_is_told(
 
 
 def test_axes() -> None:
-    assert Axis().convert("0:1:11", None, None)[3] == 0.3
-    assert Axis().convert("0.1,2", None, None) == (0.1, 2.0)
+    axis = Axis(Number(0, 10))
+    assert axis.convert("0:1:11", None, None)[3] == 0.3
+    assert axis.convert("0.1,2", None, None) == (0.1, 2.0)
     assert thin([float(i) for i in range(100)])[-1] == 99.0
     assert math.isclose(thin([0.0, 1.0])[1], 1.0)
