@@ -15,7 +15,9 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from empirical.models import LoadedModel
-from empirical.wrappers import inner_model
+from empirical.wrappers import called_modules
+
+_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 def end_tokens(loaded: LoadedModel) -> frozenset[int]:
@@ -61,7 +63,7 @@ def continued(
     ids = torch.tensor([[pad] * (width - len(prompt)) + [*prompt] for prompt in prompts])
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
     chosen = settings(loaded, max_new_tokens, temperature, top_p)
-    with torch.inference_mode(), _without_own_settings(loaded.model):
+    with torch.inference_mode(), without_own_settings(loaded.model):
         output: Tensor = loaded.model.generate(
             ids.to(loaded.device),
             attention_mask=mask.to(loaded.device),
@@ -73,15 +75,24 @@ def continued(
 
 
 @contextmanager
-def _without_own_settings(model: Any) -> Iterator[None]:
-    """Take a model's own settings away, which fill whatever a caller leaves open."""
-    inside: Any = inner_model(model)
-    own = inside.generation_config
-    inside.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
+def without_own_settings(model: Any) -> Iterator[None]:
+    """Take a model's own settings away, which fill whatever a caller leaves open, but its tokens.
+
+    Wrappers may have settings of their own, which they hand on.
+    """
+    own = {
+        module: vars(module)["generation_config"]
+        for module in called_modules(model)
+        if "generation_config" in vars(module)
+    }
+    for module, settings_of_it in own.items():
+        named = {name: getattr(settings_of_it, name, None) for name in _TOKENS}
+        vars(module)["generation_config"] = GenerationConfig(**named)  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        inside.generation_config = own
+        for module, settings_of_it in own.items():
+            vars(module)["generation_config"] = settings_of_it
 
 
 def _pad(loaded: LoadedModel) -> int:

@@ -133,7 +133,8 @@ def generate(
 
     The text goes to standard output as it comes, the summary to standard error. Prompts go
     through the model's chat template if it has one; a prompt that would not reach the model whole
-    is refused. `--rule final` is plain decoding: nothing of the model's generation_config.json is
+    is refused. Counted are the tokens whose characters are in the text: its end is none. `--rule
+    final` is plain decoding: nothing of the model's generation_config.json is
     used but its token ids.
     """
     question = read_prompt(prompt, prompt_file)
@@ -293,6 +294,7 @@ def report(writing: "Writing", model: str, rule: str, lens: str) -> dict[str, ob
         "layers": writing.steps.layers,
         "prompt_tokens": writing.prompt_tokens,
         "text": writing.text,
+        "ended": writing.ended,
         "summary": averages,
         "seconds": writing.seconds,
         "tokens_per_second": averages.tokens / writing.seconds,

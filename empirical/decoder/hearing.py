@@ -66,7 +66,7 @@ def hearing(model: nn.Module, recorder: Callable[[], Recorder]) -> Iterator[None
             return output
         text, places = _prompt(inputs, kwargs)
         local.call = call = _Call(record, places - text)
-        record.open(places)
+        record.open(places, fresh=kwargs.get("past_key_values") is None)
         try:
             output = generate(inputs, *args, **kwargs)
             record.finish(getattr(output, "beam_indices", None))

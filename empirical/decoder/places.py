@@ -105,6 +105,16 @@ class Inputs:
         # A copy of the few states lets go of the many.
         return h if self.keep == 0 or self.keep >= self.length else h[:, -self.keep :].clone()
 
+    def learned(self, text: int) -> int:
+        """Places before a text of so many, if this is its first pass: those of a learned prompt.
+
+        It fills the cache, or stands before the embeddings that are given in the tokens' place.
+        """
+        ahead = max(0, self.past + self.length - text)
+        if self.past > 0:
+            return min(self.past, ahead)
+        return ahead if self.tokens is None else 0
+
     def begins(self, before: "Inputs | None") -> bool:
         """Whether this pass starts new sequences, `before` being the pass that came before it."""
         if before is None or before.rows != self.rows:

@@ -8,6 +8,9 @@ the first one that predicted a new place of the text is the one that wrote it: w
 model is asked in a step is asked after that, and a guess that was dropped is decoded again in a
 later step.
 
+A prompt that was learned (PEFT) stands before the text, in the model alone: the first pass of a
+generation says how long it is.
+
 Outside of `generate` a text cannot be told from a prompt, and every position counts, where it is
 decoded again the last time.
 """
@@ -47,11 +50,13 @@ class Recorder:
         self._kept: list[Steps] = []
         self._waiting: list[tuple[IntArray, Steps]] = []
         self._ended: BoolArray | None = None
+        self._learned: int | None = 0
 
-    def open(self, text: int) -> None:
-        """Start anew, with a prompt of so many places."""
+    def open(self, text: int, fresh: bool = True) -> None:
+        """Start anew, with a prompt of so many places; `fresh` if the model has read none of it."""
         self._forget()
         self.text = text
+        self._learned = None if fresh else 0
 
     def hear(self, length: int, done: BoolArray) -> None:
         """Learn that `generate` has written up to `length` places.
@@ -101,6 +106,8 @@ class Recorder:
         """Start anew if this forward pass, outside of `generate`, starts new sequences."""
         if self.text is None and inputs.begins(self.before):
             self._forget()
+        if self.text is not None and self._learned is None:
+            self._learned = inputs.learned(self.text)
         self.before = inputs
 
     def add(self, places: Places, choice: Choice) -> None:
@@ -121,7 +128,7 @@ class Recorder:
         if self.text is None:
             self._kept.append(steps)
         else:
-            self._waiting.append((places.column + 1, steps))
+            self._waiting.append((places.column + 1 - (self._learned or 0), steps))
 
     @property
     def latest(self) -> Steps:

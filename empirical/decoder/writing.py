@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,8 +24,8 @@ _INCOMPLETE = "\ufffd"
 class Token:
     """One written token.
 
-    `text` is what it adds to the text: nothing for an end of text or before a character is
-    complete. `final_text` is what the final layer would have said, None where that is the same.
+    `text` is what it adds to the text: nothing before a character is complete. `final_text` is what
+    the final layer would have said, None where that is the same.
     `entropy` is the observed entropy of the chosen layer, in nats.
     """
 
@@ -38,16 +39,25 @@ class Token:
 
 @dataclass(frozen=True, eq=False)
 class Writing:
-    """A finished continuation."""
+    """A finished continuation.
+
+    Attributes
+    ----------
+    tokens, steps
+        The tokens whose characters are in the text, and what was decoded at each.
+    ended : bool
+        Whether the model ended the text itself.
+    """
 
     tokens: tuple[Token, ...]
     steps: Steps
+    ended: bool
     prompt_tokens: int
     seconds: float
 
     @property
     def text(self) -> str:
-        """The continuation without its end of text."""
+        """The continuation, without the end of text."""
         return "".join(token.text for token in self.tokens)
 
 
@@ -103,7 +113,8 @@ def write(
             loaded, [prompt_ids], room, sampling.temperature, sampling.top_p, streamer=listener
         )
     seconds = time.monotonic() - began
-    return Writing(tuple(listener.tokens), decoding.statistics, len(prompt_ids), seconds)
+    steps = decoding.statistics.at([[0]], np.arange(len(listener.tokens)))
+    return Writing(tuple(listener.tokens), steps, listener.ended, len(prompt_ids), seconds)
 
 
 class _Listener:
@@ -117,6 +128,7 @@ class _Listener:
         on_token: Callable[[Token], None],
     ) -> None:
         self.tokens: list[Token] = []
+        self.ended = False
         self._tokenizer, self._decoding, self._on_token = tokenizer, decoding, on_token
         self._ends, self._pieces = ends, Pieces(tokenizer)
         self._prompt_heard = False
@@ -126,13 +138,16 @@ class _Listener:
             self._prompt_heard = True
             return
         number = int(value.reshape(-1)[0])
+        if number in self._ends:
+            self.ended = True
+            return
         step = self._decoding.latest
         layer = int(step.layer[0, -1])
         column = step.layers.tolist().index(layer)
         final = int(step.final_token[0, -1])
         token = Token(
             id=number,
-            text="" if number in self._ends else self._pieces.add(number),
+            text=self._pieces.add(number),
             layer=layer,
             depth=int(step.depth[0, -1]),
             entropy=float(step.entropy[0, -1, column]),
@@ -142,7 +157,9 @@ class _Listener:
         self._on_token(token)
 
     def end(self) -> None:
-        pass
+        if rest := self._pieces.rest():
+            self.tokens[-1] = replace(self.tokens[-1], text=rest)
+            self._on_token(self.tokens[-1])
 
 
 class Pieces:
@@ -162,13 +179,17 @@ class Pieces:
     def add(self, token: int) -> str:
         """Return the text that `token` completes, empty while a character is incomplete."""
         self._ids.append(token)
-        start = max(0, self._shown - self._WINDOW)
-        before = self._decode(self._ids[start : self._shown])
-        after = self._decode(self._ids[start:])
-        if after.endswith(_INCOMPLETE):
+        text = self.rest()
+        if text.endswith(_INCOMPLETE):
             return ""
         self._shown = len(self._ids)
-        return after[len(before) :]
+        return text
+
+    def rest(self) -> str:
+        """Return what has not been shown: of a character that was cut off, a sign for it."""
+        start = max(0, self._shown - self._WINDOW)
+        before = self._decode(self._ids[start : self._shown])
+        return self._decode(self._ids[start:])[len(before) :]
 
     def _decode(self, ids: list[int]) -> str:
         text: str = self._tokenizer.decode(ids, clean_up_tokenization_spaces=False)

@@ -28,7 +28,7 @@ class Answer:
     given : str or None
         The answer found in the text, None where there is none.
     tokens : int
-        Length of the text.
+        Number of tokens whose characters are in the text: an end of text is none.
     ended : bool
         Whether the text came to its end before the limit.
     moved, substituted : int

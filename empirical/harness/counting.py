@@ -1,7 +1,8 @@
 """Which tokens that a model wrote stand in the text that the harness keeps.
 
-Rows of a batch run on until all have come to a stop string, and the harness cuts each text before
-its own. A row may end in an end-of-text token, which is no part of its text, and with
+Everywhere in this package those tokens are counted whose characters are in the text that its user
+keeps. Rows of a batch run on until all have come to a stop string, and the harness cuts each text
+before its own. A row may end in an end-of-text token, which is no part of its text, and with
 `think_end_token` only what follows the last one is kept.
 """
 

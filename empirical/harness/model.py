@@ -5,9 +5,11 @@
 What is generated is decoded by the rule; log-likelihoods (of multiple choice and perplexity) stay
 those of the final layer, since a decoder is about what is written, unless `score=chosen` asks for
 the chosen layers'. With the final-layer rule, or `p=0`, every request gives what the harness's own
-class gives.
+class gives, but where that is led astray: greedy runs take nothing from a model's own
+generation_config.json but its token ids, and a tokenizer that appends an end of text is refused.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from torch import Tensor
 from empirical.anatomy import Anatomy
 from empirical.decoder import ConfidentDecoding, Steps
 from empirical.fitted import require_own_fit
+from empirical.generation import without_own_settings
 from empirical.harness.counting import in_text
 from empirical.harness.mistakes import as_mistakes
 from empirical.lenses import load_lens
@@ -106,6 +109,7 @@ class ConfidentLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         super().__init__(pretrained, *args, **options)
         if self.backend != "causal":
             raise UserError("stopping lm-eval: encoder-decoder models have no layers to choose")
+        _require_open_end(self)
         anatomy = Anatomy.of(self.model)
         reader = load_lens(Path(str(lens)), anatomy) if lens is not None else None
         name = str(options.get("gguf_file") or pretrained) if isinstance(pretrained, str) else ""
@@ -141,7 +145,10 @@ class ConfidentLM(HFLM):  # type: ignore[misc]  # the harness is not typed
     def _model_generate(
         self, context: Tensor, max_length: int, stop: list[str], **generation_kwargs: Any
     ) -> Tensor:
-        with self.decoding:
+        draws, temperature = (generation_kwargs.get(k) for k in ("do_sample", "temperature"))
+        greedy = draws is False or (draws is None and not temperature)
+        alone = without_own_settings(self.model) if greedy else nullcontext()
+        with alone, self.decoding:
             output: Tensor = super()._model_generate(context, max_length, stop, **generation_kwargs)
         steps = self.decoding.statistics
         written = output[:, context.shape[1] :].tolist()
@@ -174,6 +181,18 @@ class ConfidentLM(HFLM):  # type: ignore[misc]  # the harness is not typed
             "moved": self.tally.share(self.tally.moved),
             "substituted": self.tally.share(self.tally.substituted),
         }
+
+
+def _require_open_end(lm: HFLM) -> None:
+    """Raise a UserError if the tokenizer puts tokens behind a text, which the model would go on."""
+    alone, given = lm.tok_encode("a", add_special_tokens=False), lm.tok_encode("a")
+    if given[-len(alone) :] != alone:
+        end = lm.tokenizer.convert_ids_to_tokens(given[-1])
+        raise UserError(
+            f"{lm.tokenizer.name_or_path}: the tokenizer puts {end} behind each prompt; set "
+            "add_eos_token to false in its tokenizer_config.json, or give add_bos_token=False, "
+            "which puts nothing before and behind"
+        )
 
 
 @dataclass(frozen=True)

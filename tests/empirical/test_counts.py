@@ -56,9 +56,9 @@ def returns_all_logits() -> Any:
     """Code as it comes with some models: it knows no `logits_to_keep`."""
 
     class Old(transformers.LlamaForCausalLM):
-        def forward(self, *args: Any, **kwargs: Any) -> Any:
+        def forward(self, input_ids: Any = None, attention_mask: Any = None, **kwargs: Any) -> Any:
             kwargs.pop("logits_to_keep", None)
-            return super().forward(*args, **kwargs)
+            return super().forward(input_ids, attention_mask, **kwargs)
 
         def _supports_logits_to_keep(self) -> bool:
             return False
@@ -246,6 +246,65 @@ def test_generate_is_the_models_own_again(llama: Any) -> None:
         with pytest.raises(UserError, match="nothing has been decoded"):
             _ = decoding.statistics
     assert not {"generate", "_get_stopping_criteria"} & vars(llama).keys()
+
+
+def learned(model: Any, prompt: Tensor, in_cache: bool) -> Any:
+    """As PEFT prepares a step: a learned prompt before the text, as embeddings or in the cache."""
+    usual = model.prepare_inputs_for_generation
+    added = prompt.shape[1]
+
+    def prepare(input_ids: Tensor, **kwargs: Any) -> dict[str, Any]:
+        inputs: dict[str, Any] = usual(input_ids, **kwargs)
+        mask, cache = kwargs.get("attention_mask"), inputs["past_key_values"]
+        if mask is not None:
+            inputs["attention_mask"] = torch.cat([torch.ones(len(mask), added).long(), mask], 1)
+        inputs["position_ids"] = None
+        if cache.get_seq_length() > 0:
+            inputs["input_ids"] = input_ids[:, -1:]
+        elif in_cache:
+            model.model(inputs_embeds=prompt, past_key_values=cache, use_cache=True)
+            inputs["input_ids"] = input_ids
+        else:
+            embedded = model.get_input_embeddings()(input_ids)
+            inputs |= {"input_ids": None, "inputs_embeds": torch.cat([prompt, embedded], 1)}
+        return inputs
+
+    vars(model)["prepare_inputs_for_generation"] = prepare
+    return model
+
+
+@pytest.mark.parametrize("in_cache", [False, True], ids=["embeddings", "cache"])
+@pytest.mark.parametrize("all_logits", [False, True], ids=["last logits", "all logits"])
+@pytest.mark.parametrize("mask", [None, torch.ones_like(LONG)], ids=["no mask", "mask"])
+def test_a_learned_prompt_is_not_counted(
+    mask: Tensor | None, in_cache: bool, all_logits: bool
+) -> None:
+    model = returns_all_logits() if all_logits else ARCHITECTURES["llama"].build()
+    prompt = model.get_input_embeddings()(LONG.flip(1)[:, :5]).detach()
+    both = torch.cat([prompt, model.get_input_embeddings()(LONG).detach()], 1)
+    expected, _ = decode(model, None, inputs_embeds=both)
+    output, steps = decode(learned(model, prompt, in_cache), attention_mask=mask)
+    assert torch.equal(output[:, LONG.shape[1] :], expected)
+    assert steps.token.tolist() == expected.tolist()  # greedy: each step is the one that wrote
+
+
+def test_a_character_that_is_cut_off_is_in_the_text() -> None:
+    """So its tokens count, here as in an evaluation."""
+    model = tiny_model(vocab_size=259, max_position_embeddings=512)
+    tokenizer = byte_tokenizer()
+    (first, *_) = tokenizer.encode("é", add_special_tokens=False)
+    torch.nn.init.zeros_(model.lm_head.weight)
+    model.lm_head.bias = torch.nn.Parameter(
+        torch.nn.functional.one_hot(torch.tensor(first), 259) * 1.0
+    )
+    loaded = LoadedModel(model, tokenizer, "tiny", {})
+    shown: list[str] = []
+    writing = write(
+        loaded, ConfidentDecoding(model, Search(K=2)), encode(loaded, "Hello", False), Sampling(3),
+        lambda token: shown.append(token.text),
+    )  # fmt: skip
+    assert writing.text == "".join(shown) == tokenizer.decode([first] * 3) == "\ufffd" * 3
+    assert writing.steps.summary().tokens == len(writing.tokens) == 3
 
 
 @pytest.mark.parametrize("all_logits", [False, True], ids=["last logits", "all logits"])

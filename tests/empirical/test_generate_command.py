@@ -216,8 +216,9 @@ def test_it_stops_at_the_end_of_the_text(run: Run, folder: Path, tmp_path: Path)
     byte_tokenizer().save_pretrained(tmp_path / "stops")
     stopped = json.loads(run("--prompt", "Hello", "--json", model=tmp_path / "stops"))
     end = ids.index(ids[5])
-    assert [token["id"] for token in stopped["tokens"]] == ids[: end + 1]
-    assert stopped["tokens"][end]["text"] == ""
+    assert [token["id"] for token in stopped["tokens"]] == ids[:end]
+    assert stopped["summary"]["tokens"] == end  # the end of a text is not in it
+    assert (stopped["ended"], content["ended"]) == (True, False)
 
 
 def test_prompts_go_through_the_chat_template(run: Run, folder: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The harness's record counts the tokens of the texts that it keeps, and reproduces itself."""
 
+import json
 import sys
 import types
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 
 from empirical.decoder.plan import ONE_BY_ONE
@@ -16,7 +18,7 @@ from empirical.harness.counting import _ending_by, in_text
 from empirical.harness.model import ConfidentLM
 from stopping.errors import UserError
 from tests.empirical.test_wrappers import Adapted
-from tests.empirical.tiny_models import save_tiny_folder
+from tests.empirical.tiny_models import byte_tokenizer, save_tiny_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 CONTEXTS = ["What is 7 + 5?", "Name a colour.", "One day in June", "x"]
@@ -196,3 +198,47 @@ def test_a_character_may_show_each_of_its_bytes_until_it_is_complete() -> None:
     """As tokenizers do that fall back on bytes: the text's length goes up and down again."""
     lengths = [0, 1, 2, 3, 4, 2, 3, 4]  # a letter, a character of four tokens, two letters
     assert [_ending_by(place, lengths.__getitem__, 7) for place in range(5)] == [0, 1, 5, 6, 7]
+
+
+def test_greedy_runs_take_nothing_from_the_models_own_settings(tmp_path: Path) -> None:
+    folder = save_tiny_folder(tmp_path / "tiny")
+    file = folder / "generation_config.json"
+    tokens = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+
+    def texts(own: dict[str, Any], **asked: Any) -> list[str]:
+        file.write_text(json.dumps({**tokens, **own}))
+        model = lm(folder, window=2)
+        before = model.model.generation_config
+        found = write(model, ["\n"], **asked)
+        assert model.model.generation_config is before
+        return found
+
+    own = {"no_repeat_ngram_size": 1, "repetition_penalty": 3.0, "do_sample": True, "top_k": 3}
+    for asked in ({}, {"do_sample": None}, {"do_sample": None, "temperature": 0.0}):
+        assert texts(own, **asked) == texts({}, **asked)
+    # What is asked for is done, and a run that draws is as the harness has it.
+    assert texts(own, no_repeat_ngram_size=1) != texts({})
+    draws = {"do_sample": True, "temperature": 1.0}
+    one_word = {"top_k": 1, "no_repeat_ngram_size": 1}
+    assert texts(one_word, **draws) == texts({}, no_repeat_ngram_size=1)
+    # The texts end where the model says.
+    free = lm(folder, window=2)
+    write(free, ["\n"])
+    end = free.rows[0][3]
+    texts({"eos_token_id": end})
+    ended = lm(folder, window=2)
+    write(ended, ["\n"])
+    assert end in ended.rows[0][:4]
+    assert set(ended.rows[0][4:]) <= {0}
+
+
+def test_a_tokenizer_that_ends_each_prompt_is_refused(tmp_path: Path) -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer._tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    folder = save_tiny_folder(tmp_path / "ends")
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(UserError, match=r"puts </s> behind each prompt; set add_eos_token to"):
+        lm(folder)
+    assert write(lm(folder, add_bos_token=False), ["\n"])
