@@ -19,7 +19,8 @@ from stopping.errors import UserError
 from stopping.files import write_atomic
 from stopping.journal import require_equal_settings
 
-_OWN = re.compile(r"settings\.json|(part|batch)-\d{5}\.(parquet|json)|\..*\.part")
+_PART = re.compile(r"(part|batch)-\d{5}\.(parquet|json)")
+_OWN = re.compile(rf"settings\.json|{_PART.pattern}|\..*\.part")
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,11 @@ def require_room(out: Path, fresh: bool) -> None:
                 f"{path}: does not belong into the folder of an unfinished run; move it away, or "
                 f"name another file than {out.name}"
             )
+
+
+def has_parts(folder: Path) -> bool:
+    """Whether a run has finished any part here."""
+    return any(_PART.fullmatch(path.name) for path in folder.rglob("*"))
 
 
 def parts_folder(out: Path) -> Path:

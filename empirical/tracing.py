@@ -11,7 +11,7 @@ import numpy as np
 from empirical.models import LoadedModel
 from empirical.processes import Shard
 from empirical.provenance import Mode, Provenance, Storage, library_versions, now
-from empirical.shards import Shards
+from empirical.shards import Shards, has_parts
 from empirical.texts import Text, generated_texts, reference_texts
 from empirical.traces import Traces, merge_traces, write_traces
 from stopping.errors import UserError
@@ -106,7 +106,7 @@ def trace_problems(
 
     parts: list[Traces] = []
     tokens = fresh_tokens = prompts = 0
-    with kept_in(shards.folder):
+    with kept_in(shards.folder, lambda: has_parts(shards.folder)):
         for number, start in enumerate(range(0, len(problems), size)):
             if enough is not None and tokens >= enough:
                 break

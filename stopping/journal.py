@@ -136,7 +136,7 @@ def sweep(
     journal = Journal() if journal is None else journal
     missing = [name for name in work if name not in journal.finished]
     advance(len(work) - len(missing))
-    with kept_in(journal.path):
+    with kept_in(journal.path, lambda: bool(journal.finished)):
         results = in_order((work[name] for name in missing), workers)
         for name, result in zip(missing, results, strict=True):
             journal.keep(name, asdict(result))
@@ -150,18 +150,18 @@ def sweep(
 
 
 @contextmanager
-def kept_in(path: Path | None) -> Iterator[None]:
-    """Let an interruption of this work say where its finished parts are, if they are kept at all.
+def kept_in(path: Path | None, any_part: Callable[[], bool]) -> Iterator[None]:
+    """Let an interruption of this work say where its finished parts are, if there are any.
 
     Raises
     ------
     Interrupted
-        In place of KeyboardInterrupt, where there is a path.
+        In place of KeyboardInterrupt, where there is a path, and a part is kept there.
     """
     try:
         yield
     except KeyboardInterrupt:
-        if path is None:
+        if path is None or not any_part():
             raise
         raise Interrupted(
             f"finished parts are kept in {path}; give the same command again to go on"

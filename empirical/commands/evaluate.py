@@ -129,6 +129,10 @@ def evaluate(
     if out is not None:
         require_room(out, fresh)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    if lens is not None:
+        from empirical.lenses import require_lens
+
+        require_lens(lens)
     with errors.status(f"loading {Path(model).name}"):
         loaded = load_model(model, dtype, device)
     settings = Settings(uses_chat(loaded, cast(Chat, chat)), max_new_tokens, batch, seed)

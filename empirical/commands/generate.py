@@ -147,12 +147,15 @@ def generate(
 
     rule = parse_decoder(spec, p=p, norm=None if norm is None else norm == "on")
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    from empirical.lenses import load_lens, require_lens
+
+    if lens is not None:
+        require_lens(lens)
     with errors.status(f"loading {Path(model).name}"):
         loaded = load_model(model, dtype, device)
         from empirical.anatomy import Anatomy
         from empirical.decoder import ConfidentDecoding
         from empirical.decoder.writing import Sampling, encode, write
-        from empirical.lenses import load_lens
 
         anatomy = Anatomy.of(loaded.model)
         reader = load_lens(lens, anatomy) if lens else None

@@ -192,25 +192,30 @@ def fit(
             final_too=final_too,
             dtype=loaded.dtype,
         )
-    with progress() as bar:
-        task = bar.add_task("reading prompts", total=2 * len(chosen) + len(origin.layers))
+    finished: list[LensFile] = []
+    try:
+        with progress() as bar:
+            task = bar.add_task("reading prompts", total=2 * len(chosen) + len(origin.layers))
 
-        texts = _texts(
-            loaded, chosen, origin.mode, in_chat, max_new_tokens, lambda n: bar.advance(task, n)
-        )
-        content = fit_lens(
-            anatomy,
-            texts,
-            origin,
-            out,
-            command_line(["stopping", *sys.argv[1:]]),
-            advance=lambda: bar.advance(task),
-            tell=lambda text: bar.update(task, description=text),
-        )
-    if as_json:
-        click.echo(to_json(_plain(out, content)))
-    else:
-        show_lens(output(), str(out), content)
+            texts = _texts(
+                loaded, chosen, origin.mode, in_chat, max_new_tokens, lambda n: bar.advance(task, n)
+            )
+            fit_lens(
+                anatomy,
+                texts,
+                origin,
+                out,
+                command_line(["stopping", *sys.argv[1:]]),
+                advance=lambda: bar.advance(task),
+                tell=lambda text: bar.update(task, description=text),
+                fitted=finished.append,
+            )
+    finally:  # the result is printed even if it cannot be written
+        for content in finished:
+            if as_json:
+                click.echo(to_json(_plain(out, content)))
+            else:
+                show_lens(output(), str(out), content)
 
 
 @lens.command(

@@ -148,6 +148,10 @@ def trace(
     require_writable((file, FORMAT.kind), inputs=filter(None, (prompts, lens_file)))
     require_room(file, fresh)
     place = device if device_map else local_device(device, os.environ)
+    if lens_file is not None:
+        from empirical.lenses import require_lens
+
+        require_lens(lens_file)
     with errors.status(f"loading {Path(model).name}"):
         loaded = load_model(model, dtype, place, device_map)
     settings = Settings(

@@ -18,6 +18,7 @@ from empirical.fitted import require_own_fit
 from empirical.models import LoadedModel
 from empirical.problems import Problem, prompts_hash
 from empirical.provenance import Provenance, library_versions, now
+from empirical.shards import has_parts
 from empirical.texts import generated_texts
 from stopping.errors import UserError
 from stopping.journal import kept_in
@@ -156,7 +157,8 @@ def answer_all(
     order = sorted(range(len(problems)), key=lambda index: len(problems[index].prompt))
     batches = [order[i : i + size] for i in range(0, len(order), size)]
     done = 0
-    with kept_in(None if parts is None else parts.folder):
+    folder = None if parts is None else parts.folder
+    with kept_in(folder, lambda: folder is not None and has_parts(folder)):
         for number, batch in enumerate(batches):
             for name, arm in arms.items():
                 given = parts.finished(name, number) if parts is not None else None

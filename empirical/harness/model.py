@@ -26,7 +26,7 @@ from empirical.fitted import require_own_fit
 from empirical.generation import without_own_settings
 from empirical.harness.counting import in_text
 from empirical.harness.mistakes import as_mistakes
-from empirical.lenses import load_lens
+from empirical.lenses import load_lens, require_lens
 from empirical.models import locate
 from empirical.rivals import decoder_of
 from empirical.rivals.catalogue import whole_number
@@ -102,6 +102,8 @@ class ConfidentLM(HFLM):  # type: ignore[misc]  # the harness is not typed
             raise UserError(f"score={score}: choose from {', '.join(SCORES)}")
         if pretrained is None:
             raise UserError("pretrained is missing: a folder, a .gguf file, or a hub id")
+        if lens is not None:
+            require_lens(Path(str(lens)))
         if not isinstance(pretrained, torch.nn.Module):
             # The harness reads numbers where it can, so a name may not be a text.
             pretrained, found, _ = locate(str(pretrained))

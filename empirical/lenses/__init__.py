@@ -6,7 +6,15 @@ prompts, `load_lens` reads it from its file, and capture, audit and decoder take
 
 from empirical.lenses.base import AbstractLens, RawLens
 from empirical.lenses.calibrated import CalibratedLens, Correction, Translation
-from empirical.lenses.files import LensFile, Origin, head_hash, load_lens, read_lens, write_lens
+from empirical.lenses.files import (
+    LensFile,
+    Origin,
+    head_hash,
+    load_lens,
+    read_lens,
+    require_lens,
+    write_lens,
+)
 from empirical.lenses.fit import fit_lens
 
 __all__ = [
@@ -21,5 +29,6 @@ __all__ = [
     "head_hash",
     "load_lens",
     "read_lens",
+    "require_lens",
     "write_lens",
 ]

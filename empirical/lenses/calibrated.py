@@ -52,6 +52,11 @@ class Translation:
     def __call__(self, h: Tensor) -> Tensor:
         """Translate states (batch, positions, ...); computed in float32, returned as given."""
         flat = h.flatten(2).float()
+        if flat.shape[-1] != len(self.bias):
+            raise UserError(
+                f"lens: fitted to states of {len(self.bias)} numbers, and this model's have "
+                f"{flat.shape[-1]}; fit one with `stopping lens fit`"
+            )
         change = flat
         for factor in self.factors:
             change = change @ factor.to(h.device)

@@ -9,8 +9,10 @@ final norm and head as they were; `Origin.model` says which of them the lens was
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -136,10 +138,8 @@ def load_lens(path: Path, anatomy: Anatomy) -> CalibratedLens:
     UserError
         If the file is missing, damaged, of another kind or newer, or was fitted for another head.
     """
-    content = read_lens(path)
+    content = require_lens(path)
     origin, depth = content.origin, len(anatomy.layers)
-    if content.report is None:
-        raise UserError(f"{path}: this lens is unfinished; run its `stopping lens fit` again")
     if (origin.depth, origin.vocabulary) != (depth, anatomy.vocabulary_size):
         raise UserError(
             f"{path}: fitted for {origin.model} with {origin.depth} layers and "
@@ -152,6 +152,20 @@ def load_lens(path: Path, anatomy: Anatomy) -> CalibratedLens:
             "than this model's; fit a lens for it with `stopping lens fit`"
         )
     return content.lens(anatomy)
+
+
+def require_lens(path: Path) -> LensFile:
+    """Read a lens that was fitted to its end, before any model is loaded for it.
+
+    Raises
+    ------
+    UserError
+        As `read_lens`, or if the lens is unfinished.
+    """
+    content = read_lens(path)
+    if content.report is None:
+        raise UserError(f"{path}: this lens is unfinished; run its `stopping lens fit` again")
+    return content
 
 
 def head_hash(anatomy: Anatomy) -> str:
@@ -218,8 +232,13 @@ def read_lens(path: Path) -> LensFile:
     read = structured(content, _Metadata, f"{path}: the lens file")
     try:
         corrections = _corrections(tensors)
+        for layer, correction in corrections.items():
+            _require_sound(layer, correction, read.origin)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path}: the lens file is incomplete ({error})") from error
+        raise UserError(
+            f"{path}: the lens file is incomplete or damaged ({error}); fit the lens anew with "
+            "`stopping lens fit`"
+        ) from error
     return LensFile(corrections=corrections, **vars(read))
 
 
@@ -244,3 +263,26 @@ def _corrections(tensors: Mapping[str, Tensor]) -> dict[int, Correction]:
         translation = Translation(tuple(factors), tensors[f"{prefix}.bias"]) if factors else None
         found[layer] = Correction(float(tensors[f"{prefix}.temperature"]), translation)
     return found
+
+
+def _require_sound(layer: int, correction: Correction, origin: Origin) -> None:
+    """Raise a ValueError if this cannot be the correction of a layer of such a model."""
+    if layer not in origin.layers or not 1 <= layer <= origin.depth:
+        raise ValueError(f"layer {layer} is none of those that were fitted")
+    if not (math.isfinite(correction.temperature) and correction.temperature > 0):
+        raise ValueError(f"layer {layer}: temperature {correction.temperature}")
+    if (moved := correction.translation) is None:
+        return
+    parts = [*moved.factors, moved.bias]
+    if not all(part.is_floating_point() and part.isfinite().all() for part in parts):
+        raise ValueError(f"layer {layer}: the translation has values that are no finite numbers")
+    shapes = [tuple(part.shape) for part in parts]
+    width = shapes[-1][0] if len(shapes[-1]) == 1 else 0
+    inner = () if origin.rank is None else (shapes[0][-1] if len(shapes[0]) == 2 else 0,)
+    sizes = (width, *inner, width)
+    # A stream with several lanes is one long vector.
+    if width == 0 or width % origin.hidden or shapes[:-1] != list(pairwise(sizes)):
+        raise ValueError(
+            f"layer {layer}: the translation has shapes {', '.join(map(str, shapes))}, which do "
+            f"not fit states of {origin.hidden} numbers"
+        )

@@ -43,6 +43,7 @@ def fit_lens(
     command: str = "",
     advance: Advance = lambda: None,
     tell: Tell = lambda text: None,
+    fitted: Callable[[LensFile], object] = lambda content: None,
 ) -> LensFile:
     """Fit a lens as `origin` describes and write it to `path`.
 
@@ -52,6 +53,8 @@ def fit_lens(
         Prompts with completions; those without are left out.
     advance, tell
         Called after each text and each fitted layer; with what is being done.
+    fitted
+        Called with the lens before it is written, which may fail.
 
     Raises
     ------
@@ -63,11 +66,11 @@ def fit_lens(
             "lens: the reference tokens of generated texts are the final layer's own choices; "
             "fit to them with --target final, or to worked solutions with --mode reference"
         )
-    parts = gather_parts(anatomy, texts, origin, advance)
     checkpoint = path.with_name(f".{path.name}.unfinished")
     content = _resumed(checkpoint, origin)
     corrected = [n for n in origin.layers if n < origin.depth or origin.final_too]
-    with kept_in(checkpoint):
+    with kept_in(checkpoint, lambda: bool(content.corrections)):
+        parts = gather_parts(anatomy, texts, origin, advance)
         for layer in corrected:
             if layer not in content.corrections:
                 correction, epoch = fit_layer(anatomy, parts, origin, layer, tell)
@@ -78,19 +81,20 @@ def fit_lens(
                 )
                 write_lens(checkpoint, content)
             advance()
-    tell("test prompts")
-    report = evaluate(
-        anatomy,
-        content.corrections,
-        content.epochs,
-        parts.test,
-        content.name,
-        origin.seed,
-    )
-    content = replace(
-        content, report=report, versions=library_versions(), date=now(), command=command
-    )
-    write_lens(path, content)
+        tell("test prompts")
+        report = evaluate(
+            anatomy,
+            content.corrections,
+            content.epochs,
+            parts.test,
+            content.name,
+            origin.seed,
+        )
+        content = replace(
+            content, report=report, versions=library_versions(), date=now(), command=command
+        )
+        fitted(content)
+        write_lens(path, content)
     checkpoint.unlink(missing_ok=True)
     return content
 

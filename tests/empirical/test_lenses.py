@@ -1,5 +1,6 @@
 """Lenses fitted where the truth is known: scaled logits, distorted streams, sampled tokens."""
 
+import importlib
 import json
 import math
 from dataclasses import replace
@@ -459,6 +460,31 @@ def test_interrupted_fit_goes_on_and_ends_the_same(
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("layer", [None, 1, 2])
+def test_an_interruption_says_that_parts_are_kept_once_there_is_one(
+    anatomy: Anatomy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: int | None
+) -> None:
+    real = fitting.fit_layer
+
+    def interrupted(*arguments: Any) -> Any:
+        if arguments[3] == layer:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    def gathered(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting, "fit_layer", interrupted)
+    if layer is None:
+        monkeypatch.setattr(fitting, "gather", gathered)
+    path = tmp_path / "l.safetensors"
+    with pytest.raises(KeyboardInterrupt) as found:
+        fit_lens(anatomy, TEXTS, origin_of(anatomy), path)
+    kept = path.with_name(".l.safetensors.unfinished")
+    assert kept.exists() == (layer == 2)
+    assert (f"finished parts are kept in {kept}" in str(found.value)) == (layer == 2)
+
+
 def test_checkpoint_of_another_fit_is_not_used(
     anatomy: Anatomy, fitted: tuple[Path, LensFile], tmp_path: Path
 ) -> None:
@@ -522,6 +548,53 @@ def test_damaged_foreign_newer_and_unfinished_files(
     write_lens(file, replace(fitted[1], report=None))
     with pytest.raises(UserError, match="unfinished"):
         load_lens(file, anatomy)
+
+
+WRONG = [
+    ("layer.002.bias", torch.zeros(31)),
+    ("layer.002.bias", torch.zeros(1, 32)),
+    ("layer.002.bias", torch.zeros(32, dtype=torch.int64)),
+    ("layer.002.bias", torch.full((32,), torch.nan)),
+    ("layer.002.factor.0", torch.zeros(2, 32)),
+    ("layer.002.factor.0", torch.zeros(32)),
+    ("layer.002.factor.1", torch.zeros(3, 32)),
+    ("layer.002.factor.1", torch.zeros(())),
+    ("layer.002.factor.2", torch.zeros(32, 32)),
+    ("layer.002.temperature", torch.tensor(0.0)),
+    ("layer.002.temperature", torch.tensor(torch.nan)),
+    ("layer.002.temperature", torch.ones(2)),
+    ("layer.009.temperature", torch.tensor(1.0)),
+    ("layer.two.temperature", torch.tensor(1.0)),
+    ("layer", torch.tensor(1.0)),
+]
+
+
+@pytest.mark.parametrize(("name", "tensor"), WRONG)
+def test_a_lens_of_wrong_shapes_is_refused_in_one_line(
+    fitted: tuple[Path, LensFile], tmp_path: Path, name: str, tensor: Tensor
+) -> None:
+    changed = LensFile(
+        fitted[1].origin,
+        {
+            layer: Correction(1.0, Translation((torch.zeros(32, 2), torch.zeros(2, 32)), zeros))
+            for layer, zeros in ((1, torch.zeros(32)), (2, torch.zeros(32)))
+        },
+    )
+    file = tmp_path / "l.safetensors"
+    write_lens(file, changed)
+    read_lens(file)
+    with safe_open(file, framework="pt") as reader:
+        tensors = {key: reader.get_tensor(key) for key in reader.keys()}  # noqa: SIM118
+        metadata = reader.metadata()
+    save_file({**tensors, name: tensor}, file, metadata=metadata)
+    with pytest.raises(UserError, match=r"^[^\n]+incomplete or damaged \([^\n]+\); fit [^\n]+$"):
+        read_lens(file)
+
+
+def test_a_lens_of_another_width_is_refused_where_it_is_read() -> None:
+    doubled = Translation((torch.zeros(64, 2), torch.zeros(2, 64)), torch.zeros(64))
+    with pytest.raises(UserError, match="fitted to states of 64 numbers, and this model's have 32"):
+        doubled(torch.zeros(1, 1, 32))
 
 
 def test_lens_is_not_read_where_it_was_not_fitted(anatomy: Anatomy, tmp_path: Path) -> None:
@@ -752,3 +825,45 @@ def test_shown_lens_says_when_the_final_layer_is_no_fair_baseline(
         text = " ".join(capsys.readouterr().out.split())
         said[target, final_too] = ("kind of text" in text, "was not (--final-too)" in text)
     assert list(said.values()) == [(False, False), (True, True), (True, False)]
+
+
+def test_a_fitted_lens_is_shown_even_if_it_cannot_be_written(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "lens.safetensors"
+
+    def full(path: Path, content: LensFile) -> None:
+        if path == out:
+            raise UserError(f"{path}: cannot write here (No space left on device)")
+
+    monkeypatch.setattr(fitting, "write_lens", full)
+    options = ("--problems", 10, "--tokens", 60, "--layers", 3, "--seed", 1)
+    assert lens_command("fit", "--model", folder, "--out", out, *options, "--json") == 2
+    said = capsys.readouterr()
+    assert json.loads(said.out)["report"]["layers"]
+    assert "No space left" in said.err
+
+
+@pytest.mark.parametrize("command", ["generate", "evaluate", "trace", "lm-eval"])
+def test_a_lens_is_looked_for_before_the_model(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is no such model either."""
+    model, missing = tmp_path / "model", tmp_path / "none.safetensors"
+    given = {"generate": ["--prompt", "a"], "trace": ["--out", str(tmp_path / "t")]}
+    given["evaluate"] = ["--rule", "search"]
+
+    def run() -> object:
+        if command == "lm-eval":
+            from empirical.harness.model import ConfidentLM
+
+            return ConfidentLM(str(model), lens=str(missing))
+        module = importlib.import_module(f"empirical.commands.{command}")
+        arguments = ["--model", str(model), "--lens", str(missing), *given.get(command, ())]
+        return getattr(module, command).main(arguments, command, standalone_mode=False)
+
+    assert exit_code(run) == 2
+    assert f"{missing}: no such file; fit a lens" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from empirical.capture import capture
 from empirical.models import LoadedModel, load_model
 from empirical.problems import generate
 from empirical.processes import Shard, choose_shard, local_device
+from empirical.shards import open_parts
 from empirical.texts import reference_texts
 from empirical.traces import Traces, read_traces, write_traces
 from empirical.tracing import Settings, trace_problems
@@ -227,3 +228,22 @@ def test_offloaded_weights_change_nothing(folder: Path, single: Path) -> None:
     # A head that is elsewhere is left to the model's own call, which adds in another order.
     np.testing.assert_allclose(found.entropy, expected.entropy, atol=1e-5)
     np.testing.assert_array_equal(found.residual_norm, expected.residual_norm)
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("name", ["notes.txt", "part-00000.parquet.bak", "deep/part-1.parquet"])
+def test_a_foreign_file_among_the_parts_is_not_thrown_away(
+    tmp_path: Path, name: str, fresh: bool
+) -> None:
+    out = tmp_path / "t.parquet"
+    folder = open_parts(out, {"a": 1}, fresh=False)
+    own = folder / "rule" / "batch-00000.json"
+    own.parent.mkdir()
+    own.write_text("[]")
+    assert open_parts(out, {"a": 1}, fresh) == folder
+    foreign = folder / name
+    foreign.parent.mkdir(exist_ok=True)
+    foreign.write_text("mine")
+    with pytest.raises(UserError, match="does not belong into the folder of an unfinished run"):
+        open_parts(out, {"a": 1}, fresh)
+    assert foreign.read_text() == "mine"

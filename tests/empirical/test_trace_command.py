@@ -140,12 +140,16 @@ def test_ctrl_c_says_how_to_go_on(
     real = tracing.reference_texts
 
     def interrupted(loaded: Any, problems: Any, chat: bool) -> Any:
-        if problems[0][0] == 2:
+        if problems[0][0] == at:
             raise KeyboardInterrupt
         return real(loaded, problems, chat)
 
     with monkeypatch.context() as patch:
         patch.setattr(tracing, "reference_texts", interrupted)
+        at = 0
+        assert trace(folder, out, *options) == 130
+        assert "kept" not in capsys.readouterr().err  # no part is finished yet
+        at = 2
         assert trace(folder, out, *options) == 130
     assert "give the same command again" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "t.parquet.parts").glob("part-*")] == [

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -115,15 +117,19 @@ def test_exit_codes() -> None:
         ("solve", "--phases", "--paths", "1000"),
     ],
 )
-@pytest.mark.parametrize("resumes", [False, True])
+@pytest.mark.parametrize(
+    ("resumes", "done"), [(False, 1), (True, 0), (True, 1)], ids=["kept nowhere", "none", "one"]
+)
 def test_an_interruption_speaks_of_kept_parts_only_where_there_are(
     command: tuple[str, ...],
     resumes: bool,
+    done: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(jobs: Iterable[Callable[[], object]], _: object) -> Iterator[object]:
+        yield from (job() for job in islice(jobs, done))
         raise KeyboardInterrupt
 
     monkeypatch.setattr("stopping.journal.in_order", interrupted)
@@ -132,7 +138,7 @@ def test_an_interruption_speaks_of_kept_parts_only_where_there_are(
     assert exit_code(lambda: group.main(arguments, standalone_mode=False)) == 130
     said = capsys.readouterr().err.splitlines()[-1]
     kept = f"; finished parts are kept in {cells}; give the same command again to go on"
-    assert said == f"interrupted{kept if resumes else ''}"
+    assert said == f"interrupted{kept if resumes and done else ''}"
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -5,7 +5,7 @@ from typing import Any
 
 from empirical.anatomy import Anatomy
 from empirical.decoder import ConfidentDecoding
-from empirical.lenses import load_lens
+from empirical.lenses import load_lens, require_lens
 from empirical.rivals import decoder_of
 
 
@@ -43,6 +43,8 @@ def generate(
         If a setting is not understood, or the model's layers cannot be read.
     """
     decoder = decoder_of(rule, window, p, norm)
+    if lens is not None:
+        require_lens(Path(lens))
     anatomy = Anatomy.of(model)
     reader = load_lens(Path(lens), anatomy) if lens is not None else None
     with ConfidentDecoding(model, decoder, reader, seed, anatomy=anatomy, plan=plan):
