@@ -54,7 +54,7 @@ def draw_runs(ax: Axes, data: RunCurve) -> None:
     ax.set_ylim(data.bound[-1] / 30, 1.6)
     frame(
         ax,
-        "T11: without drift the overstep is a run, whatever the noise; drift shortens it",
+        "T11: without drift the overstep is a run for any noise; drift shortens it",
         "$j$ (layers)",
         "P(overstep by $j$ or more)",
     )
