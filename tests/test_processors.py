@@ -1,4 +1,4 @@
-"""What the commands print does not change with the processor."""
+"""What the commands print and draw does not change with the processor."""
 
 import re
 import subprocess
@@ -21,6 +21,7 @@ for arguments in (
     ["validate", *few, "--by-difficulty"],
     ["averages", "--layers", "3", "--jobs", "1"],
     ["verify", "T2", "--effort", "0.1", "--jobs", "1"],
+    ["figures", "--quick", "--only", "averages", "--out", "."],
 ):
     print(arguments[0], "says:", flush=True)
     try:
@@ -31,13 +32,16 @@ for arguments in (
 
 
 @pytest.mark.skipif(not PLAIN.possible, reason="this processor has no instructions of x86-64")
-def test_the_processor_changes_no_printed_number(tmp_path: Path) -> None:
+def test_the_processor_changes_nothing_printed_or_drawn(tmp_path: Path) -> None:
     path = tmp_path / "traces.parquet"
     write_traces(path, calibrated(prompts=20, tokens=50, overconfidence=0.1))
 
     def printed(setting: Setting) -> str:
+        folder = tmp_path / setting.name
+        folder.mkdir()
         done = subprocess.run(
             [sys.executable, "-c", COMMANDS, str(path)],
+            cwd=folder,
             env={**setting.environment, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
@@ -45,8 +49,9 @@ def test_the_processor_changes_no_printed_number(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
         # How long it took is no result.
-        return re.sub(r"\b[\d.]+ s\.$", "", done.stdout, flags=re.M)
+        text = re.sub(r"\b[\d.]+ s\.$", "", done.stdout, flags=re.M)
+        return text + (folder / "averages.svg").read_text(encoding="utf-8")
 
     plain = printed(PLAIN)
-    assert plain.count("exit code 0") == 4
+    assert plain.count("exit code 0") == 5
     assert plain == printed(OWN)
