@@ -36,7 +36,7 @@ from empirical.provenance import command_line
 from empirical.shards import require_room
 from empirical.texts import Chat, uses_chat
 from stopping.cli.numbers import BATCH, at_least
-from stopping.cli.ui import json_option, output, progress, seed_option
+from stopping.cli.ui import json_option, output, progress, refuse_ignored, seed_option
 from stopping.errors import UserError
 from stopping.files import require_writable
 
@@ -126,7 +126,9 @@ def evaluate(
     rules = read_rules(specs, norm)
     chosen = chosen_problems(prompts, problems, seed, references=False)
     require_writable((out, FORMAT.kind), inputs=filter(None, (prompts, lens)))
-    if out is not None:
+    if out is None:
+        refuse_ignored("without --out", "fresh")
+    else:
         require_room(out, fresh)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     if lens is not None:

@@ -26,7 +26,7 @@ from empirical.texts import Chat, Text, generated_texts, reference_texts, uses_c
 from empirical.traces import read_traces
 from stopping.cli.numbers import SEED, CountOr, at_least
 from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, progress, seed_option
+from stopping.cli.ui import json_option, output, progress, refuse_ignored, seed_option
 from stopping.errors import UserError
 from stopping.files import require_writable
 
@@ -157,6 +157,8 @@ def fit(
     is. An interrupted run goes on after its last finished layer when the same command is given.
     """
     require_models_extra()
+    if kind == "temperature":
+        refuse_ignored("with --kind temperature", "rank", "epochs")
     from empirical.anatomy import Anatomy
     from empirical.lenses import Origin, fit_lens, head_hash
     from empirical.lenses.files import FORMAT

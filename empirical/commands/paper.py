@@ -31,7 +31,7 @@ from empirical.problems import Problem
 from empirical.provenance import command_line
 from empirical.texts import Chat, uses_chat
 from stopping.cli.numbers import BATCH, WINDOW, Number, Numbers, at_least
-from stopping.cli.ui import json_option, output, progress, seed_option
+from stopping.cli.ui import json_option, output, progress, refuse_ignored, seed_option
 from stopping.errors import UserError
 from stopping.files import require_writable, write_atomic
 
@@ -112,6 +112,9 @@ def paper(
     those.
     """
     require_models_extra()
+    for option, section in (("temperatures", "temperature"), ("samples", "difficulty")):
+        if section not in (sections or SECTIONS):
+            refuse_ignored(f"without --sections {section}", option)
     plan = Plan(K, sections or SECTIONS, temperatures, samples)
     chosen = chosen_problems(prompts, problems, seed, references=False)
     require_problems(chosen)

@@ -16,6 +16,7 @@ from stopping.cli.ui import (
     output,
     progress,
     prose,
+    refuse_ignored,
     resume_option,
     seed_option,
     table,
@@ -107,11 +108,7 @@ def solve(
     inputs = () if model is None else (model,)
     require_writable((out, FORMAT.kind), (figure, FIGURE), inputs=inputs)
     if phases:
-        source = click.get_current_context().get_parameter_source
-        ignored = {"cost": "--cost", "no_recall": "--no-recall", "specs": "--rule", "out": "--out"}
-        for name, option in ignored.items():
-            if source(name) is click.core.ParameterSource.COMMANDLINE:
-                raise UserError(f"{option} has no meaning with --phases; leave one of them out")
+        refuse_ignored("with --phases", "cost", "no_recall", "specs", "out")
         show_phases(model, figure, resume, fresh, seed, paths, workers, as_json)
         return
     if resume is not None or fresh:

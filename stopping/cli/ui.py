@@ -22,6 +22,7 @@ from stopping.cli.progress import progress as progress
 from stopping.cli.tables import PAGE
 from stopping.cli.tables import prose as prose
 from stopping.cli.tables import table as table
+from stopping.errors import UserError
 from stopping.parallel import BACKENDS, Workers
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -73,6 +74,17 @@ def workers_options(command: C) -> C:
         return command(*args, workers=Workers(jobs, backend, scheduler), **options)
 
     return cast(C, run)
+
+
+def refuse_ignored(where: str, *names: str) -> None:
+    """Raise a UserError if the command line has one of these parameters, which `where` ignores."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is click.core.ParameterSource.COMMANDLINE:
+            raise UserError(
+                f"{parameter.opts[-1]} has no meaning {where}; leave it out, or change the other"
+            )
 
 
 def output() -> Console:

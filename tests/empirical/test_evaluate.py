@@ -310,6 +310,7 @@ def test_mistakes_of_the_user(
     mute.write_text('{"prompt": "Why?", "reference": "So."}\n')
     assert "has no answer" in told("--rule", "search", "--prompts", mute)
     assert "unknown kind" in told("--rule", "serach")
+    assert "--fresh has no meaning without --out" in told("--rule", "search", "--fresh")
     assert "given more than once" in told("--rule", "search", "--rule", "search:K=10")
     assert "not both" in told("--rule", "search", "--prompts", mute, "--problems", 3)
     assert "--rule" in told()

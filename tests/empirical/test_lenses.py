@@ -791,6 +791,8 @@ def test_command_measures_noise_on_traces(
         (("show", "none.safetensors"), "no such file"),
         (("show", "text.safetensors"), "damaged, truncated"),
         (("fit", "--model", "m.gguf", "--out", "o", "--rank", "0"), "<=1000000 nor 'full'"),
+        (("fit", "--model", "m.gguf", "--out", "o", "--rank", "2"), "--rank has no meaning"),
+        (("fit", "--model", "m.gguf", "--out", "o", "--epochs", "0"), "--epochs has no meaning"),
         (("fit", "--model", "m.gguf", "--out", "o"), "no such file"),
         (
             ("fit", "--model", "m", "--out", "o", "--prompts", "p", "--problems", "20"),

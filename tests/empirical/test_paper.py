@@ -363,6 +363,8 @@ def test_mistakes_of_the_user(
     mute.write_text('{"prompt": "Why?", "reference": "So."}\n' * 4)
     assert "has no answer" in told("--prompts", mute)
     assert "expected numbers with commas" in told("--temperatures", "hot")
+    for option in ("--temperatures", "--samples"):
+        assert f"{option} has no meaning" in told(option, "2", "--sections", "p")
     assert "not both" in told("--prompts", mute, "--problems", 4)
     assert "sections" in told("--sections", "q")
     small = ("--problems", 4, "--max-new-tokens", 3, "--window", 1, "--sections", "p")
