@@ -21,16 +21,16 @@ from torch import Tensor
 
 from benchmarks.measure import Row, interleave, machine, save, show
 from benchmarks.memory import peak_bytes
-from empirical.anatomy import Anatomy
-from empirical.capture import capture, last_layers
-from empirical.head import Unembedding
+from empirical.capture.batch import capture, last_layers
+from empirical.capture.projections import TileReader
+from empirical.capture.tiles import read_tiles
 from empirical.lenses import RawLens
-from empirical.models import LoadedModel, load_model
+from empirical.model.anatomy import Anatomy
+from empirical.model.load import LoadedModel, load_model
+from empirical.model.unembedding import Unembedding
 from empirical.problems import generate
 from empirical.provenance import Provenance
-from empirical.reading import TileReader
 from empirical.texts import Text, reference_texts
-from empirical.tiles import read_tiles
 
 LIBRARIES = ("torch", "transformers", "numpy")
 TARGETS = {"products alone": 1.25, "log_softmax by layer": 1.7, "softmax of all": 2.5}

@@ -19,17 +19,17 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import Row, interleave, machine, save, show
-from empirical.anatomy import Anatomy
-from empirical.decoder import ConfidentDecoding
-from empirical.decoder.choosing import Chooser
-from empirical.decoder.places import Inputs
-from empirical.decoder.plan import ONE_BY_ONE, Plan, PlanName
-from empirical.decoder.riding import Pass, riding
+from empirical.decoding import ConfidentDecoding
+from empirical.decoding.choosing import Chooser
+from empirical.decoding.places import Inputs
+from empirical.decoding.plan import ONE_BY_ONE, Plan, PlanName
+from empirical.decoding.riding import Pass, riding
 from empirical.lenses import RawLens
-from empirical.models import LoadedModel, load_model
-from empirical.online import Sums
+from empirical.logits.readout import read_logits
+from empirical.logits.sums import Sums
+from empirical.model.anatomy import Anatomy
+from empirical.model.load import LoadedModel, load_model
 from empirical.problems import generate
-from empirical.readout import read_logits
 from empirical.texts import reference_texts
 from stopping.rules import AbstractRule, Search, Tolerance
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from stopping.cli.ui import output, plain, table
-from stopping.files import write_atomic
+from stopping.support.files import write_atomic
 
 RESULTS = Path(__file__).parent / "results"
 Row = dict[str, Any]

@@ -13,13 +13,8 @@ import numpy as np
 from benchmarks.measure import Row, interleave, machine, save, show
 from benchmarks.plain import BINS, HIGH, loop
 from benchmarks.plain import simulate as plain_simulate
-from stopping.engine import simulate
-from stopping.engine.model import Model
-from stopping.engine.plans import plan
-from stopping.engine.simulate import BLOCK, block_tally
-from stopping.noise import GaussianNoise, UniformNoise
-from stopping.parallel import Workers, in_order
-from stopping.process import Process
+from stopping.model.noise import GaussianNoise, UniformNoise
+from stopping.model.process import Process
 from stopping.rules import (
     AbstractRule,
     Final,
@@ -32,6 +27,11 @@ from stopping.rules import (
     WindowMinimum,
     zoo,
 )
+from stopping.simulation.engine import simulate
+from stopping.simulation.engine.model import Model
+from stopping.simulation.engine.plans import plan
+from stopping.simulation.engine.simulate import BLOCK, block_tally
+from stopping.support.parallel import Workers, in_order
 
 LAYERS = 40
 WORLD = Process(LAYERS, UniformNoise(0.3), K=10, drift=0.05, rise=0.7, perturbed=1.0, start=2.1)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from stopping.noise import GaussianNoise, UniformNoise
-from stopping.process import Process
+from stopping.model.noise import GaussianNoise, UniformNoise
+from stopping.model.process import Process
 from stopping.rules import AbstractRule, Search, Shifted
 
 BINS, HIGH = 256, 3.0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stopping.statistics import Interval, cluster_bootstrap
+from stopping.support.statistics import Interval, cluster_bootstrap
 from stopping.types import FloatArray
 
 LEVEL = 0.95

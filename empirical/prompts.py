@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from empirical.models import LoadedModel
+from empirical.model.load import LoadedModel
 from stopping.errors import UserError
 
 _STAND_IN = "QzStandsForThePromptQz"

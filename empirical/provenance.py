@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from stopping.changepoint import FittedOn
-from stopping.documents import Format, structured
+from stopping.support.documents import Format, structured
 
 FORMAT = Format("layer-stopping traces", 1, "trace file", "make one with `stopping trace`")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from empirical.models import LoadedModel
+from empirical.model.load import LoadedModel
 from empirical.prompts import Part, encode_parts, parts_of
 from stopping.errors import UserError
 
@@ -91,7 +91,7 @@ def generated_texts(
     A completion ends before its end of text, or after `max_new_tokens`. `processor` makes, of the
     length of the padded prompts, a logits processor of transformers to go before the choice.
     """
-    from empirical.generation import continued, end_tokens
+    from empirical.model.generation import continued, end_tokens
 
     prompts = [encode_prompt(loaded, _asked(problem, chat), chat) for _, problem in problems]
     for (index, problem), prompt in zip(problems, prompts, strict=True):

@@ -8,12 +8,12 @@ from rich.cells import cell_len
 
 from empirical.commands.paper import show
 from empirical.data import bundled_papers
-from empirical.paper.files import read_paper
-from empirical.traces import write_traces
+from empirical.studies.paper.files import read_paper
+from empirical.traces.files import write_traces
 from stopping.changepoint import write_model
 from stopping.cli.main import exit_code, group
 from tests.empirical.synthetic import calibrated, from_entropies
-from tests.stopping.changepoint_models import one_class
+from tests.stopping.changepoint.models import one_class
 
 Captured = pytest.CaptureFixture[str]
 

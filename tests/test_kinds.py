@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from empirical.rivals import decoder_of
-from empirical.traces import write_traces
+from empirical.decoding.rivals import decoder_of
+from empirical.traces.files import write_traces
 from stopping.changepoint import write_model
 from stopping.cli import main
+from stopping.optimal import LayerProblem, Snell, fit_policy, save_rule
+from stopping.optimal.bases import Polynomial
 from stopping.rules import AbstractRule, has_window, kinds, parse, parse_rule
-from stopping.snell import LayerProblem, Snell, fit_policy, save_rule
-from stopping.snell.bases import Polynomial
 from tests.empirical.synthetic import calibrated
 from tests.empirical.tiny_models import save_tiny_folder
-from tests.stopping.changepoint_models import one_class
+from tests.stopping.changepoint.models import one_class
 
 NEEDED = {
     "offset": "k=1",

@@ -20,13 +20,13 @@ import click
 import numpy as np
 import pytest
 
-from empirical.traces import write_traces
+from empirical.traces.files import write_traces
 from stopping.changepoint import write_model
 from stopping.cli.main import exit_code, group
 from stopping.cli.numbers import Number, Numbers
 from tests.empirical.synthetic import from_entropies
 from tests.empirical.tiny_models import save_tiny_folder
-from tests.stopping.changepoint_models import one_class
+from tests.stopping.changepoint.models import one_class
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from empirical.traces import write_traces
+from empirical.traces.files import write_traces
 from tests.empirical.synthetic import calibrated
 from tests.processors import OWN, PLAIN, ROOT, Setting
 

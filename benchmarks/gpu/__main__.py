@@ -12,10 +12,10 @@ import click
 import torch
 
 from benchmarks.gpu import captures, decoding, families, kernels, montecarlo, steps
-from empirical.models import LoadedModel, load_model
+from empirical.model.load import LoadedModel, load_model
 from empirical.provenance import library_versions, now
 from stopping.cli.ui import plain
-from stopping.files import write_atomic
+from stopping.support.files import write_atomic
 from tests.empirical.tiny_models import save_tiny_folder
 
 Row = dict[str, Any]

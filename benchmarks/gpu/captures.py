@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from empirical.capture.run import Settings, trace_problems
 from empirical.data import bundled_traces
 from empirical.problems import generate
 from empirical.provenance import Mode
-from empirical.traces import Traces, read_traces
-from empirical.tracing import Settings, trace_problems
+from empirical.traces.files import Traces, read_traces
 from stopping.rules import Search
 
 if TYPE_CHECKING:

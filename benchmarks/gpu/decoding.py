@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from empirical.anatomy import Anatomy
-from empirical.evaluate import Answer
-from empirical.evaluate.run import Settings, answer_batch
-from empirical.models import LoadedModel
+from empirical.evaluation import Answer
+from empirical.evaluation.run import Settings, answer_batch
+from empirical.model.anatomy import Anatomy
+from empirical.model.load import LoadedModel
 from empirical.problems import generate
 from stopping.rules import AbstractRule, Final, Search, Tolerance
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from tests.empirical.architectures import Finding, look_at
-from tests.empirical.families import FAMILIES, REFUSED, build
+from book._tools.architectures import Finding, look_at
+from tests.empirical.model.families import FAMILIES, REFUSED, build
 
 
 def findings(device: str, quick: bool) -> Iterator[Finding]:

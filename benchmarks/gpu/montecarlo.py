@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from stopping.noise import UniformNoise
-from stopping.process import Process
+from stopping.model.noise import UniformNoise
+from stopping.model.process import Process
 
 if TYPE_CHECKING:
     from benchmarks.gpu.__main__ import Bench

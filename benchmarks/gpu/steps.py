@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.gpu.engine import SIZES, TINY, Engine, Size
 from benchmarks.gpu.heads import Design, designs
-from empirical.cost import SHAPES, Device, Load, overheads, plain_step
+from empirical.studies.cost import SHAPES, Device, Load, overheads, plain_step
 
 if TYPE_CHECKING:
     from benchmarks.gpu.__main__ import Bench

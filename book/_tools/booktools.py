@@ -20,11 +20,11 @@ from matplotlib.figure import Figure
 from myst_nb import glue
 
 from empirical.data import bundled_traces
-from empirical.ledger import Entry, Evidence
-from empirical.report.numbers import maths
-from empirical.traces import Traces, read_traces
+from empirical.numbers import maths
+from empirical.studies.ledger import Entry, Evidence
+from empirical.traces.files import Traces, read_traces
 from stopping.claims import Finding
-from stopping.montecarlo import Relation
+from stopping.simulation.montecarlo import Relation
 
 BLUE, ORANGE, GREEN, RED, GREY = "#2f8fc4", "#e08a1e", "#2a9d6f", "#d1495b", "#8a8f98"
 

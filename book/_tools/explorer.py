@@ -13,11 +13,11 @@ import numpy as np
 from booktools import bundled, text_before
 from IPython.display import HTML
 
-from empirical.traces import Traces
-from stopping.certificates import certify
-from stopping.paths import Paths
+from empirical.traces.files import Traces
+from stopping.model.paths import Paths
+from stopping.model.windows import window_start
 from stopping.rules import Tolerance
-from stopping.windows import window_start
+from stopping.theory.certificates import certify
 
 LAYERS, FLOOR = 20, 0.8
 

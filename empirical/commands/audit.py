@@ -6,8 +6,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from empirical.audit import Audit, NoiseLevel, Status
-from empirical.audit import audit as run_audit
+from empirical.analysis.audit import Audit, NoiseLevel, Status
+from empirical.analysis.audit import audit as run_audit
 from empirical.commands.targets import (
     count,
     estimate,
@@ -22,7 +22,7 @@ from empirical.commands.targets import (
     traces_argument,
     window_option,
 )
-from empirical.paper_figures import SETTING, SOURCE
+from empirical.published import SETTING, SOURCE
 from stopping.cli.numbers import NATS
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, seed_option

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from empirical.beliefs import BELIEFS, Beliefs, find_beliefs, write_beliefs
 from empirical.commands.targets import narrow
-from empirical.traces import read_traces
+from empirical.fitting.posterior import BELIEFS, Beliefs, find_beliefs, write_beliefs
+from empirical.traces.files import read_traces
 from stopping.changepoint import read_model
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output
-from stopping.files import require_writable
+from stopping.support.files import require_writable
 
 
 @click.command()

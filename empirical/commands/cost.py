@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 import click
 from rich.console import Console
 
-from empirical.cost import (
+from empirical.published import COST, SOURCE
+from empirical.studies.cost import (
     DEVICES,
     SHAPES,
     Count,
@@ -20,7 +21,6 @@ from empirical.cost import (
     read_device,
     read_shape,
 )
-from empirical.paper_figures import COST, SOURCE
 from stopping.cli.numbers import Number
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, prose, table

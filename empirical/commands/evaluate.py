@@ -27,21 +27,21 @@ from empirical.commands.targets import (
     sentences,
     status_text,
 )
-from empirical.evaluate import RuleResult
-from empirical.evaluate.files import FORMAT, evaluation_text, write_evaluation
-from empirical.evaluate.run import Evaluation, Settings
-from empirical.evaluate.run import evaluate as run_evaluate
-from empirical.models import load_model, require_models_extra
+from empirical.evaluation import RuleResult
+from empirical.evaluation.files import FORMAT, evaluation_text, write_evaluation
+from empirical.evaluation.run import Evaluation, Settings
+from empirical.evaluation.run import evaluate as run_evaluate
+from empirical.model.load import load_model, require_models_extra
 from empirical.provenance import command_line
-from empirical.shards import require_room
 from empirical.texts import Chat, uses_chat
+from empirical.traces.parts import require_room
 from stopping.cli.numbers import BATCH, at_least
 from stopping.cli.ui import json_option, output, progress, refuse_ignored, seed_option
 from stopping.errors import UserError
-from stopping.files import require_writable
+from stopping.support.files import require_writable
 
 if TYPE_CHECKING:
-    from empirical.decoder.custom import AbstractDecoder
+    from empirical.decoding.custom import AbstractDecoder
     from stopping.rules import AbstractRule
 
 
@@ -170,7 +170,7 @@ def read_rules(specs: tuple[str, ...], norm: str | None) -> "list[AbstractRule |
     UserError
         If a spec is not understood, or none has the setting that is given.
     """
-    from empirical.rivals import AbstractContrast, parse_decoder
+    from empirical.decoding.rivals import AbstractContrast, parse_decoder
 
     read = [parse_decoder(spec) for spec in specs]
     if norm is None:

@@ -11,16 +11,16 @@ from empirical.commands.fit_tables import show
 from empirical.commands.targets import replicates_option, traces_argument, window_option
 from empirical.data import bundled_traces
 from empirical.fitting.compare import DEFAULT, RESOLUTION, Treatment
-from empirical.fitting.core import REFITS, STEPS, Fit, fit_traces, write_fit
+from empirical.fitting.fit import REFITS, STEPS, Fit, fit_traces, write_fit
 from empirical.provenance import command_line
-from empirical.traces import Traces, read_traces
+from empirical.traces.files import Traces, read_traces
 from stopping.changepoint import Scale
 from stopping.changepoint.model import FORMAT
 from stopping.cli.numbers import JOBS
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, progress, seed_option
 from stopping.errors import UserError
-from stopping.files import FIGURE, require_writable
+from stopping.support.files import FIGURE, require_writable
 
 SCALES = ("nats", "log", "softplus")
 
@@ -148,7 +148,7 @@ def fit(
             command = ["stopping", "fit", name, "--window", str(K), "--seed", str(seed)]
             write_fit(out, result, one, {"command": command_line(command), "file": name})
         if figure is not None:
-            from empirical.fitting.figure import save_fits
+            from empirical.figures.fits import save_fits
 
             save_fits(figure, [result for _, _, result in results])
     finally:  # the result is printed even if it cannot be written

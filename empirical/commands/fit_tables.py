@@ -16,11 +16,11 @@ from empirical.commands.targets import (
 )
 from empirical.fitting.bounds import Bound
 from empirical.fitting.compare import Candidate, Comparison
-from empirical.fitting.core import Fit
+from empirical.fitting.fit import Fit
 from empirical.fitting.predictive import Agreement, Prediction
 from empirical.fitting.views import disagreement
 from stopping.changepoint.inference import Status
-from stopping.statistics import Interval
+from stopping.support.statistics import Interval
 
 FORMATS = {"share": ".1%", "nats": "+.3f", "layers": ".2f", "correlation": "+.2f"}
 

@@ -16,8 +16,8 @@ from empirical.commands.options import (
     norm_option,
     plan_option,
 )
-from empirical.fitted import require_own_fit
-from empirical.models import load_model, require_models_extra
+from empirical.model.fitted import require_own_fit
+from empirical.model.load import load_model, require_models_extra
 from empirical.prompts import require_unicode
 from empirical.texts import Chat, uses_chat
 from stopping.changepoint import FittedOn
@@ -25,11 +25,11 @@ from stopping.cli.numbers import Number, at_least
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, seed_option
 from stopping.errors import UserError
-from stopping.files import require_writable, written_aside
+from stopping.support.files import require_writable, written_aside
 
 if TYPE_CHECKING:
-    from empirical.decoder.plan import PlanName
-    from empirical.decoder.writing import Token, Writing
+    from empirical.decoding.plan import PlanName
+    from empirical.decoding.writing import Token, Writing
 
 # From one layer back on; the final layer keeps the terminal's own colour.
 COLOURS = (
@@ -140,10 +140,10 @@ def generate(
     question = read_prompt(prompt, prompt_file)
     draws = read_sampling(temperature, top_p)
     require_models_extra()
-    from empirical.decoder.steps import STEPS
+    from empirical.decoding.steps import STEPS
 
     require_writable((steps_file, STEPS), inputs=filter(None, (prompt_file, lens)))
-    from empirical.rivals import parse_decoder
+    from empirical.decoding.rivals import parse_decoder
 
     rule = parse_decoder(spec, p=p, norm=None if norm is None else norm == "on")
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -153,9 +153,9 @@ def generate(
         require_lens(lens)
     with errors.status(f"loading {Path(model).name}"):
         loaded = load_model(model, dtype, device)
-        from empirical.anatomy import Anatomy
-        from empirical.decoder import ConfidentDecoding
-        from empirical.decoder.writing import Sampling, encode, write
+        from empirical.decoding import ConfidentDecoding
+        from empirical.decoding.writing import Sampling, encode, write
+        from empirical.model.anatomy import Anatomy
 
         anatomy = Anatomy.of(loaded.model)
         reader = load_lens(lens, anatomy) if lens else None

@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from empirical.analysis.validate import Comparison
+from empirical.analysis.validate.core import MATERIAL
 from empirical.commands.targets import (
     count,
     estimate,
@@ -21,16 +23,14 @@ from empirical.commands.targets import (
     window_option,
 )
 from empirical.data import bundled_traces
-from empirical.learning import Learned, learn, observe
-from empirical.learning.regressors import require_sklearn
-from empirical.traces import read_traces
-from empirical.validate import Comparison
-from empirical.validate.core import MATERIAL
+from empirical.fitting.learning import Learned, learn, observe
+from empirical.fitting.learning.regressors import require_sklearn
+from empirical.traces.files import read_traces
 from stopping.cli.numbers import NATS
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, progress, seed_option, workers_options
 from stopping.errors import UserError
-from stopping.parallel import Workers
+from stopping.support.parallel import Workers
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 from rich.console import Console
 
+from empirical.analysis.projection_noise import measured_noise
 from empirical.commands.lens_tables import show_lens, show_noise
 from empirical.commands.options import (
     chat_option,
@@ -18,17 +19,16 @@ from empirical.commands.options import (
     model_option,
     prompts_option,
 )
-from empirical.models import LoadedModel, load_model, require_models_extra
+from empirical.model.load import LoadedModel, load_model, require_models_extra
 from empirical.problems import Problem, prompts_hash
-from empirical.projection_noise import measured_noise
 from empirical.provenance import Mode, command_line
 from empirical.texts import Chat, Text, generated_texts, reference_texts, uses_chat
-from empirical.traces import read_traces
+from empirical.traces.files import read_traces
 from stopping.cli.numbers import SEED, CountOr, at_least
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, progress, refuse_ignored, seed_option
 from stopping.errors import UserError
-from stopping.files import require_writable
+from stopping.support.files import require_writable
 
 if TYPE_CHECKING:
     from empirical.lenses import LensFile
@@ -159,9 +159,9 @@ def fit(
     require_models_extra()
     if kind == "temperature":
         refuse_ignored("with --kind temperature", "rank", "epochs")
-    from empirical.anatomy import Anatomy
     from empirical.lenses import Origin, fit_lens, head_hash
     from empirical.lenses.files import FORMAT
+    from empirical.model.anatomy import Anatomy
 
     require_writable((out, FORMAT.kind), inputs=filter(None, (prompts,)))
 

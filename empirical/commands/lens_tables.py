@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from empirical.analysis.projection_noise import QUANTILES, MeasuredNoise
 from empirical.commands.targets import count, estimate, narrow, number, sentences, span
-from empirical.projection_noise import QUANTILES, MeasuredNoise
 
 ADAPTED = (
     "A translation that was trained on reference tokens also learns the kind of text that they "

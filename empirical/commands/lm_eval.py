@@ -4,7 +4,7 @@ import importlib.util
 
 import click
 
-from empirical.models import require_models_extra
+from empirical.model.load import require_models_extra
 from stopping.errors import missing_extra
 
 
@@ -48,6 +48,6 @@ def lm_eval(context: click.Context, arguments: tuple[str, ...]) -> None:
     if not arguments:
         click.echo(context.get_help())
         return
-    from empirical.harness.command import run_harness
+    from empirical.evaluation.harness.command import run_harness
 
     run_harness(arguments)

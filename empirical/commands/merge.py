@@ -6,11 +6,11 @@ import click
 
 from empirical.commands.targets import count
 from empirical.provenance import FORMAT
-from empirical.traces import Provenance, Traces, merge_traces, read_traces, write_traces
+from empirical.traces.files import Provenance, Traces, merge_traces, read_traces, write_traces
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, progress
 from stopping.errors import UserError
-from stopping.files import require_writable
+from stopping.support.files import require_writable
 
 
 @click.command(

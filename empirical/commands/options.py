@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from empirical.models import DTYPES
+from empirical.model.load import DTYPES
 from empirical.problems import Problem, generate, read_prompts
 from stopping.cli.numbers import at_least
 from stopping.errors import UserError

@@ -20,20 +20,20 @@ from empirical.commands.options import (
     prompts_option,
 )
 from empirical.commands.targets import count, estimate, narrow, number, percent, sentences
-from empirical.evaluate.run import Settings
-from empirical.models import load_model, require_models_extra
-from empirical.paper.files import FORMAT, paper_text
-from empirical.paper.page import PAGE, render_page
-from empirical.paper.plan import SECTIONS, Plan
-from empirical.paper.results import ArmResult, ModelResult, PaperResult
-from empirical.paper.run import contrast, require_problems, run_model
+from empirical.evaluation.run import Settings
+from empirical.model.load import load_model, require_models_extra
 from empirical.problems import Problem
 from empirical.provenance import command_line
+from empirical.studies.paper.files import FORMAT, paper_text
+from empirical.studies.paper.page import PAGE, render_page
+from empirical.studies.paper.plan import SECTIONS, Plan
+from empirical.studies.paper.results import ArmResult, ModelResult, PaperResult
+from empirical.studies.paper.run import contrast, require_problems, run_model
 from empirical.texts import Chat, uses_chat
 from stopping.cli.numbers import BATCH, WINDOW, Number, Numbers, at_least
 from stopping.cli.ui import json_option, output, progress, refuse_ignored, seed_option
 from stopping.errors import UserError
-from stopping.files import require_writable, write_atomic
+from stopping.support.files import require_writable, write_atomic
 
 
 @click.command(

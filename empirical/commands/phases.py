@@ -7,17 +7,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from empirical.commands.targets import (
-    count,
-    for_each,
-    narrow,
-    number,
-    replicates_option,
-    sentences,
-    traces_argument,
-)
-from empirical.paper_figures import SOURCE
-from empirical.phases import (
+from empirical.analysis.phases import (
     DEVIATIONS,
     FACTOR,
     PUBLISHED,
@@ -28,9 +18,19 @@ from empirical.phases import (
     Spread,
     find_phases,
 )
+from empirical.commands.targets import (
+    count,
+    for_each,
+    narrow,
+    number,
+    replicates_option,
+    sentences,
+    traces_argument,
+)
+from empirical.published import SOURCE
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, seed_option
-from stopping.files import FIGURE, require_writable
+from stopping.support.files import FIGURE, require_writable
 
 
 @click.command(
@@ -76,7 +76,7 @@ def phases(
     written: dict[str, str] = {}
     try:
         if figure is not None:
-            from empirical.phase_figure import save_phases
+            from empirical.figures.phases import save_phases
 
             save_phases(figure, [result for _, result in results])
             written = {"figure": figure.name}

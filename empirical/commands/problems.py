@@ -15,7 +15,7 @@ from empirical.problems import (
 from stopping.cli.numbers import at_least
 from stopping.cli.ui import as_json as json_text
 from stopping.cli.ui import json_option, output, seed_option, table
-from stopping.files import Kind, require_writable, write_atomic
+from stopping.support.files import Kind, require_writable, write_atomic
 
 # What users write by themselves names no template.
 PROBLEMS = Kind("file of built-in problems", b'"template": "')

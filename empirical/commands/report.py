@@ -4,18 +4,18 @@ from pathlib import Path
 
 import click
 
+from empirical.analysis.validate.core import MATERIAL
 from empirical.commands.targets import traces_argument
 from empirical.data import bundled_evaluations, bundled_traces
 from empirical.provenance import command_line
 from empirical.report.results import FULL, QUICK, compute, count_steps
 from empirical.report.stored import bundled_store
 from empirical.report.summary import all_yes
-from empirical.validate.core import MATERIAL
 from stopping.cli.numbers import NATS, WINDOW
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, progress, seed_option, workers_options
-from stopping.files import Kind, require_writable, write_atomic
-from stopping.parallel import Workers
+from stopping.support.files import Kind, require_writable, write_atomic
+from stopping.support.parallel import Workers
 
 PAGE, DATA = "report.html", "report.json"
 PAGES = Kind("page of a report", b"Confident Decoding be switched on?</title>")

@@ -10,10 +10,10 @@ import click
 from rich.text import Text
 
 from empirical.data import bundled_traces
-from empirical.traces import Traces, read_traces
+from empirical.traces.files import Traces, read_traces
 from stopping.cli.numbers import REPLICATES, WINDOW
 from stopping.cli.ui import progress, prose, table
-from stopping.statistics import Interval
+from stopping.support.statistics import Interval
 
 Result = TypeVar("Result")
 

@@ -9,6 +9,7 @@ from typing import cast
 import click
 from rich.console import Console
 
+from empirical.capture.run import Settings, Summary, trace_problems
 from empirical.commands.options import (
     DEFAULT_PROBLEMS,
     chat_option,
@@ -20,16 +21,15 @@ from empirical.commands.options import (
     model_option,
     prompts_option,
 )
-from empirical.models import load_model, require_models_extra
-from empirical.processes import choose_shard, local_device
+from empirical.model.load import load_model, require_models_extra
 from empirical.provenance import FORMAT, command_line
-from empirical.shards import require_room
 from empirical.texts import Chat, uses_chat
-from empirical.tracing import Settings, Summary, trace_problems
+from empirical.traces.parts import require_room
+from empirical.traces.split import choose_shard, local_device
 from stopping.cli.numbers import BATCH, CountOr, at_least
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, progress, prose, seed_option
-from stopping.files import require_writable
+from stopping.support.files import require_writable
 
 # Enough for any `--tokens` that one sits through; generating them takes a moment.
 _SUPPLY = 2000

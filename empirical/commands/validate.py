@@ -5,6 +5,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from empirical.analysis.validate import Comparison, Row, Validation
+from empirical.analysis.validate import validate as run_validate
+from empirical.analysis.validate.core import MATERIAL
 from empirical.commands.targets import (
     count,
     estimate,
@@ -19,9 +22,6 @@ from empirical.commands.targets import (
     traces_argument,
     window_option,
 )
-from empirical.validate import Comparison, Row, Validation
-from empirical.validate import validate as run_validate
-from empirical.validate.core import MATERIAL
 from stopping.cli.numbers import NATS
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, seed_option

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from empirical.intervals import mean, prompt_intervals
-from stopping.bounds import expected_excess_bound, regret_bound
 from stopping.changepoint import ChangePointModel, posterior
-from stopping.paths import Paths
+from stopping.model.paths import Paths
 from stopping.rules import Final, Search
-from stopping.statistics import Interval
+from stopping.support.statistics import Interval
+from stopping.theory.bounds import expected_excess_bound, regret_bound
 from stopping.types import FloatArray, IntArray
 
 COVERED = 0.9

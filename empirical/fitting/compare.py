@@ -30,9 +30,9 @@ from stopping.changepoint.layout import Layout
 from stopping.changepoint.objective import Objective
 from stopping.changepoint.tails import fit_tails
 from stopping.errors import UserError
-from stopping.parallel import Workers, in_order
-from stopping.statistics import Interval
-from stopping.threads import one_thread
+from stopping.support.parallel import Workers, in_order
+from stopping.support.statistics import Interval
+from stopping.support.threads import one_thread
 from stopping.types import FloatArray, IntArray
 
 RESOLUTION = 0.01

@@ -17,11 +17,11 @@ import numpy as np
 from scipy.stats import norm
 
 from empirical.intervals import Ratio, mean, prompt_intervals
-from stopping.certificates import certify
 from stopping.changepoint import ChangePointModel
-from stopping.identification import identify
 from stopping.rules import Search
-from stopping.statistics import Interval
+from stopping.support.statistics import Interval
+from stopping.theory.certificates import certify
+from stopping.theory.identification import identify
 from stopping.types import FloatArray, IntArray
 
 DRAWS = 20_000

@@ -9,8 +9,8 @@ r"""The noise of the probe, seen in ways that do not share the fitted model's as
 - *bounded* (T9): the least `eps_max` that lets A1 to A4 explain a token: no law, no independence;
   one number per token instead of one per layer, and a lower bound on the noise that hit it.
 - *measured*: raw less calibrated entropy of the same token, where a calibrated lens has traced the
-  same tokens (`empirical.projection_noise`); with the correlation of neighbouring layers, which the
-  model takes to be zero.
+  same tokens (`empirical.analysis.projection_noise`); with the correlation of neighbouring layers,
+  which the model takes to be zero.
 """
 
 import math
@@ -18,11 +18,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from empirical.analysis.projection_noise import measured_noise, shared_tokens
 from empirical.intervals import mean, prompt_intervals
-from empirical.projection_noise import measured_noise, shared_tokens
-from empirical.traces import Traces
-from stopping.identification import identify
-from stopping.statistics import Interval
+from empirical.traces.files import Traces
+from stopping.support.statistics import Interval
+from stopping.theory.identification import identify
 from stopping.types import FloatArray, IntArray
 
 BOUNDED_LEVELS = (0.5, 0.9)

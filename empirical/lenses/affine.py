@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from empirical.anatomy import Anatomy
 from empirical.lenses.calibrated import Correction, Translation
 from empirical.lenses.states import States, Target, expected_logit, finite_logits
+from empirical.model.anatomy import Anatomy
 
 Tell = Callable[[str], None]
 

@@ -11,7 +11,7 @@ from typing import final
 
 from torch import Tensor
 
-from empirical.anatomy import Anatomy
+from empirical.model.anatomy import Anatomy
 
 
 class AbstractLens(abc.ABC):

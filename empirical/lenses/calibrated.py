@@ -29,8 +29,8 @@ from typing import final
 
 from torch import Tensor
 
-from empirical.anatomy import Anatomy
 from empirical.lenses.base import AbstractLens
+from empirical.model.anatomy import Anatomy
 from stopping.errors import UserError
 
 

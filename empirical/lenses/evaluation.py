@@ -8,13 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from empirical.anatomy import Anatomy
+from empirical.analysis.projection_noise import MeasuredNoise, noise_between
 from empirical.intervals import Ratio, mean, prompt_intervals
 from empirical.lenses.calibrated import Correction
 from empirical.lenses.states import States, finite_logits
-from empirical.projection_noise import MeasuredNoise, noise_between
-from empirical.readout import read_logits
-from stopping.statistics import Interval
+from empirical.logits.readout import read_logits
+from empirical.model.anatomy import Anatomy
+from stopping.support.statistics import Interval
 
 _REPLICATES = 1000
 

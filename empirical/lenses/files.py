@@ -21,14 +21,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from empirical.anatomy import Anatomy
 from empirical.lenses.calibrated import CalibratedLens, Correction, Translation
 from empirical.lenses.evaluation import LensReport
 from empirical.lenses.states import Target
+from empirical.model.anatomy import Anatomy
 from empirical.provenance import Mode
-from stopping.documents import Format, structured
 from stopping.errors import UserError
-from stopping.files import written_aside
+from stopping.support.documents import Format, structured
+from stopping.support.files import written_aside
 
 FORMAT = Format("layer-stopping lens", 1, "lens file", "fit one with `stopping lens fit`")
 Kind = Literal["temperature", "affine"]

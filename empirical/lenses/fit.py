@@ -11,17 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from empirical.anatomy import Anatomy
 from empirical.lenses.affine import Task, Tell, fit_translation
 from empirical.lenses.calibrated import Correction
 from empirical.lenses.evaluation import evaluate
 from empirical.lenses.files import LensFile, Origin, read_lens, write_lens
 from empirical.lenses.states import States, gather, joined, split_prompts
 from empirical.lenses.temperature import fit_temperature
+from empirical.model.anatomy import Anatomy
 from empirical.provenance import library_versions, now
 from empirical.texts import Text
 from stopping.errors import UserError
-from stopping.journal import kept_in
+from stopping.support.store import kept_in
 
 Advance = Callable[[], None]
 

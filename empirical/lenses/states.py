@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from empirical.anatomy import Anatomy
+from empirical.model.anatomy import Anatomy
 from empirical.texts import Text
 from stopping.errors import UserError
 

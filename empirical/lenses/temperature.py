@@ -25,9 +25,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from empirical.anatomy import Anatomy
 from empirical.lenses.calibrated import Correction
 from empirical.lenses.states import States, Target, expected_logit, finite_logits
+from empirical.model.anatomy import Anatomy
 
 Chunks = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 """Yields logits (m, vocabulary) and the mean logit under the target, (m,), anew at every call."""

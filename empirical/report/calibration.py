@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from empirical.analysis.projection_noise import MeasuredNoise, measured_noise, shared_tokens
+from empirical.analysis.validate.core import oracle_layer
 from empirical.intervals import Ratio, mean
-from empirical.projection_noise import MeasuredNoise, measured_noise, shared_tokens
-from empirical.sample import Sample, take_sample
-from empirical.traces import Traces
-from empirical.validate.core import oracle_layer
+from empirical.traces.files import Traces
+from empirical.traces.window import Sample, take_sample
 from stopping.rules import Search
-from stopping.statistics import Interval
+from stopping.support.statistics import Interval
 from stopping.types import FloatArray
 
 RAW = "raw"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from empirical.report.stored import Inputs, Store
 from stopping.claims import CLAIMS, LOOKS, VERSION, Finding, check
-from stopping.parallel import Workers
+from stopping.support.parallel import Workers
 
 KIND = "claims"
 ERROR = 1e-3

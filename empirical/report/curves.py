@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from empirical.sample import Sample
+from empirical.traces.window import Sample
 from stopping.rules import Search
 from stopping.types import BoolArray, FloatArray
 

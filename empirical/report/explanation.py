@@ -1,8 +1,8 @@
 """Why the numbers are as they are: only what the intervals bear out, one sentence each."""
 
-from empirical.audit import Audit
-from empirical.report.numbers import interval, number, percent
-from empirical.validate import Validation
+from empirical.analysis.audit import Audit
+from empirical.analysis.validate import Validation
+from empirical.numbers import interval, number, percent
 
 SEARCH = "search"
 

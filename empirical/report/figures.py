@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from empirical.audit import Calibration, Noise
+from empirical.analysis.audit import Calibration, Noise
+from empirical.analysis.validate import Comparison, Row
+from empirical.figures.theme import BLUE, GREEN, INK, MUTED, PAPER, PURPLE, VERMILION
 from empirical.report.curves import Curves, EntropyBand
-from empirical.report.theme import BLUE, GREEN, INK, MUTED, PAPER, PURPLE, VERMILION
-from empirical.validate import Comparison, Row
-from stopping.statistics import Interval
+from stopping.support.statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from empirical.analysis.projection_noise import shared_tokens
+from empirical.figures.theme import BLUE, GREEN, PURPLE, VERMILION, blank, inline_svg, settings
 from empirical.fitting.compare import DEFAULT
-from empirical.fitting.core import COMPARED_PROMPTS, Fit, fit_traces
-from empirical.projection_noise import shared_tokens
+from empirical.fitting.fit import COMPARED_PROMPTS, Fit, fit_traces
 from empirical.provenance import Provenance
 from empirical.report.sources import Source
 from empirical.report.stored import Inputs, Store
-from empirical.report.theme import BLUE, GREEN, PURPLE, VERMILION, blank, inline_svg, settings
 from empirical.report.verdict import lens_kind
 from stopping.errors import UserError
-from stopping.parallel import Workers, in_order
+from stopping.support.parallel import Workers, in_order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

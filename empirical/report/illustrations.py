@@ -4,7 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from empirical.audit import Audit, Status
+from empirical.analysis.audit import Audit, Status
+from empirical.analysis.validate import Comparison, Validation
+from empirical.figures.theme import blank, inline_svg, settings
+from empirical.numbers import general, number, percent
 from empirical.report.curves import Curves
 from empirical.report.figures import (
     draw_calibration,
@@ -14,11 +17,8 @@ from empirical.report.figures import (
     draw_guarantee,
     draw_token_paths,
 )
-from empirical.report.numbers import general, number, percent
 from empirical.report.results import ModelResult
-from empirical.report.theme import blank, inline_svg, settings
 from empirical.report.verdict import COVERED, MATERIAL, SEARCH, covering_level
-from empirical.validate import Comparison, Validation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,10 +11,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from empirical.audit import Status
+from empirical import numbers
+from empirical.analysis.audit import Status
+from empirical.analysis.validate import Comparison, Row
+from empirical.figures.theme import style_variables
 from empirical.fitting.views import disagreement
-from empirical.paper_figures import SETTING, SOURCE
-from empirical.report import numbers
+from empirical.published import SETTING, SOURCE
 from empirical.report.fitting import SHOWN, profiles_svg
 from empirical.report.illustrations import (
     Illustration,
@@ -23,11 +25,9 @@ from empirical.report.illustrations import (
 )
 from empirical.report.results import ModelResult, Report
 from empirical.report.summary import HEADINGS
-from empirical.report.theme import style_variables
 from empirical.report.verdict import COVERED, MATERIAL, SEARCH, Answer, Guarantee, lens_kind
-from empirical.validate import Comparison, Row
 from stopping.claims import LOOKS, Finding, tally
-from stopping.montecarlo import Relation, Verdict
+from stopping.simulation.montecarlo import Relation, Verdict
 
 TONES: dict[str, str] = {
     Answer.YES: "good",

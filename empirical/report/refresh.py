@@ -14,7 +14,7 @@ from empirical.report import claims, fitting
 from empirical.report.results import FULL, WINDOW
 from empirical.report.sources import read_sources
 from empirical.report.stored import Origin, Part, Store, part, write_store
-from stopping.parallel import Workers
+from stopping.support.parallel import Workers
 
 ROOT = Path(__file__).parents[2]
 CODE = ("stopping", "empirical/fitting")

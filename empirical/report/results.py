@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from empirical.audit import Audit, audit
-from empirical.evaluate.files import read_evaluation
-from empirical.evaluate.run import Evaluation
+from empirical.analysis.audit import Audit, audit
+from empirical.analysis.validate import Validation, validate
+from empirical.analysis.validate.core import MATERIAL
+from empirical.evaluation.files import read_evaluation
+from empirical.evaluation.run import Evaluation
 from empirical.provenance import Provenance, library_versions
 from empirical.report.calibration import CalibrationEffect, calibration_effects
 from empirical.report.claims import checked_claims
@@ -20,12 +22,10 @@ from empirical.report.sources import Source, read_sources
 from empirical.report.stored import Origin, Store
 from empirical.report.summary import SummaryRow, summary_row
 from empirical.report.verdict import ModelVerdict, judge
-from empirical.sample import take_sample
-from empirical.validate import Validation, validate
-from empirical.validate.core import MATERIAL
+from empirical.traces.window import take_sample
 from stopping.claims import Finding
 from stopping.errors import UserError
-from stopping.parallel import Workers
+from stopping.support.parallel import Workers
 
 WINDOW = 10
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from empirical.traces import Traces, read_traces
+from empirical.traces.files import Traces, read_traces
 from stopping.errors import UserError
 
 

@@ -19,9 +19,9 @@ import cattrs
 import numpy as np
 
 from empirical.data import stored_parts
-from stopping.documents import Format
 from stopping.errors import UserError
-from stopping.files import write_atomic
+from stopping.support.documents import Format
+from stopping.support.files import write_atomic
 
 _DAMAGE = (cattrs.BaseValidationError, UserError, ValueError, TypeError, KeyError)
 Inputs = Mapping[str, Any]

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from empirical.analysis.validate import Validation
 from empirical.report.verdict import SEARCH, Answer, Guarantee, ModelVerdict, lens_kind
-from empirical.validate import Validation
-from stopping.statistics import Interval
+from stopping.support.statistics import Interval
 
 HEADINGS = (
     "model",

@@ -9,9 +9,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from empirical.evaluate.run import Evaluation
+from empirical.evaluation.run import Evaluation
+from empirical.numbers import GAP, NONE, interval, percent, points, sentence
 from empirical.report.calibration import CalibrationEffect
-from empirical.report.numbers import GAP, NONE, interval, percent, points, sentence
 from empirical.report.page import TONES
 from empirical.report.results import ModelResult, Report
 from empirical.report.summary import HEADINGS, SummaryRow

@@ -32,12 +32,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from empirical.audit import Audit, NoiseLevel, Status, at_most
+from empirical.analysis.audit import Audit, NoiseLevel, Status, at_most
+from empirical.analysis.validate import Comparison, Row, Validation
+from empirical.numbers import GAP, general, interval, number, quantity
 from empirical.report.explanation import SEARCH as SEARCH
 from empirical.report.explanation import explain
-from empirical.report.numbers import GAP, general, interval, number, quantity
-from empirical.validate import Comparison, Row, Validation
-from stopping.statistics import Interval
+from stopping.support.statistics import Interval
 
 MATERIAL = 0.1
 """A loss in nats that matters: it multiplies the perplexity by 1.105."""

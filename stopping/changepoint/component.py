@@ -19,8 +19,8 @@ absorb it.
 **Signs.** A Gaussian increment may have the wrong sign, so A1 and A3 hold in the mean
 (`drift_mean >= 0`, `rise_mean >= 0`) and not on each token. `V*` is then the *change of regime*,
 and `excess(l) = G[l] - G[V*]` may be negative: it is kept as it is, unclipped, as in
-`stopping.paths`. The best layer does not depend on the reference `G[V*]`, which is common to all
-layers, and an expectation stays linear.
+`stopping.model.paths`. The best layer does not depend on the reference `G[V*]`, which is common to
+all layers, and an expectation stays linear.
 """
 
 from dataclasses import dataclass, field, fields

@@ -25,10 +25,10 @@ from stopping.changepoint.objective import Objective
 from stopping.changepoint.scale import Scale
 from stopping.changepoint.scores import information, inverse_root
 from stopping.errors import UserError
-from stopping.parallel import Workers, in_order
-from stopping.threads import one_thread
+from stopping.model.windows import as_batch
+from stopping.support.parallel import Workers, in_order
+from stopping.support.threads import one_thread
 from stopping.types import FloatArray, IntArray
-from stopping.windows import as_batch
 
 STARTS, CARRIED_ON = 8, 2
 PART, SAMPLE = 4_000, 12_000

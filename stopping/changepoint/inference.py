@@ -40,11 +40,11 @@ from stopping.changepoint.posterior import log_joint
 from stopping.changepoint.profile import profile
 from stopping.changepoint.scores import information, inverse_root, reweighted
 from stopping.errors import UserError
-from stopping.parallel import Workers, in_order
-from stopping.statistics import Interval, multiplicities
-from stopping.threads import one_thread
+from stopping.model.windows import as_batch
+from stopping.support.parallel import Workers, in_order
+from stopping.support.statistics import Interval, multiplicities
+from stopping.support.threads import one_thread
 from stopping.types import FloatArray, IntArray
-from stopping.windows import as_batch
 
 LEVEL = 0.95
 FEW = 30

@@ -21,9 +21,9 @@ import numpy as np
 from stopping.changepoint.component import LAW_TOLERANCE, Component
 from stopping.changepoint.origin import FittedOn
 from stopping.changepoint.scale import Scale
-from stopping.documents import Format
 from stopping.errors import UserError
-from stopping.paths import Paths
+from stopping.model.paths import Paths
+from stopping.support.documents import Format
 from stopping.types import FloatArray
 
 FORMAT = Format(

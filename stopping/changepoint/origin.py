@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from stopping.documents import structured
 from stopping.errors import UserError
+from stopping.support.documents import structured
 
 
 @dataclass(frozen=True)

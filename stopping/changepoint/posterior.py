@@ -23,8 +23,8 @@ from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from stopping.changepoint.component import Moments
 from stopping.changepoint.model import ChangePointModel
 from stopping.errors import UserError
+from stopping.model.windows import as_batch
 from stopping.types import FloatArray, IntArray
-from stopping.windows import as_batch
 
 
 @dataclass(frozen=True, eq=False)

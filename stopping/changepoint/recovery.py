@@ -16,8 +16,8 @@ from stopping.changepoint.inference import Parameter, Status, interval_of, uncer
 from stopping.changepoint.layout import Layout
 from stopping.changepoint.model import ChangePointModel
 from stopping.changepoint.objective import Objective
-from stopping.parallel import Workers, in_order
-from stopping.statistics import Interval, clopper_pearson
+from stopping.support.parallel import Workers, in_order
+from stopping.support.statistics import Interval, clopper_pearson
 from stopping.types import BoolArray, FloatArray
 
 PERTURBED = 0.1

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from stopping.journal import Journal, sweep
-from stopping.montecarlo import (
+from stopping.simulation.montecarlo import (
     Draw,
     Estimate,
     Moments,
@@ -21,7 +20,8 @@ from stopping.montecarlo import (
     judge,
     summarise,
 )
-from stopping.parallel import Workers
+from stopping.support.parallel import Workers
+from stopping.support.store import Journal, sweep
 
 BLOCK = 1 << 14
 PART = 16

@@ -2,17 +2,17 @@
 
 import numpy as np
 
-from stopping.bounds import (
+from stopping.claims.claim import Claim, Twin
+from stopping.claims.worlds import JUST, LAYERS, attacked_worlds, wild_worlds
+from stopping.model.noise import worst_noise
+from stopping.model.paths import Paths, at
+from stopping.rules import Search, Shifted, Tolerance
+from stopping.simulation.montecarlo import Relation
+from stopping.theory.bounds import (
     lower_containment_counterexample,
     overshoot_bound,
     tolerance_bound,
 )
-from stopping.claims.claim import Claim, Twin
-from stopping.claims.worlds import JUST, LAYERS, attacked_worlds, wild_worlds
-from stopping.montecarlo import Relation
-from stopping.noise import worst_noise
-from stopping.paths import Paths, at
-from stopping.rules import Search, Shifted, Tolerance
 from stopping.types import FloatArray
 
 K = LAYERS - 1

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stopping.averages import drift_excess
 from stopping.claims.claim import Claim, Twin
 from stopping.claims.stochastic import Excess
-from stopping.densities import Density, laplace, mean_positive_difference, normal, uniform
-from stopping.exact import flat_law, stopping_law
-from stopping.montecarlo import Relation
-from stopping.noise import AbstractNoise, GaussianNoise, UniformNoise
-from stopping.noise_departures import LaplaceNoise
+from stopping.model.densities import Density, laplace, mean_positive_difference, normal, uniform
+from stopping.model.misspecification import LaplaceNoise
+from stopping.model.noise import AbstractNoise, GaussianNoise, UniformNoise
 from stopping.rules import Tolerance
+from stopping.simulation.montecarlo import Relation
+from stopping.theory.averages import drift_excess
+from stopping.theory.exact import flat_law, stopping_law
 from stopping.types import FloatArray
 
 G = (1.1, 0.9, 0.6, 0.4, 0.1, 0.0, 0.5, 0.9)

@@ -4,17 +4,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stopping.certificates import certify
 from stopping.claims.claim import Claim, Twin
 from stopping.claims.deterministic import ROUNDING
 from stopping.claims.worlds import JUST, LAYERS, attacked_worlds, shaken_worlds
-from stopping.games import indistinguishable_worlds
-from stopping.guarded import guarded_search, hedge_probability, hedged_search
-from stopping.identification import identify
-from stopping.montecarlo import Relation
-from stopping.oracle import worst_excess
-from stopping.paths import Paths, at
+from stopping.model.paths import Paths, at
 from stopping.rules import Search
+from stopping.simulation.montecarlo import Relation
+from stopping.theory.certificates import certify
+from stopping.theory.games import indistinguishable_worlds
+from stopping.theory.guarded import guarded_search, hedge_probability, hedged_search
+from stopping.theory.identification import identify
+from stopping.theory.linear_programs import worst_excess
 from stopping.types import FloatArray
 
 ADMITTED = 1.0 + JUST

@@ -7,17 +7,17 @@ import numpy as np
 
 from stopping.changepoint import ChangePointModel
 from stopping.claims.claim import Claim, Twin
-from stopping.montecarlo import Relation
+from stopping.optimal.bases import Polynomial
+from stopping.optimal.belief import solve_belief
+from stopping.optimal.chain import simulate, solve
+from stopping.optimal.classics import secretary, secretary_success
+from stopping.optimal.diagram import reference, world
+from stopping.optimal.dual import Dual
+from stopping.optimal.layers import LayerProblem
+from stopping.optimal.regression import Policy, fit_policy
+from stopping.optimal.rules import Bayes
 from stopping.rules import Search
-from stopping.snell.bases import Polynomial
-from stopping.snell.belief import solve_belief
-from stopping.snell.chain import simulate, solve
-from stopping.snell.classics import secretary, secretary_success
-from stopping.snell.dual import Dual
-from stopping.snell.layers import LayerProblem
-from stopping.snell.phases import reference, world
-from stopping.snell.regression import Policy, fit_policy
-from stopping.snell.rules import Bayes
+from stopping.simulation.montecarlo import Relation
 from stopping.types import FloatArray
 
 CANDIDATES = 20

@@ -4,17 +4,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stopping.bounds import (
+from stopping.claims.claim import Claim, Twin
+from stopping.model.noise import AbstractNoise, GaussianNoise, RademacherNoise, UniformNoise
+from stopping.rules import Search
+from stopping.simulation.montecarlo import Relation
+from stopping.theory.bounds import (
     excess_tail_bound,
     expected_excess_bound,
     expected_overstep_bound,
     run_bound,
     stop_above_bound,
 )
-from stopping.claims.claim import Claim, Twin
-from stopping.montecarlo import Relation
-from stopping.noise import AbstractNoise, GaussianNoise, RademacherNoise, UniformNoise
-from stopping.rules import Search
 from stopping.types import FloatArray
 
 SIGMA = 1.0

@@ -6,8 +6,8 @@ smaller than the noise and steep ones, since the bounds are attained at the bord
 
 import numpy as np
 
-from stopping.noise import worst_noise
-from stopping.paths import Paths
+from stopping.model.noise import worst_noise
+from stopping.model.paths import Paths
 from stopping.types import FloatArray, IntArray
 
 LAYERS = 8

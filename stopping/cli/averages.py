@@ -6,7 +6,6 @@ from typing import TypeAlias
 import click
 import numpy as np
 
-from stopping.averages import AverageCase, average_table
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import (
     json_option,
@@ -17,8 +16,9 @@ from stopping.cli.ui import (
     table,
     workers_options,
 )
-from stopping.densities import LAWS
-from stopping.parallel import Workers
+from stopping.model.densities import LAWS
+from stopping.support.parallel import Workers
+from stopping.theory.averages import AverageCase, average_table
 
 SHOWN = 4
 """Falls of the worst drifts to print; those further below `V*` are loose."""

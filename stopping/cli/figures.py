@@ -7,7 +7,7 @@ import click
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import json_option, output, progress, seed_option
 from stopping.errors import UserError
-from stopping.files import FIGURE, require_writable
+from stopping.support.files import FIGURE, require_writable
 
 
 @click.command()
@@ -46,7 +46,7 @@ def figures(
       stopping figures --only values --only certificate --format pdf
     """
     # Imported here: no other command needs matplotlib.
-    from stopping.plots import FIGURES, save, settings
+    from stopping.figures.draw import FIGURES, save, settings
 
     known = [plate.name for plate in FIGURES]
     for name in names:

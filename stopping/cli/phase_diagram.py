@@ -9,9 +9,9 @@ from stopping.changepoint import Component, read_model
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import output, progress, table
 from stopping.errors import UserError
-from stopping.journal import Journal
-from stopping.parallel import Workers
-from stopping.snell import phases as diagrams
+from stopping.optimal import diagram as diagrams
+from stopping.support.parallel import Workers
+from stopping.support.store import Journal
 
 
 def show_phases(
@@ -40,7 +40,7 @@ def show_phases(
         )
     try:
         if figure is not None:
-            from stopping.plots import save_phase_diagram
+            from stopping.figures.draw import save_phase_diagram
 
             save_phase_diagram(cells, figure)
     finally:  # the result is printed even if it cannot be drawn

@@ -19,9 +19,9 @@ from stopping.cli.ui import (
     workers_options,
 )
 from stopping.errors import UserError
-from stopping.parallel import Workers
-from stopping.robustness import Basis, Outcome, Row, robustness_table
-from stopping.scenarios import SURE, Bound, Scenario, scenarios
+from stopping.model.scenarios import SURE, Bound, Scenario, scenarios
+from stopping.simulation.robustness import Basis, Outcome, Row, robustness_table
+from stopping.support.parallel import Workers
 
 COLOURS = {Outcome.SURVIVES: "green", Outcome.FAILS: "red", Outcome.UNDECIDED: "yellow"}
 ERROR = 1e-3

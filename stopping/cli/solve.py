@@ -23,14 +23,14 @@ from stopping.cli.ui import (
     workers_options,
 )
 from stopping.errors import UserError
-from stopping.files import FIGURE, require_writable
-from stopping.parallel import Workers
+from stopping.optimal import diagram as diagrams
+from stopping.optimal.belief import BeliefSolution, solve_belief
+from stopping.optimal.pricing import Priced, price
+from stopping.optimal.region import summarise
+from stopping.optimal.rules import FORMAT, Snell, save_rule
 from stopping.rules import AbstractRule, parse_rule
-from stopping.snell import phases as diagrams
-from stopping.snell.belief import BeliefSolution, solve_belief
-from stopping.snell.pricing import Priced, price
-from stopping.snell.region import summarise
-from stopping.snell.rules import FORMAT, Snell, save_rule
+from stopping.support.files import FIGURE, require_writable
+from stopping.support.parallel import Workers
 
 
 @click.command()
@@ -124,7 +124,7 @@ def solve(
         if out is not None:
             saved = save_rule(out, found.rule, {"from": None if model is None else model.name})
         if figure is not None:
-            from stopping.plots import save_solution
+            from stopping.figures.draw import save_solution
 
             save_solution(found, figure)
             drawn = figure

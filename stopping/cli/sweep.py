@@ -21,11 +21,11 @@ from stopping.cli.ui import (
     workers_options,
 )
 from stopping.errors import UserError
-from stopping.files import FIGURE, require_writable
-from stopping.journal import Journal
-from stopping.landscape import LAWS, Cell, Law, World, grid, landscape, lead, settings
-from stopping.parallel import Workers
 from stopping.rules import AbstractRule, Final, Search, parse_rule, zoo
+from stopping.simulation.sweep import LAWS, Cell, Law, World, grid, landscape, lead, settings
+from stopping.support.files import FIGURE, require_writable
+from stopping.support.parallel import Workers
+from stopping.support.store import Journal
 
 SHOWN = 12
 """Values of an axis that the terminal shows."""
@@ -113,7 +113,7 @@ def sweep(
         )
     try:
         if figure is not None:
-            from stopping.plots import save_landscape
+            from stopping.figures.draw import save_landscape
 
             save_landscape(cells, rules, figure)
     finally:  # the result is printed even if it cannot be drawn

@@ -23,7 +23,7 @@ from stopping.cli.tables import PAGE
 from stopping.cli.tables import prose as prose
 from stopping.cli.tables import table as table
 from stopping.errors import UserError
-from stopping.parallel import BACKENDS, Workers
+from stopping.support.parallel import BACKENDS, Workers
 
 C = TypeVar("C", bound=Callable[..., Any])
 

@@ -22,9 +22,9 @@ from stopping.cli.ui import (
     workers_options,
 )
 from stopping.errors import UserError
-from stopping.journal import Journal
-from stopping.montecarlo import Relation, Verdict
-from stopping.parallel import Workers
+from stopping.simulation.montecarlo import Relation, Verdict
+from stopping.support.parallel import Workers
+from stopping.support.store import Journal
 
 THOROUGH = 1e8 / Claim.draws
 """Effort at which a claim gets 1e8 draws; dear ones, by linear programs, as many times more."""

@@ -1,7 +1,7 @@
 """Rules that reckon with the noise: guarded search, hedged search, minimax (T6-T8).
 
 They need a noise level in nats, `stopping audit` estimates one. Theory and proofs stand in
-`stopping.guarded` and `stopping.certificates`; here they meet the common interface.
+`stopping.theory.guarded` and `stopping.theory.certificates`; here they meet the common interface.
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from stopping.certificates import hedged_weights, minimax_layer
-from stopping.guarded import guarded_search, hedged_search
+from stopping.model.windows import last_layer, window_start
 from stopping.rules.base import AbstractRule, Reading, require, require_generator
 from stopping.rules.scan import scan_probes
+from stopping.theory.certificates import hedged_weights, minimax_layer
+from stopping.theory.guarded import guarded_search, hedged_search
 from stopping.types import FloatArray, IntArray
-from stopping.windows import last_layer, window_start
 
 
 def _toss(weights: FloatArray, rng: np.random.Generator) -> IntArray:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stopping.errors import UserError
+from stopping.model.windows import as_batch
 from stopping.types import FloatArray, IntArray
-from stopping.windows import as_batch
 
 Reading = Literal["backward", "returning", "sinking", "window"]
 """How much of the window a reader that goes back from `L` must read before a rule is applied.

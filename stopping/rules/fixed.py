@@ -5,9 +5,9 @@ from typing import ClassVar, final
 
 import numpy as np
 
+from stopping.model.windows import last_layer, window_start
 from stopping.rules.base import AbstractRule, Reading, require
 from stopping.types import FloatArray, IntArray
-from stopping.windows import last_layer, window_start
 
 
 @final

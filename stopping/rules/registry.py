@@ -39,8 +39,8 @@ OWN: dict[str, str] = {
     "hedged": "stopping.rules.admissible:Hedged",
     "minimax": "stopping.rules.admissible:Minimax",
     "hedged-minimax": "stopping.rules.admissible:HedgedMinimax",
-    "bayes": "stopping.snell.rules:Bayes",
-    "snell": "stopping.snell.rules:Snell",
+    "bayes": "stopping.optimal.rules:Bayes",
+    "snell": "stopping.optimal.rules:Snell",
 }
 """Kinds of this package and their classes."""
 

@@ -15,9 +15,9 @@ from typing import ClassVar, final
 
 import numpy as np
 
+from stopping.model.windows import last_layer, run_length, window_start
 from stopping.rules.base import AbstractRule, Reading, require, require_generator
 from stopping.types import FloatArray, IntArray
-from stopping.windows import last_layer, run_length, window_start
 
 
 def scan_depth(x: FloatArray, K: int, tau: float = 0.0) -> IntArray:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from stopping.paths import at
+from stopping.model.paths import at
 from stopping.testing.reference import algorithm_1
 from stopping.testing.requirement import Discrepancy, Raised, Trouble
 from stopping.testing.selection_cases import entropies_of

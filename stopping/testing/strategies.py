@@ -17,8 +17,8 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stopping.noise import worst_noise
-from stopping.paths import Paths
+from stopping.model.noise import worst_noise
+from stopping.model.paths import Paths
 from stopping.testing.arrays import Dtype, rounded
 from stopping.types import FloatArray
 

@@ -11,8 +11,8 @@ from benchmarks.measure import Times, interleave, machine, save
 from benchmarks.montecarlo import RULES, WORLDS, floor
 from benchmarks.plain import BINS, HIGH, loop
 from benchmarks.plain import simulate as plain
-from stopping.engine import simulate
 from stopping.rules import Search
+from stopping.simulation.engine import simulate
 
 
 @pytest.mark.parametrize("world", WORLDS)

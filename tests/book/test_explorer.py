@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from stopping.certificates import certify
-from stopping.identification import identify
-from stopping.noise import UniformNoise
-from stopping.process import Process
+from stopping.model.noise import UniformNoise
+from stopping.model.process import Process
 from stopping.rules import ForwardExit, Guarded, Patience, Search, Tolerance, WindowMinimum
+from stopping.theory.certificates import certify
+from stopping.theory.identification import identify
 from stopping.types import FloatArray
 from tests.book.browser import PATIENCE, View
 

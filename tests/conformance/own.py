@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from empirical.anatomy import Anatomy
-from empirical.decoder import ConfidentDecoding
-from empirical.readout import read_logits
+from empirical.decoding import ConfidentDecoding
+from empirical.logits.readout import read_logits
+from empirical.model.anatomy import Anatomy
 from stopping.rules import Search
 from stopping.testing import Head
 

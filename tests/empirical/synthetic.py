@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from empirical.provenance import Mode, Provenance
-from empirical.traces import Traces
+from empirical.traces.files import Traces
 
 VOCABULARY = 50
 

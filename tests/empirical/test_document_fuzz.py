@@ -15,16 +15,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from empirical.evaluate.files import read_evaluation
-from empirical.harness.runs import read_runs
-from empirical.paper.files import read_paper
+from empirical.evaluation.files import read_evaluation
+from empirical.evaluation.harness.runs import read_runs
+from empirical.studies.paper.files import read_paper
 from stopping.changepoint import FittedOn, read_model, write_model
 from stopping.errors import UserError
-from stopping.snell.bases import Polynomial
-from stopping.snell.layers import LayerProblem
-from stopping.snell.regression import fit_policy
-from stopping.snell.rules import Snell, save_rule
-from tests.stopping.changepoint_models import two_classes
+from stopping.optimal.bases import Polynomial
+from stopping.optimal.layers import LayerProblem
+from stopping.optimal.regression import fit_policy
+from stopping.optimal.rules import Snell, save_rule
+from tests.stopping.changepoint.models import two_classes
 
 BUNDLED = "smollm2-135m-instruct"
 READERS: dict[str, Callable[[Path], Any]] = {

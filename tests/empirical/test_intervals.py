@@ -7,7 +7,7 @@ import pytest
 
 from empirical.intervals import Ratio, bonferroni, mean, prompt_intervals
 from stopping.errors import UserError
-from stopping.statistics import clopper_pearson
+from stopping.support.statistics import clopper_pearson
 
 pytestmark = pytest.mark.numerical
 

@@ -8,8 +8,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
-from empirical.decoder.writing import encode
-from empirical.models import LoadedModel
+from empirical.decoding.writing import encode
+from empirical.model.load import LoadedModel
 from empirical.problems import Problem
 from empirical.prompts import encode_parts, parts_of
 from empirical.texts import encode_prompt, reference_texts

@@ -10,7 +10,7 @@ token  entropy x (final last)     search (K = 3)   log-loss              top-1 (
 
 import numpy as np
 
-from empirical.traces import Traces
+from empirical.traces.files import Traces
 from tests.empirical.synthetic import traces_from
 
 ENTROPY = [

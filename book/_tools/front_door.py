@@ -1,0 +1,181 @@
+"""The README's picture and its table of verdicts, made from the bundled traces.
+
+python -m book._tools.front_door     writes both
+"""
+
+import io
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from empirical.analysis.audit import Audit, audit
+from empirical.analysis.validate import Comparison, Validation, validate
+from empirical.data import bundled_traces
+from empirical.numbers import interval, number, percent, points
+from empirical.report.calibration import CalibrationEffect, calibration_effects
+from empirical.report.verdict import SEARCH, covering_level, judge
+from empirical.traces.files import Traces, read_traces
+from stopping.rules import Search
+
+ROOT = Path(__file__).parents[2]
+README, PICTURE = ROOT / "README.md", ROOT / "book" / "_images" / "valley.svg"
+BEGIN, END = "<!-- table: python -m book._tools.front_door -->", "<!-- end of table -->"
+NAMES = {
+    "SmolLM2-135M-Instruct.Q4_1": "SmolLM2-135M-Instruct",
+    "qwen2.5-coder-0.5b-instruct-q4_k_m": "Qwen2.5-Coder-0.5B-Instruct",
+}
+K = 10
+INK, BLUE, ORANGE, PALE = "#1b2430", "#0072b2", "#c25400", "#f6e3d5"
+
+
+@dataclass(frozen=True)
+class Model:
+    """All that the front door says of one model."""
+
+    traces: Traces
+    audit: Audit
+    validation: Validation
+    effect: CalibrationEffect
+
+
+def models() -> Mapping[str, Model]:
+    """Read and judge the bundled models, by their names in print."""
+    loaded = [read_traces(path) for path in bundled_traces().values()]
+    raw = {
+        t.provenance.model: t
+        for t in loaded
+        if (t.provenance.mode, t.provenance.lens) == ("reference", "raw")
+    }
+    effects = {e.model: e for e in calibration_effects(loaded, K, 0, 1000)}
+    return {
+        name: Model(raw[key], audit(raw[key], K), validate(raw[key], None, K), effects[key])
+        for key, name in NAMES.items()
+    }
+
+
+def rows(model: Model) -> Iterator[tuple[str, str]]:
+    """What the table says of one model, line by line."""
+    search = model.validation[SEARCH]
+    assert search.decisive is not None
+    verdict = judge(model.audit, model.validation, "raw")
+    effect, tokens = model.effect, model.validation.tokens
+    yield "tokens (prompts)", f"{tokens:,} ({model.validation.prompts})"
+    yield "search leaves the last layer", percent(search.overall.moved.estimate, 0)
+    yield "log-loss, search less final layer, nats", interval(search.decisive, signed=True)
+    yield (
+        "accuracy, search less final layer, points",
+        points(search.overall.accuracy_vs_final, unit=False),
+    )
+    yield (
+        "log-loss less entropy, mean of the window (A0: zero)",
+        number(model.audit.calibration.window_gap.estimate, signed=True),
+    )
+    yield (
+        "noise that explains nine tokens in ten, `eps_max`, nats",
+        number(covering_level(model.audit).eps_max),
+    )
+    yield (
+        f"rules better than the final layer, of {model.validation.compared}",
+        str(model.validation.count(Comparison.BETTER)),
+    )
+    yield (
+        "the same search through a calibrated lens, nats",
+        interval(effect.calibrated.log_loss, signed=True),
+    )
+    yield (
+        "**does the guarantee apply? switch it on?**",
+        f"**{verdict.guarantee.short.lower()}; {verdict.headline.lower()}**",
+    )
+
+
+def table(found: Mapping[str, Model]) -> str:
+    """The table, in the README's Markdown."""
+    columns = [list(rows(model)) for model in found.values()]
+    lines = [f"| | {' | '.join(found)} |", "|---" * (len(found) + 1) + "|"]
+    for cells in zip(*columns, strict=True):
+        lines.append(f"| {cells[0][0]} | {' | '.join(cell for _, cell in cells)} |")
+    return "\n".join(lines)
+
+
+def picture(found: Mapping[str, Model]) -> str:
+    """One token's valley, and what entropy promises against what is paid; SVG on a light card."""
+    settings = {
+        "font.size": 9.5,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "legend.frameon": False,
+        "svg.hashsalt": "layer-stopping",
+        "text.color": INK,
+        "axes.edgecolor": INK,
+        "axes.labelcolor": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+    }
+    with style.context(["default", settings]):
+        figure = Figure(figsize=(9.2, 3.0), layout="constrained", facecolor="white")
+        first, *others = figure.subplots(1, 1 + len(found))
+        draw_token(first, list(found.values())[-1].traces)
+        for ax, (name, model) in zip(others, found.items(), strict=True):
+            draw_promise(ax, name, model.traces)
+        others[0].legend(loc="upper right", fontsize=8.5)
+        drawn = io.StringIO()
+        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+    return drawn.getvalue()
+
+
+def draw_token(ax: Axes, traces: Traces) -> None:
+    """The token on which the search breaks a right prediction at the greatest loss."""
+    x = traces.entropy[:, -K - 1 :].astype(float)
+    tokens, stop = np.arange(len(x)), Search(K).choose(x)
+    loss, says = -traces.log_prob[:, -K - 1 :].astype(float), traces.top1[:, -K - 1 :]
+    right = says == traces.token[:, None]
+    broken = right[:, -1] & ~right[tokens, stop] & (stop < K - 2)
+    # A word that can be seen in print.
+    words = np.array([bool(traces.vocabulary[int(t)].strip()) for t in says[tokens, stop]])
+    row = int(np.where(broken & words, loss[tokens, stop] - loss[:, -1], -np.inf).argmax())
+    layers, at = traces.layers[-K - 1 :], int(stop[row])
+    ax.plot(layers, x[row], "o-", color=BLUE, ms=4)
+    ax.plot(layers[at], x[row, at], "o", ms=12, mfc="none", mec=ORANGE, mew=2)
+    for column in (at, K):
+        word = traces.vocabulary[int(says[row, column])].strip()
+        ax.annotate(
+            f"“{word}”",
+            (layers[column], x[row, column]),
+            (0, 12),
+            textcoords="offset points",
+            ha="center" if column == at else "right",
+        )
+    goes_on = traces.vocabulary[int(traces.token[row])].strip()
+    ax.set(xlabel="layer", ylabel="entropy, nats", ylim=(-0.5, 1.25 * x[row].max()))
+    title = f"A walk back from the last layer: what it says\n(the text goes on with “{goes_on}”)"
+    ax.set_title(title, fontsize=9.5)
+
+
+def draw_promise(ax: Axes, name: str, traces: Traces) -> None:
+    """Mean entropy and mean log-loss by layer."""
+    promised, paid = traces.entropy.mean(axis=0), -traces.log_prob.mean(axis=0)
+    ax.fill_between(traces.layers, promised, paid, color=PALE, lw=0)
+    ax.plot(traces.layers, paid, "s--", color=ORANGE, ms=4, label="log-loss: what it pays")
+    ax.plot(traces.layers, promised, "o-", color=BLUE, ms=4, label="entropy: what it promises")
+    ax.set(xlabel="layer", ylim=(0, 15), xticks=traces.layers[::-3])
+    ax.set_title(f"{name}\nmean over tokens, nats", fontsize=9.5)
+
+
+def with_table(readme: str, made: str) -> str:
+    """The README with this table between its two marks."""
+    pattern = re.escape(BEGIN) + r".*?" + re.escape(END)
+    replaced, times = re.subn(pattern, lambda _: f"{BEGIN}\n{made}\n{END}", readme, flags=re.DOTALL)
+    assert times == 1, "README.md must have the two marks of the table, once"
+    return replaced
+
+
+if __name__ == "__main__":
+    everything = models()
+    README.write_text(with_table(README.read_text("utf-8"), table(everything)), "utf-8")
+    PICTURE.write_text(picture(everything), "utf-8")

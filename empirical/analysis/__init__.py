@@ -1,0 +1,1 @@
+"""What traces say: assumptions, rules against the oracle layer, phases, noise."""

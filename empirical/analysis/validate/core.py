@@ -1,0 +1,200 @@
+"""Every rule on the same real tokens, against the final layer and the layer best in hindsight."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from empirical.analysis.validate.rows import Comparison, Row, measure
+from empirical.intervals import bonferroni
+from empirical.model.fitted import require_own_fit
+from empirical.traces.files import Traces
+from empirical.traces.window import Sample, take_sample
+from stopping.errors import UserError
+from stopping.rules import AbstractRule, Final, zoo
+from stopping.support.statistics import Interval
+from stopping.types import IntArray
+
+ORACLE = "hindsight oracle"
+MATERIAL = 0.001
+"""A difference in log-loss, nats, that counts: a thousandth of the perplexity."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Rules against the oracle layer on the tokens of one set of traces.
+
+    Attributes
+    ----------
+    reference_is_own_text : bool
+        The references are the final layer's own greedy choices: its accuracy is 100 % by
+        construction, log-loss measures agreement with it, and no verdict about gains is given.
+    compared : int
+        Number of rules compared with the final layer.
+    level : float
+        Level of each of these comparisons, Bonferroni-adjusted to 5 % for all of them together.
+    material : float
+        Difference in nats beyond which a rule is called better or worse.
+    rows : tuple of Row
+        The final layer first, then the other rules, the oracle last.
+    """
+
+    model: str
+    prompts: int
+    tokens: int
+    K: int
+    seed: int
+    replicates: int
+    reference_is_own_text: bool
+    compared: int
+    level: float
+    material: float
+    rows: tuple[Row, ...]
+
+    def __getitem__(self, name: str) -> Row:
+        """Return a row by the name or the spec of its rule."""
+        for row in self.rows:
+            if name in (row.name, row.spec):
+                return row
+        raise KeyError(name)
+
+    @property
+    def final(self) -> Row:
+        """The baseline."""
+        return self.rows[0]
+
+    @property
+    def oracle(self) -> Row:
+        """The hindsight row, no rule."""
+        return self.rows[-1]
+
+    def count(self, comparison: Comparison) -> int:
+        """Number of rules with this answer."""
+        return sum(row.comparison is comparison for row in self.rows)
+
+
+def validate(
+    traces: Traces,
+    rules: Sequence[AbstractRule] | None = None,
+    K: int = 10,
+    seed: int = 0,
+    replicates: int = 1000,
+    material: float = MATERIAL,
+) -> Validation:
+    """Measure every rule against the final layer and the oracle layer.
+
+    The oracle layer of a token is the layer of the window at which the reference token is most
+    probable (the deepest among ties). It is hindsight: the gap to it bounds what any rule on this
+    window could win, and is not attainable.
+
+    Parameters
+    ----------
+    traces : Traces
+        Tokens of two prompts or more.
+    rules : sequence of AbstractRule, optional
+        Default: the zoo at window `K`. The final layer is always measured.
+    K : int
+        Steps back that the window allows.
+    seed, replicates : int
+        Of the bootstrap over prompts, and of randomised rules.
+    material : float
+        Difference to the final layer's log-loss, nats, that counts: a rule is better or worse
+        where its interval lies beyond zero by more than this.
+
+    Raises
+    ------
+    UserError
+        If `material` is negative or not finite, the window reaches below the probed layers, a rule
+        reaches below the window, two rules have one name, or there are fewer than two prompts.
+    """
+    traces.require("validate", "log_prob", "top1", "token")
+    if not 0 <= material < math.inf:
+        raise UserError(f"material: needs a number of nats from 0 on, got {material}")
+    sample = take_sample(traces, K, seed, replicates)
+    given = default_rules(K) if rules is None else rules
+    others = [rule for rule in given if not isinstance(rule, Final)]
+    for rule in others:
+        require_reach(rule, K)
+        require_own_fit(rule, traces.provenance.read_as)
+    names = [rule.name for rule in others]
+    if doubled := {name for name in names if names.count(name) > 1}:
+        raise UserError(f"rules: {', '.join(sorted(doubled))} given more than once")
+
+    oracle = oracle_layer(sample)
+    level = bonferroni(len(others))
+    streams = np.random.SeedSequence(seed).spawn(len(others))
+    rows = [_final_row(sample, oracle)]
+    for rule, stream in zip(others, streams, strict=True):
+        choice = rule.choose(sample.x, np.random.default_rng(stream))
+        probes = rule.probes(sample.x).astype(np.float64)
+        overall, groups, decisive = measure(sample, choice, probes, oracle, level)
+        rows.append(
+            Row(
+                name=rule.name,
+                spec=rule.spec(),
+                is_rule=True,
+                overall=overall,
+                by_difficulty=groups,
+                decisive=decisive,
+                comparison=Comparison.UNDECIDED if sample.own_text else compare(decisive, material),
+            )
+        )
+    nothing = np.full(len(oracle), math.nan)
+    overall, groups, _ = measure(sample, oracle, nothing, oracle, level)
+    rows.append(Row(ORACLE, "", False, overall, groups, None, None))
+    return Validation(
+        model=traces.provenance.model,
+        prompts=sample.prompts,
+        tokens=len(traces),
+        K=K,
+        seed=seed,
+        replicates=replicates,
+        reference_is_own_text=sample.own_text,
+        compared=len(others),
+        level=level,
+        material=material,
+        rows=tuple(rows),
+    )
+
+
+def default_rules(K: int) -> tuple[AbstractRule, ...]:
+    """Return the zoo at window `K`, without the fixed layers that lie below the window."""
+    return tuple(rule for rule in zoo(K) if reach(rule) <= K)
+
+
+def reach(rule: AbstractRule) -> int:
+    """Return the number of steps back that a rule may take."""
+    return int(getattr(rule, "K", getattr(rule, "k", 0)))
+
+
+def require_reach(rule: AbstractRule, K: int) -> None:
+    """Raise `UserError` if `rule` may choose a layer below the window."""
+    if reach(rule) > K:
+        raise UserError(
+            f"rule {rule.spec()}: reaches {reach(rule)} layers back, the window only {K}; "
+            "shorten the rule's or widen the window"
+        )
+
+
+def oracle_layer(sample: Sample) -> IntArray:
+    """Window column of least log-loss for each token, the deepest among ties, shape (n,)."""
+    depth = sample.log_loss[:, ::-1].argmin(axis=1)
+    layer: IntArray = sample.log_loss.shape[1] - 1 - depth
+    return layer
+
+
+def compare(difference: Interval, material: float = MATERIAL) -> Comparison:
+    """Say what the log-loss difference to the final layer decides, beyond `material` nats."""
+    if difference.high < -material:
+        return Comparison.BETTER
+    if difference.low > material:
+        return Comparison.WORSE
+    return Comparison.UNDECIDED
+
+
+def _final_row(sample: Sample, oracle: IntArray) -> Row:
+    rule = Final()
+    choice, probes = rule.choose(sample.x), rule.probes(sample.x).astype(np.float64)
+    overall, groups, _ = measure(sample, choice, probes, oracle, bonferroni(1))
+    return Row(rule.name, rule.spec(), True, overall, groups, None, None)

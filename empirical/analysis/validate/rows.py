@@ -1,0 +1,174 @@
+"""What is measured about one rule: a row of means with intervals over prompts."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from empirical.intervals import Ratio, mean
+from empirical.traces.window import Sample
+from stopping.support.statistics import Interval
+from stopping.types import BoolArray, FloatArray, IntArray
+
+
+class Comparison(StrEnum):
+    """A rule against the final layer, by log-loss at the adjusted level.
+
+    BETTER and WORSE are said of an interval that lies beyond zero by more than what is material;
+    of a smaller difference, however certain, UNDECIDED.
+    """
+
+    BETTER = "better"
+    WORSE = "worse"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Means over a set of tokens, 95 % intervals over prompts; the layer is the rule's choice.
+
+    Attributes
+    ----------
+    log_loss : Interval
+        `-log p(reference token)`, nats.
+    accuracy : Interval
+        Share of tokens whose most probable token is the reference.
+    regret : Interval
+        Log-loss above the hindsight oracle's, paired, nats; never negative.
+    log_loss_vs_final, accuracy_vs_final : Interval
+        Paired differences to the final layer.
+    moved : Interval
+        Share of tokens whose layer is not the final one.
+    substituted, substituted_when_moved : Interval
+        Share of all tokens, and of the moved ones, whose most probable token changes.
+    depth, probes : Interval
+        Probed layers before the final one; projections beyond the final layer's of a lazy
+        implementation. NaN for the oracle's probes, for it is no implementation.
+    entropy, optimism, optimism_vs_final : Interval
+        Entropy at the chosen layer; log-loss minus that entropy, by how much the chosen layers
+        over-promise; and the same minus the final layer's. By C1
+
+            log_loss_vs_final = entropy - (entropy of the final layer) + optimism_vs_final,
+
+        exactly. A rule that picks low entropies may pick each layer on the tokens on which it is
+        over-confident (a winner's curse): then its optimism exceeds the mean gap of its layers.
+    right_to_wrong, wrong_to_right : int
+        Tokens whose prediction the move turns wrong, and right.
+    """
+
+    tokens: int
+    log_loss: Interval
+    accuracy: Interval
+    regret: Interval
+    log_loss_vs_final: Interval
+    accuracy_vs_final: Interval
+    moved: Interval
+    substituted: Interval
+    substituted_when_moved: Interval
+    depth: Interval
+    probes: Interval
+    entropy: Interval
+    optimism: Interval
+    optimism_vs_final: Interval
+    right_to_wrong: int
+    wrong_to_right: int
+
+
+@dataclass(frozen=True)
+class GroupMeasures:
+    """The measures on the tokens of one difficulty (0: unknown)."""
+
+    difficulty: int
+    measures: Measures
+
+
+@dataclass(frozen=True)
+class Row:
+    """One rule, or the oracle, which is none.
+
+    Attributes
+    ----------
+    name, spec : str
+        Name for tables; text that `stopping.rules.parse_rule` reads, empty for the oracle.
+    is_rule : bool
+        False for the hindsight oracle: it sees the reference token, as no rule does.
+    decisive : Interval or None
+        Log-loss against the final layer at the level adjusted for the number of rules compared;
+        None for the final layer itself and the oracle.
+    comparison : Comparison or None
+        What `decisive` says; None where there is nothing to decide.
+    """
+
+    name: str
+    spec: str
+    is_rule: bool
+    overall: Measures
+    by_difficulty: tuple[GroupMeasures, ...]
+    decisive: Interval | None
+    comparison: Comparison | None
+
+
+def measure(
+    sample: Sample,
+    choice: IntArray,
+    probes: FloatArray,
+    oracle: IntArray,
+    level: float,
+) -> tuple[Measures, tuple[GroupMeasures, ...], Interval]:
+    """Measure a choice of layers, overall and by difficulty.
+
+    Parameters
+    ----------
+    choice, oracle : ndarray of int, shape (n,)
+        Window columns chosen by the rule and by the oracle.
+    probes : ndarray, shape (n,)
+        Extra projections.
+    level : float
+        Level of the interval that decides between rule and final layer, returned last.
+    """
+    tokens, last = np.arange(len(choice)), sample.x.shape[1] - 1
+    reference = sample.traces.token
+    loss, entropy = sample.log_loss[tokens, choice], sample.x[tokens, choice]
+    top1, final_top1 = sample.top1[tokens, choice], sample.top1[:, -1]
+    right, final_right = top1 == reference, final_top1 == reference
+    moved, changed = choice != last, top1 != final_top1
+    columns: dict[str, FloatArray | BoolArray] = {
+        "log_loss": loss,
+        "accuracy": right,
+        "regret": loss - sample.log_loss[tokens, oracle],
+        "log_loss_vs_final": loss - sample.log_loss[:, -1],
+        "accuracy_vs_final": right.astype(np.float64) - final_right,
+        "moved": moved,
+        "substituted": changed,
+        "depth": (last - choice).astype(np.float64),
+        "probes": probes,
+        "entropy": entropy,
+        "optimism": loss - entropy,
+        "optimism_vs_final": loss - entropy - (sample.log_loss[:, -1] - sample.x[:, -1]),
+    }
+    everything = np.ones(len(choice), dtype=np.bool_)
+    masks: dict[int | None, BoolArray] = {None: everything}
+    masks.update(sample.groups().items())
+    ratios: dict[str, Ratio] = {
+        f"{name} {group}": mean(column, mask)
+        for group, mask in masks.items()
+        for name, column in columns.items()
+    }
+    ratios |= {
+        f"substituted_when_moved {group}": mean(changed, mask & moved)
+        for group, mask in masks.items()
+    }
+    ratios["decisive"] = mean(columns["log_loss_vs_final"], level=level)
+    found = sample.intervals(ratios)
+
+    def of(group: int | None) -> Measures:
+        mask = masks[group]
+        return Measures(
+            tokens=int(mask.sum()),
+            **{name: found[f"{name} {group}"] for name in (*columns, "substituted_when_moved")},
+            right_to_wrong=int((mask & final_right & ~right).sum()),
+            wrong_to_right=int((mask & ~final_right & right).sum()),
+        )
+
+    by_difficulty = tuple(GroupMeasures(d, of(d)) for d in masks if d is not None)
+    return of(None), by_difficulty, found["decisive"]

@@ -1,0 +1,167 @@
+"""From a model and texts to traces, layer by layer.
+
+A batch of texts runs through the decoder once. Whenever a layer returns, the residual states that
+predict completion tokens are taken out, read through the lens, and reduced to four numbers each:
+no array of (layers, tokens, vocabulary) ever exists, nor one of (tokens, vocabulary). How the
+logits are read is the business of `empirical.capture.projections`. Residual diagnostics are taken
+at every layer, the lens is applied at the probed ones only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from empirical.capture.projections import AbstractReader, reader_for
+from empirical.lenses import AbstractLens, RawLens
+from empirical.model.anatomy import Anatomy
+from empirical.model.unembedding import Unembedding
+from empirical.provenance import Provenance
+from empirical.texts import Text
+from empirical.traces.files import Traces
+from stopping.errors import UserError
+
+
+def last_layers(depth: int, count: int | None) -> tuple[int, ...]:
+    """Numbers of the last `count` of `depth` layers, from 1; None means all of them."""
+    if count is not None and count < 1:
+        raise UserError(f"layers: at least the final layer must be probed, got {count}")
+    return tuple(range(max(1, depth - (count or depth) + 1), depth + 1))
+
+
+def capture(
+    anatomy: Anatomy,
+    texts: Sequence[Text],
+    provenance: Provenance,
+    layers: Sequence[int] | None = None,
+    batch: int = 8,
+    lens: AbstractLens | None = None,
+) -> Traces:
+    """Trace the completion tokens of `texts`; a text without any adds no row.
+
+    Parameters
+    ----------
+    layers
+        Numbers of the layers to probe, ascending and ending in the last; default all.
+    batch
+        Texts per forward pass; texts of like length go together.
+    lens
+        How the probed layers are read, the raw logit lens by default; its name goes into the
+        provenance.
+
+    Raises
+    ------
+    UserError
+        If the model's logits are not finite or not causal, or the lens was not fitted at a probed
+        layer.
+    """
+    lens = lens or RawLens(anatomy)
+    provenance = replace(provenance, lens=lens.name)
+    probed = tuple(layers or last_layers(len(anatomy.layers), None))
+    texts = sorted((text for text in texts if text.completion_ids), key=len)
+    if not texts:
+        return Traces.empty(probed, provenance)
+    anatomy.require_causal()
+    head = Unembedding.of(anatomy)
+    pieces = [
+        _capture_batch(anatomy, texts[start : start + batch], probed, lens, head)
+        for start in range(0, len(texts), batch)
+    ]
+    rows: dict[str, Any] = {
+        name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]
+    }
+    order = np.lexsort((rows["position"], rows["prompt"]))
+    by_prompt = {text.prompt: text for text in texts}
+    prompts = rows["prompt"][order]
+    return Traces(
+        **{name: column[order] for name, column in rows.items()},
+        difficulty=np.array([by_prompt[p].difficulty for p in prompts.tolist()], dtype=np.int8),
+        family=np.array([by_prompt[p].family for p in prompts.tolist()], dtype=np.str_),
+        layers=np.array(probed, dtype=np.int32),
+        provenance=provenance,
+    )
+
+
+def _capture_batch(
+    anatomy: Anatomy,
+    texts: Sequence[Text],
+    probed: tuple[int, ...],
+    lens: AbstractLens,
+    head: Unembedding | None,
+) -> dict[str, NDArray[np.generic]]:
+    """Trace one batch; columns as in `Traces`, rows in the order of `texts`."""
+    device = anatomy.device
+    width = max(map(len, texts))
+    ids = torch.zeros((len(texts), width), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    predicts = torch.zeros_like(ids, dtype=torch.bool)
+    for row, text in enumerate(texts):
+        ids[row, : len(text)] = torch.tensor(text.ids)
+        mask[row, : len(text)] = 1
+        # The state at one position predicts the token at the next.
+        predicts[row, len(text.prompt_ids) - 1 : len(text) - 1] = True
+    tokens = [token for text in texts for token in text.completion_ids]
+    reader = reader_for(anatomy, lens, torch.tensor(tokens, device=device), head)
+    listener = _Listener(reader, predicts.to(device), probed)
+    with torch.inference_mode(), anatomy.listening(listener.hear):
+        anatomy.decoder(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False)
+    lengths = [len(text.completion_ids) for text in texts]
+    return {
+        "prompt": np.repeat(np.array([text.prompt for text in texts], dtype=np.int32), lengths),
+        "position": np.concatenate([np.arange(n, dtype=np.int32) for n in lengths]),
+        "token": np.array(tokens, dtype=np.int32),
+        **listener.columns(),
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _Residual:
+    """Size of a layer's contribution and its direction against the stream, each (n,)."""
+
+    norm: Tensor
+    cosine: Tensor
+
+
+class _Listener:
+    """Hears the residual states of one forward pass and keeps their statistics."""
+
+    def __init__(self, reader: AbstractReader, predicts: Tensor, probed: tuple[int, ...]) -> None:
+        self._reader, self._predicts, self._probed = reader, predicts, frozenset(probed)
+        self._before: Tensor | None = None
+        self._residuals: list[_Residual] = []
+
+    def hear(self, layer: int, state: Tensor) -> None:
+        """Take the states of all rows that predict a traced token, (n, hidden)."""
+        states = state[self._predicts.to(state.device)].to(self._predicts.device)
+        if self._before is not None:
+            self._residuals.append(_residual(self._before, states))
+        self._before = states
+        if layer in self._probed:
+            self._reader.add(layer, states)
+
+    def columns(self) -> dict[str, NDArray[np.generic]]:
+        """Return the statistics as arrays, the layer axis last."""
+        seen = self._reader.readouts()
+        return {
+            "entropy": _stack([r.entropy for r in seen], np.float32),
+            "log_prob": _stack([r.log_prob for r in seen], np.float32),
+            "top1": _stack([r.top1 for r in seen], np.int32),
+            "top1_prob": _stack([r.top1_prob for r in seen], np.float32),
+            "residual_norm": _stack([r.norm for r in self._residuals], np.float32),
+            "residual_cosine": _stack([r.cosine for r in self._residuals], np.float32),
+        }
+
+
+def _residual(before: Tensor, after: Tensor) -> _Residual:
+    # Streams with several lanes per position count as one long vector.
+    h, previous = after.flatten(1).float(), before.flatten(1).float()
+    norm = (h - previous).norm(dim=1) / previous.norm(dim=1)
+    return _Residual(norm, torch.cosine_similarity(h, previous, dim=1))
+
+
+def _stack(columns: list[Tensor], kind: type[np.generic]) -> NDArray[np.generic]:
+    return torch.stack(columns, dim=1).cpu().numpy().astype(kind)

@@ -1,0 +1,212 @@
+"""A whole capture run: model, problems and settings in, one trace file out, part by part."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from empirical.model.load import LoadedModel
+from empirical.provenance import Mode, Provenance, Storage, library_versions, now
+from empirical.texts import Text, generated_texts, reference_texts
+from empirical.traces.files import Traces, merge_traces, write_traces
+from empirical.traces.parts import Shards, has_parts
+from empirical.traces.split import Shard
+from stopping.errors import UserError
+from stopping.support.store import kept_in
+
+if TYPE_CHECKING:
+    from empirical.problems import Problem
+
+# Called after each part with the tokens and the prompts done so far.
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is traced, and how.
+
+    `layers` is the number of layers probed, counted from the last, None for all; `tokens` ends
+    the run after the part with which at least so many tokens are traced, None traces every prompt;
+    `batch` is the number of texts per forward pass, and a part holds twice as many.
+    """
+
+    mode: Mode = "reference"
+    chat: bool = False
+    layers: int | None = 12
+    tokens: int | None = None
+    batch: int = 8
+    max_new_tokens: int = 160
+    storage: Storage = "float16"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a finished run went; rates count only what this process did."""
+
+    file: str
+    bytes: int
+    tokens: int
+    prompts: int
+    layers: int
+    seconds: float
+    tokens_per_second: float
+    provenance: Provenance
+
+
+def trace_problems(
+    loaded: LoadedModel,
+    problems: Sequence["Problem"],
+    settings: Settings,
+    out: Path,
+    *,
+    shard: Shard | None = None,
+    fresh: bool = False,
+    seed: int | None = None,
+    command: str = "",
+    report: Report = lambda tokens, prompts: None,
+    lens_file: Path | None = None,
+) -> Summary:
+    """Trace problems into the file `out`, going on where an interrupted run has ended.
+
+    With `shard`, only its parts are traced, into the shard's own file and in full precision: what
+    rounding costs is measured when the shards are merged. Each shard then stops at its share of
+    `settings.tokens`.
+
+    Layers are read through the raw logit lens, or through the lens of `lens_file`.
+
+    Raises
+    ------
+    UserError
+        If the model's anatomy is unknown, a prompt does not fit, `out` or its parts belong to
+        another run, there are more shards than parts, no token was traced, or the lens is not
+        this model's.
+    """
+    from empirical.capture.batch import capture, last_layers
+    from empirical.lenses import RawLens, load_lens
+    from empirical.model.anatomy import Anatomy
+
+    began = time.perf_counter()
+    anatomy = Anatomy.of(loaded.model)
+    probed = last_layers(len(anatomy.layers), settings.layers)
+    provenance = _provenance(
+        loaded, problems, settings, len(anatomy.layers), anatomy.vocabulary_size
+    )
+    lens = RawLens(anatomy) if lens_file is None else load_lens(lens_file, anatomy)
+    provenance = replace(provenance, seed=seed, command=command, lens=lens.name)
+    size, enough = 2 * settings.batch, settings.tokens
+    if shard is not None:
+        _require_parts(shard, len(problems), size)
+        provenance = replace(provenance, shards=shard.count)
+        out = shard.file(out)
+        enough = None if enough is None else -(-enough // shard.count)
+    shards = Shards.open(out, _identity(provenance, probed, settings), fresh)
+
+    parts: list[Traces] = []
+    tokens = fresh_tokens = prompts = 0
+    with kept_in(shards.folder, lambda: has_parts(shards.folder)):
+        for number, start in enumerate(range(0, len(problems), size)):
+            if enough is not None and tokens >= enough:
+                break
+            if shard is not None and not shard.does(number):
+                continue
+            part = shards.finished(number)
+            if part is None:
+                texts = _texts(loaded, list(enumerate(problems))[start : start + size], settings)
+                here = replace(provenance, shard=number, date=now())
+                part = capture(anatomy, texts, here, probed, settings.batch, lens)
+                part = replace(part, vocabulary=_words(loaded.tokenizer, part))
+                shards.write(number, part)
+                fresh_tokens += len(part)
+            parts.append(part)
+            tokens += len(part)
+            prompts += len(problems[start : start + size])
+            report(tokens, prompts)
+
+    whole = merge_traces(parts)
+    if len(whole) == 0:
+        raise UserError("trace: no completion has a token, so there is nothing to trace")
+    if shard is not None:
+        numbered = replace(whole.provenance, shard=shard.number, shards=shard.count)
+        whole = replace(whole, provenance=numbered)
+    written = write_traces(out, whole, "float32" if shard else settings.storage)
+    shards.remove()
+    seconds = time.perf_counter() - began
+    return Summary(
+        file=out.name,
+        bytes=out.stat().st_size,
+        tokens=len(whole),
+        prompts=len(np.unique(whole.prompt)),
+        layers=len(probed),
+        seconds=seconds,
+        tokens_per_second=fresh_tokens / seconds,
+        provenance=written,
+    )
+
+
+def _require_parts(shard: Shard, prompts: int, size: int) -> None:
+    parts = -(-prompts // size)
+    if shard.count > parts:
+        raise UserError(
+            f"{shard.count} shards, but {prompts} prompts are only {parts} part(s) of {size}; use "
+            "fewer processes, a smaller --batch or more prompts"
+        )
+
+
+def _texts(
+    loaded: LoadedModel, problems: Sequence[tuple[int, "Problem"]], settings: Settings
+) -> list[Text]:
+    if settings.mode == "reference":
+        return reference_texts(loaded, problems, settings.chat)
+    return [
+        text
+        for start in range(0, len(problems), settings.batch)
+        for text in generated_texts(
+            loaded,
+            problems[start : start + settings.batch],
+            settings.chat,
+            settings.max_new_tokens,
+        )
+    ]
+
+
+def _provenance(
+    loaded: LoadedModel,
+    problems: Sequence["Problem"],
+    settings: Settings,
+    depth: int,
+    vocabulary_size: int,
+) -> Provenance:
+    from empirical.problems import prompts_hash
+
+    return Provenance(
+        model=loaded.name,
+        architecture=type(loaded.model).__name__,
+        layers=depth,
+        hidden_size=int(loaded.text_config.hidden_size),
+        vocabulary_size=vocabulary_size,
+        mode=settings.mode,
+        weights=loaded.weights,
+        dtype=loaded.dtype,
+        device=loaded.device_name,
+        versions=library_versions(),
+        prompts_hash=prompts_hash(problems),
+        prompts=len(problems),
+        chat=settings.chat,
+        max_new_tokens=settings.max_new_tokens if settings.mode == "generated" else None,
+    )
+
+
+def _identity(provenance: Provenance, probed: Sequence[int], settings: Settings) -> dict[str, Any]:
+    """Return all that a part depends on: the same in every process that adds to a run."""
+    ignored = {"date", "command", "shard", "storage"}
+    known = {name: value for name, value in asdict(provenance).items() if name not in ignored}
+    return {**known, "probed": list(probed), "batch": settings.batch}
+
+
+def _words(tokenizer: Any, traces: Traces) -> dict[int, str]:
+    ids = np.union1d(traces.token, traces.top1).tolist()
+    # Some models have more columns of logits than words.
+    return {token: tokenizer.decode([token]) for token in ids if token < len(tokenizer)}

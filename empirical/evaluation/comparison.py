@@ -1,0 +1,131 @@
+"""The answers of several rules against those of plain decoding, on the same problems."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from empirical.analysis.validate import Comparison
+from empirical.evaluation.answers import Answer
+from empirical.evaluation.paired import Paired, paired
+from empirical.intervals import bonferroni
+from empirical.problems import Problem
+from stopping.errors import UserError
+from stopping.support.statistics import Interval, cluster_bootstrap
+
+_ERROR = 0.05
+
+
+@dataclass(frozen=True)
+class Group:
+    """The comparison among the problems of one difficulty, 0 being unknown; not adjusted."""
+
+    difficulty: int
+    measures: Paired
+
+
+@dataclass(frozen=True)
+class RuleResult:
+    """One rule against plain decoding.
+
+    Attributes
+    ----------
+    p_adjusted : float
+        McNemar's p-value times the number of rules compared, at most 1.
+    comparison : Comparison
+        Better or worse if `p_adjusted` is below 5 %, else undecided.
+    moved, substituted : Interval
+        Shares of all tokens taken from an earlier layer, and of tokens other than the final
+        layer's; 95 % over problems.
+    changed : int
+        Problems whose text is not that of plain decoding.
+    length, longer : Interval
+        Mean tokens per text, and how many more than in plain decoding; 95 % over problems.
+    """
+
+    name: str
+    spec: str
+    overall: Paired
+    p_adjusted: float
+    comparison: Comparison
+    moved: Interval
+    substituted: Interval
+    changed: int
+    length: Interval
+    longer: Interval
+    by_difficulty: tuple[Group, ...]
+
+
+def compare(
+    problems: Sequence[Problem],
+    plain: Sequence[Answer],
+    answers: Mapping[tuple[str, str], Sequence[Answer]],
+    seed: int = 0,
+    replicates: int = 2000,
+) -> tuple[RuleResult, ...]:
+    """Compare the answers of each rule with the plain ones.
+
+    Parameters
+    ----------
+    answers : mapping
+        Answers by (name, spec) of the rule, each sequence in the order of `problems`, as `plain`.
+    seed, replicates : int
+        Of the bootstrap over problems.
+
+    Raises
+    ------
+    UserError
+        If there are fewer than two problems.
+    """
+    if len(problems) < 2:
+        raise UserError("evaluate: intervals over problems need at least two; give more problems")
+    return tuple(
+        _result(name, spec, problems, plain, given, len(answers), seed, replicates)
+        for (name, spec), given in answers.items()
+    )
+
+
+def _result(
+    name: str,
+    spec: str,
+    problems: Sequence[Problem],
+    plain: Sequence[Answer],
+    answers: Sequence[Answer],
+    rules: int,
+    seed: int,
+    replicates: int,
+) -> RuleResult:
+    solved = np.array([answer.correct for answer in answers])
+    solved_plainly = np.array([answer.correct for answer in plain])
+    overall = paired(solved, solved_plainly, bonferroni(rules, _ERROR))
+    p_adjusted = min(1.0, rules * overall.p_value)
+    columns = [
+        [a.moved, a.substituted, a.tokens, b.tokens] for a, b in zip(answers, plain, strict=True)
+    ]
+    means = cluster_bootstrap(
+        columns, np.arange(len(columns)), np.random.default_rng(seed), replicates
+    )
+    difficulty = np.array([problem.difficulty for problem in problems])
+    return RuleResult(
+        name=name,
+        spec=spec,
+        overall=overall,
+        p_adjusted=p_adjusted,
+        comparison=_comparison(p_adjusted, overall),
+        moved=means.ratio(0, 2),
+        substituted=means.ratio(1, 2),
+        changed=sum(a.text != b.text for a, b in zip(answers, plain, strict=True)),
+        length=means.interval(2),
+        longer=means.difference(2, 3),
+        by_difficulty=tuple(
+            Group(int(level), paired(solved[here], solved_plainly[here]))
+            for level in np.unique(difficulty)
+            for here in [difficulty == level]
+        ),
+    )
+
+
+def _comparison(p_adjusted: float, overall: Paired) -> Comparison:
+    if p_adjusted >= _ERROR:
+        return Comparison.UNDECIDED
+    return Comparison.BETTER if overall.mended > overall.broken else Comparison.WORSE

@@ -1,0 +1,128 @@
+"""Two ways of answering the same problems: what differs, how surely, and is it chance?
+
+Of `n` problems, `mended` are solved by the rule alone and `broken` by plain decoding alone; the
+others say nothing about the difference. The difference of the two accuracies is
+
+    delta = P(mended) - P(broken),   estimated by (mended - broken) / n.
+
+**Test.** Given their number, the problems that only one solves fall either way with probability
+1/2 if the accuracies are equal. McNemar's exact test is the binomial test of that: it rejects with
+probability at most its level, whatever `n`.
+
+**Interval.** The score interval of Tango (1998): all `delta` at which
+
+    (mended - broken - n delta) / sqrt(n (2 q + delta (1 - delta)))
+
+lies within the normal quantiles, with `q` the likeliest P(broken) under that `delta`. At
+`delta = 0` this is McNemar's statistic. It is asymptotic, but does not collapse where few problems
+differ: where none do it still has a length of about 8 / n at 95 %, while the usual interval and the
+bootstrap have none at all. The tests compute its coverage exactly.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import optimize, stats
+
+from stopping.errors import UserError
+from stopping.support.statistics import Interval, clopper_pearson
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A rule against plain decoding on the same `problems`.
+
+    `accuracy` and `plain` are the shares solved, with exact binomial intervals; `difference` is
+    their difference, with the score interval; `p_value` is that of McNemar's exact test.
+    """
+
+    problems: int
+    accuracy: Interval
+    plain: Interval
+    difference: Interval
+    mended: int
+    broken: int
+    p_value: float
+
+
+def paired(rule: ArrayLike, plain: ArrayLike, level: float = 0.95) -> Paired:
+    """Compare who solved which problems.
+
+    Parameters
+    ----------
+    rule, plain : array_like of bool, shape (n,)
+        Whether each problem was solved.
+    level : float
+        Level of the interval of the difference; those of the accuracies have 95 %.
+
+    Raises
+    ------
+    UserError
+        If there is no problem, or the shapes differ.
+    """
+    a, b = np.asarray(rule, dtype=np.bool_), np.asarray(plain, dtype=np.bool_)
+    if a.ndim != 1 or a.shape != b.shape or not a.size:
+        raise UserError(f"answers {a.shape} and {b.shape}: need one of each for every problem")
+    mended, broken = int((a & ~b).sum()), int((~a & b).sum())
+    return Paired(
+        problems=len(a),
+        accuracy=clopper_pearson(int(a.sum()), len(a)),
+        plain=clopper_pearson(int(b.sum()), len(b)),
+        difference=score_interval(mended, broken, len(a), level),
+        mended=mended,
+        broken=broken,
+        p_value=mcnemar(mended, broken),
+    )
+
+
+def mcnemar(mended: int, broken: int) -> float:
+    """Two-sided p-value of McNemar's exact test."""
+    differing = mended + broken
+    return float(stats.binomtest(mended, differing, 0.5).pvalue) if differing else 1.0
+
+
+def score_interval(mended: int, broken: int, n: int, level: float = 0.95) -> Interval:
+    """Tango's score interval of the difference of two paired proportions.
+
+    Raises
+    ------
+    UserError
+        If the counts are negative or exceed `n`, or `n` is not positive.
+    """
+    if n <= 0 or min(mended, broken) < 0 or mended + broken > n:
+        raise UserError(f"need mended + broken <= n, got {mended} and {broken} of {n}")
+    quantile = float(stats.norm.ppf((1 + level) / 2))
+    estimate = (mended - broken) / n
+    return Interval(
+        estimate,
+        -_upper_end(broken, mended, n, quantile),
+        _upper_end(mended, broken, n, quantile),
+        level,
+    )
+
+
+def _upper_end(mended: int, broken: int, n: int, quantile: float) -> float:
+    """Largest `delta` at which the statistic is not below `-quantile`."""
+    if mended == n:
+        return 1.0
+
+    def excess(delta: float) -> float:
+        return _statistic(delta, mended, broken, n) + quantile
+
+    # The statistic falls in delta: it is 0 at the estimate and falls without bound towards 1.
+    end = optimize.brentq(excess, (mended - broken) / n, 1 - 1e-12, xtol=1e-10)
+    return float(end)
+
+
+def _statistic(delta: float, mended: int, broken: int, n: int) -> float:
+    surplus = mended - broken - n * delta
+    if surplus == 0:
+        return 0.0
+    # The likeliest P(broken) when P(mended) exceeds it by delta is the larger root of a quadratic.
+    b = -mended - broken + (2 * n - mended + broken) * delta
+    c = -broken * delta * (1 - delta)
+    q = (math.sqrt(b * b - 8 * n * c) - b) / (4 * n)
+    variance = n * (2 * q + delta * (1 - delta))
+    return surplus / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, surplus)

@@ -1,0 +1,307 @@
+"""From a trace file to a fitted model with its uncertainty, its rivals and its failures.
+
+The order matters, because predictions are made before looking: the treatment is chosen and the
+model fitted on half of the prompts, and what it predicts is compared with the other half. Only then
+does the climb go on to all tokens, whose estimate is the one that is reported and saved.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from empirical.fitting.bounds import BoundsCheck, check_bounds
+from empirical.fitting.compare import DEFAULT, Comparison, Treatment, compare, split
+from empirical.fitting.predictive import Predictive, predictive
+from empirical.fitting.views import NoiseViews, noise_views
+from empirical.provenance import library_versions
+from empirical.traces.files import Traces
+from empirical.traces.window import take_sample
+from stopping.changepoint import ChangePointModel, write_model
+from stopping.changepoint.estimate import STARTS, Estimate, carry_on, fit, layout_for
+from stopping.changepoint.inference import (
+    LEVEL,
+    Parameter,
+    Status,
+    Uncertainty,
+    bootstrap,
+    interval_of,
+    profile_errors,
+    uncertainty,
+)
+from stopping.changepoint.layout import FinalNoise
+from stopping.changepoint.profile import Profile, profile
+from stopping.errors import UserError
+from stopping.support.statistics import Interval
+from stopping.support.threads import one_thread
+from stopping.types import FloatArray
+
+REPLICATES, REFITS = 1000, 50
+
+
+COMPARED_PROMPTS = 8
+"""Prompts that a comparison of treatments needs: four for it, and four that judge the fit."""
+
+
+@dataclass(frozen=True)
+class LayerFit:
+    """The fitted model at one layer of the window, nats, 95 % intervals over prompts.
+
+    Attributes
+    ----------
+    turning : Interval
+        Share of tokens that turn here.
+    noise : Interval
+        Root mean square of the probe's noise; at the final layer by convention.
+    fall, rise : Interval or None
+        Mean step of `G` onto this layer for tokens that still refine, or already rise; None at the
+        first layer, and where no token takes part.
+    fall_wrong, rise_wrong : float
+        Share of those steps that go the wrong way; NaN at the first layer.
+    bootstrap_noise, bootstrap_turning : Interval or None
+        The same by refits on resampled prompts.
+    """
+
+    layer: int
+    turning: Interval
+    noise: Interval
+    fall: Interval | None
+    rise: Interval | None
+    fall_wrong: float
+    rise_wrong: float
+    bootstrap_noise: Interval | None
+    bootstrap_turning: Interval | None
+
+
+@dataclass(frozen=True)
+class Climb:
+    """How the maximum was reached; see `stopping.changepoint.estimate.Estimate`."""
+
+    log_likelihood: float
+    parameters: int
+    starts: tuple[float, ...]
+    lead: float
+    promised_gain: float
+    converged: bool
+    evaluations: int
+    information_positive: bool
+
+
+@dataclass(frozen=True)
+class Fit:
+    """All of it, for one trace file.
+
+    Attributes
+    ----------
+    treatment : str
+        Scale and classes; chosen by `comparison` unless that is None.
+    parameters : tuple of Parameter
+        Each with a status; on the model's scale.
+    predictive, bounds
+        What the fit to half of the prompts says of the other half.
+    """
+
+    name: str
+    lens: str
+    mode: str
+    tokens: int
+    prompts: int
+    K: int
+    seed: int
+    replicates: int
+    refits: int
+    treatment: str
+    final_noise: str
+    climb: Climb
+    model: ChangePointModel
+    parameters: tuple[Parameter, ...]
+    layers: tuple[LayerFit, ...]
+    views: NoiseViews
+    comparison: Comparison | None
+    held_out_tokens: int
+    predictive: Predictive
+    bounds: BoundsCheck
+
+    def count(self, status: Status | str) -> int:
+        """Number of parameters with this status."""
+        return sum(p.status == status for p in self.parameters)
+
+
+@one_thread()
+def fit_traces(
+    traces: Traces,
+    K: int = 10,
+    *,
+    seed: int = 0,
+    replicates: int = REPLICATES,
+    refits: int = REFITS,
+    starts: int = STARTS,
+    jobs: int = 1,
+    treatment: Treatment | None = DEFAULT,
+    final_noise: FinalNoise = "none",
+    types: Sequence[str] | None = None,
+    calibrated: Traces | None = None,
+    step: Callable[[str], object] = lambda _: None,
+) -> Fit:
+    """Fit the window of a trace file.
+
+    Parameters
+    ----------
+    replicates : int
+        Resamples of prompts for measured quantities.
+    refits : int
+        Refits of the bootstrap over prompts; none leaves its intervals out.
+    treatment : Treatment or None
+        None compares treatments and models on held-out prompts, a half of those that are fitted
+        before anything is predicted, and takes the best; this needs `COMPARED_PROMPTS`.
+    types : sequence of str, optional
+        Type of each layer of the window, for jumps between types.
+    calibrated : Traces, optional
+        Traces of the same tokens through a calibrated lens: measures the noise directly.
+    step : callable
+        Told what begins, for a progress bar: `STEPS` times.
+
+    Raises
+    ------
+    UserError
+        If the window is too deep, prompts or tokens are too few, or a layer is constant.
+    """
+    sample = take_sample(traces, K, seed, replicates)
+    x, prompt = sample.x, traces.prompt.astype(np.intp)
+    if treatment is None and sample.prompts < COMPARED_PROMPTS:
+        raise UserError(
+            f"compare: {sample.prompts} prompts; comparing treatments on prompts apart from those "
+            f"that judge the fit needs at least {COMPARED_PROMPTS}; trace more, or fit with "
+            "--no-compare"
+        )
+    halves = split(x, prompt, seed, len(x))
+    comparison = None
+    step("treatments")
+    if treatment is None:
+        # Within the half that is fitted: what is predicted later must have had no part in this.
+        comparison = compare(halves.train, halves.train_prompt, seed, jobs)
+        treatment = comparison.chosen
+    step("half of the prompts")
+    layout = layout_for(halves.train, treatment.classes, treatment.scale, types, final_noise)
+    half = fit(halves.train, halves.train_prompt, layout, seed, starts, jobs)
+    bounds = check_bounds(half.model, halves.test, halves.test_prompt, seed, replicates)
+    predicted = predictive(
+        half.model, halves.test, halves.test_prompt, bounds.eps_max, seed, replicates
+    )
+    step("all prompts")
+    whole = carry_on(half, x)
+    step("errors")
+    errors = uncertainty(whole, x, prompt)
+    step("bootstrap")
+    drawn = bootstrap(whole, errors, x, prompt, seed, refits, jobs)
+    layers = layer_rows(whole, errors, drawn, sample.layers.tolist())
+    views = noise_views(
+        *(x, prompt, sample.layers, tuple(row.noise for row in layers), seed, replicates),
+        raw=traces if calibrated is not None else None,
+        calibrated=calibrated,
+    )
+    origin = traces.provenance
+    return Fit(
+        name=origin.model,
+        lens=origin.lens,
+        mode=origin.mode,
+        tokens=len(x),
+        prompts=sample.prompts,
+        K=K,
+        seed=seed,
+        replicates=replicates,
+        refits=refits,
+        treatment=treatment.name,
+        final_noise=final_noise,
+        climb=_climb(whole, errors),
+        model=whole.model,
+        parameters=errors.parameters,
+        layers=layers,
+        views=views,
+        comparison=comparison,
+        held_out_tokens=len(halves.test),
+        predictive=predicted,
+        bounds=bounds,
+    )
+
+
+STEPS = 5
+
+
+def layer_rows(
+    estimate: Estimate, errors: Uncertainty, drawn: FloatArray, layers: Sequence[int]
+) -> tuple[LayerFit, ...]:
+    """Profile of the estimate with its intervals, one row for each layer."""
+    found = profile(estimate.model)
+    spread = Profile.unflat(profile_errors(estimate, errors.by_prompts))
+    refits = [profile(estimate.layout.model(theta)) for theta in drawn]
+    rows = []
+    for column, layer in enumerate(layers):
+        pair = column - 1
+        rows.append(
+            LayerFit(
+                layer=int(layer),
+                turning=interval_of(
+                    *(float(found.turning[column]), float(spread.turning[column])), "probability"
+                ),
+                noise=interval_of(float(found.noise[column]), float(spread.noise[column]), "sd"),
+                fall=_step_interval(found.fall, spread.fall, pair),
+                rise=_step_interval(found.rise, spread.rise, pair),
+                fall_wrong=float(found.fall_wrong[pair]) if pair >= 0 else float("nan"),
+                rise_wrong=float(found.rise_wrong[pair]) if pair >= 0 else float("nan"),
+                bootstrap_noise=_percentiles(found.noise, [r.noise for r in refits], column),
+                bootstrap_turning=_percentiles(found.turning, [r.turning for r in refits], column),
+            )
+        )
+    return tuple(rows)
+
+
+def _step_interval(values: FloatArray, spread: FloatArray, pair: int) -> Interval | None:
+    if pair < 0 or not np.isfinite(values[pair]):
+        return None
+    return interval_of(float(values[pair]), float(spread[pair]), "mean")
+
+
+def _percentiles(
+    estimate: FloatArray, refits: Sequence[FloatArray], column: int
+) -> Interval | None:
+    if len(refits) < 20:
+        return None
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile([refit[column] for refit in refits], [tail, 1 - tail])
+    return Interval(float(estimate[column]), float(low), float(high), LEVEL)
+
+
+def _climb(estimate: Estimate, errors: Uncertainty) -> Climb:
+    return Climb(
+        log_likelihood=estimate.log_likelihood,
+        parameters=estimate.layout.free,
+        starts=estimate.starts,
+        lead=estimate.lead,
+        promised_gain=estimate.promised_gain,
+        converged=estimate.converged,
+        evaluations=estimate.evaluations,
+        information_positive=errors.positive,
+    )
+
+
+def write_fit(path: Path, fitted: Fit, traces: Traces, about: Mapping[str, Any]) -> None:
+    """Save the model for `stopping solve`, with what made it; `about` joins the provenance."""
+    from stopping.cli.ui import plain
+
+    write_model(
+        path,
+        replace(fitted.model, fitted_on=traces.provenance.read_as),
+        {
+            "provenance": {
+                "traces": plain(traces.provenance),
+                "versions": library_versions(),
+                "seed": fitted.seed,
+                **about,
+            },
+            "layers": [row.layer for row in fitted.layers],
+            "fit": {k: v for k, v in plain(fitted).items() if k != "model"},
+        },
+    )

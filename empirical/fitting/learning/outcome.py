@@ -1,0 +1,302 @@
+"""What learned and model-based rules win or lose on prompts that they have not seen, and why.
+
+All differences are to the last layer of the same lens, paired over prompts. Three diagnostics say
+why a gain does not come about:
+
+- *promise and delivery*: what the regression expects of the layers that it picks, beside what they
+  do; the difference is its winner's curse;
+- *the best margin in hindsight*: the least loss over all margins, chosen after the fact. It is too
+  good, so if even that is no gain, no choice of the margin would have helped;
+- *the learning curve*: the same rule trained on fewer prompts, judged on the same tokens.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from empirical.analysis.validate import Comparison
+from empirical.analysis.validate.core import compare, oracle_layer
+from empirical.fitting.learning.crossfit import FOLDS, MARGINS, crossfit, realised
+from empirical.fitting.learning.observations import Observations
+from empirical.fitting.learning.power import Needed, power
+from empirical.fitting.learning.regressors import Boosting, Regressor, Ridge
+from empirical.fitting.learning.theory import crossfit_theory
+from empirical.intervals import Ratio, bonferroni, mean
+from stopping.changepoint import Scale
+from stopping.rules import Search
+from stopping.support.parallel import Workers
+from stopping.support.statistics import Interval
+from stopping.types import IntArray
+
+FRACTIONS = (0.25, 0.5, 1.0)
+"""Of the training prompts, for the learning curve."""
+
+
+@dataclass(frozen=True)
+class LearnedRow:
+    """One rule on held-out prompts, against the last layer of the same lens.
+
+    Attributes
+    ----------
+    name, kind : str
+        `kind` is "learned", "theory", "paper" or "hindsight".
+    log_loss : Interval
+        Change of log-loss, nats per token, 95 % over prompts.
+    decisive : Interval or None
+        The same at the level adjusted for the number of rules; None for hindsight.
+    comparison : Comparison or None
+        What `decisive` says; None for hindsight and on the model's own text.
+    accuracy : Interval
+        Change of the share of right next tokens.
+    moved : Interval
+        Share of tokens not decoded from the last layer.
+    promised : float
+        Mean change that the rule expected: of log-loss if it was learned, of entropy if it comes
+        from a fitted model; NaN if it expects nothing.
+    probes : float
+        Projections beyond the last layer's.
+    """
+
+    name: str
+    kind: str
+    log_loss: Interval
+    decisive: Interval | None
+    comparison: Comparison | None
+    accuracy: Interval
+    moved: Interval
+    promised: float
+    probes: float
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Why a regression wins or loses.
+
+    Attributes
+    ----------
+    regressor : str
+    explained : tuple of float
+        Held-out R^2 of the clipped differences, one for each layer of the window below `L`.
+    promised, delivered : float
+        Mean change of log-loss at margin 0: predicted, and true.
+    best_margin, best : float
+        The margin of least loss in hindsight, and the mean change with it; infinite and 0 if none
+        is a gain.
+    curve : tuple of (float, float)
+        Fraction of the training prompts, and the mean change at margin 0.
+    margins : tuple of float
+        What the folds chose.
+    """
+
+    regressor: str
+    explained: tuple[float, ...]
+    promised: float
+    delivered: float
+    best_margin: float
+    best: float
+    curve: tuple[tuple[float, float], ...]
+    margins: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Everything about one trace file."""
+
+    model: str
+    lens: str
+    with_lens: str | None
+    prompts: int
+    tokens: int
+    K: int
+    features: int
+    seed: int
+    reference_is_own_text: bool
+    last_log_loss: float
+    level: float
+    rows: tuple[LearnedRow, ...]
+    diagnoses: tuple[Diagnosis, ...]
+    power: tuple[Needed, ...]
+
+    def __getitem__(self, name: str) -> LearnedRow:
+        """Return a row by its name."""
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise KeyError(name)
+
+
+@dataclass(frozen=True, eq=False)
+class _Choice:
+    """A rule's choice before it is measured."""
+
+    name: str
+    kind: str
+    choice: IntArray
+    promised: float
+    probes: float
+
+
+def learn(
+    observations: Observations,
+    *,
+    with_lens: str | None = None,
+    cost: float = 0.02,
+    scale: Scale | None = None,
+    theory: bool = True,
+    seed: int = 0,
+    folds: int = FOLDS,
+    workers: Workers | None = None,
+    advance: Callable[[str], object] = lambda _: None,
+) -> Learned:
+    """Cross-fit both regressions and the rules of a fitted model, and measure them.
+
+    Parameters
+    ----------
+    observations : Observations
+    with_lens : str, optional
+        Name of the other lens whose columns joined.
+    cost : float
+        Of a probe, nats, for the Snell rule.
+    scale : Scale, optional
+        Of the change-point model; default: a softplus with its knee at one nat.
+    theory : bool
+        Whether to fit and apply the change-point model.
+    advance : callable
+        Told the name of each part when it is done.
+    """
+    sample, K = observations.sample, observations.gain.shape[1]
+    search = Search(K)
+    choices = [
+        _Choice(
+            "search",
+            "paper",
+            search.choose(sample.x),
+            math.nan,
+            float(search.probes(sample.x).mean()),
+        )
+    ]
+    if theory:
+        found = crossfit_theory(
+            sample.x, observations.prompt, cost, scale or Scale(0.01, 1.0), seed, workers
+        )
+        choices += [
+            _Choice(f.name, "theory", f.choice, float(f.promised.mean()), float(f.probes.mean()))
+            for f in found
+        ]
+        advance("theory")
+    diagnoses, naive = [], []
+    for regressor in (Ridge(), Boosting(seed=seed)):
+        chosen, unguarded, diagnosis = _learned(observations, regressor, seed, folds, workers)
+        choices += chosen
+        naive.append(unguarded)
+        diagnoses.append(diagnosis)
+        advance(regressor.name)
+    choices.append(
+        _Choice("hindsight oracle", "hindsight", oracle_layer(sample), math.nan, math.nan)
+    )
+    # Whichever moves most: the power of a rule that hardly moves would flatter.
+    restless = min(naive, key=lambda choice: float(choice.mean()))
+    level = bonferroni(len(choices) - 1)
+    return Learned(
+        model=sample.traces.provenance.model,
+        lens=sample.traces.provenance.lens,
+        with_lens=with_lens,
+        prompts=sample.prompts,
+        tokens=len(sample.x),
+        K=K,
+        features=len(observations.names),
+        seed=seed,
+        reference_is_own_text=sample.own_text,
+        last_log_loss=float(sample.log_loss[:, -1].mean()),
+        level=level,
+        rows=_measure(observations, choices, level),
+        diagnoses=tuple(diagnoses),
+        power=power(realised(observations.gain, restless), observations.prompt),
+    )
+
+
+def _learned(
+    observations: Observations,
+    regressor: Regressor,
+    seed: int,
+    folds: int,
+    workers: Workers | None,
+) -> tuple[list[_Choice], IntArray, Diagnosis]:
+    """Choices with and without a margin, and the diagnosis."""
+    gain, K = observations.gain, observations.gain.shape[1]
+    fitted = crossfit(observations, regressor, seed, folds, workers)
+    naive = fitted.choice(0.0)
+    promised = realised(fitted.predicted, naive)
+    made = [float(realised(gain, fitted.choice(margin)).mean()) for margin in MARGINS]
+    best = len(MARGINS) - 1 - int(np.argmin(made[::-1]))
+    # Curves need many more fits, so they are drawn for the cheap regression alone.
+    fractions = FRACTIONS[:-1] if isinstance(regressor, Ridge) else ()
+    curve = [
+        (
+            f,
+            float(
+                realised(
+                    gain, crossfit(observations, regressor, seed, folds, workers, f).choice(0.0)
+                ).mean()
+            ),
+        )
+        for f in fractions
+    ]
+    guarded = fitted.choice()
+    choices = [
+        _Choice(
+            regressor.name, "learned", guarded, float(realised(fitted.predicted, guarded).mean()), K
+        ),
+        _Choice(f"{regressor.name}, no margin", "learned", naive, float(promised.mean()), K),
+    ]
+    return (
+        choices,
+        naive,
+        Diagnosis(
+            regressor=regressor.name,
+            explained=tuple(float(r) for r in fitted.explained(gain)),
+            promised=float(promised.mean()),
+            delivered=float(realised(gain, naive).mean()),
+            best_margin=MARGINS[best],
+            best=made[best],
+            curve=(*curve, (1.0, float(realised(gain, naive).mean()))),
+            margins=tuple(float(m) for m in np.unique(fitted.margin)),
+        ),
+    )
+
+
+def _measure(
+    observations: Observations, choices: list[_Choice], level: float
+) -> tuple[LearnedRow, ...]:
+    sample, K = observations.sample, observations.gain.shape[1]
+    right = observations.right.astype(np.float64)
+    rows = np.arange(len(right))
+    ratios: dict[str, Ratio] = {}
+    for chosen in choices:
+        difference = realised(observations.gain, chosen.choice)
+        ratios[f"log_loss {chosen.name}"] = mean(difference)
+        ratios[f"decisive {chosen.name}"] = mean(difference, level=level)
+        hits = right[rows, chosen.choice] - right[:, -1]
+        ratios[f"accuracy {chosen.name}"] = mean(hits)
+        ratios[f"moved {chosen.name}"] = mean(chosen.choice < K)
+    found = sample.intervals(ratios)
+
+    def row(chosen: _Choice) -> LearnedRow:
+        hindsight = chosen.kind == "hindsight"
+        decisive = found[f"decisive {chosen.name}"]
+        decided = None if hindsight or sample.own_text else compare(decisive)
+        return LearnedRow(
+            chosen.name,
+            chosen.kind,
+            found[f"log_loss {chosen.name}"],
+            None if hindsight else decisive,
+            decided,
+            found[f"accuracy {chosen.name}"],
+            found[f"moved {chosen.name}"],
+            chosen.promised,
+            chosen.probes,
+        )
+
+    return tuple(row(chosen) for chosen in choices)

@@ -1,0 +1,116 @@
+"""The rules of a fitted model on tokens of prompts that it has not seen.
+
+Each half of the prompts is fitted with the change-point model; the rules that the fit recommends
+are then applied to the other half: the Bayes rule (S3), the Snell rule at a cost (S2), and the
+*favourite*, the rule of the zoo with the least loss under the fit. Theory promises what it would
+lose or win in expected excess entropy; what it does in log-loss is measured.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from empirical.fitting.learning.crossfit import deal
+from stopping.changepoint import ChangePointModel, Scale
+from stopping.changepoint.estimate import fit, layout_for
+from stopping.optimal.bases import Polynomial
+from stopping.optimal.pricing import default_rules, price
+from stopping.optimal.rules import Bayes
+from stopping.rules import AbstractRule, Final
+from stopping.support.parallel import Workers, in_order
+from stopping.types import FloatArray, IntArray
+
+PATHS = 4_000
+CLASSES = 2
+STARTS, ITERATIONS = 2, 200
+
+
+@dataclass(frozen=True, eq=False)
+class TheoryChoice:
+    """One rule of the fitted models.
+
+    Attributes
+    ----------
+    name : str
+        The favourite's with the names of the rules chosen on either half.
+    choice : ndarray of int, shape (n,)
+        Window column of each token.
+    probes : ndarray, shape (n,)
+    promised : ndarray, shape (n,)
+        Expected entropy of the layer chosen less that of `L`, by the model of the other half, nats.
+    """
+
+    name: str
+    choice: IntArray
+    probes: FloatArray
+    promised: FloatArray
+
+
+def crossfit_theory(
+    x: FloatArray,
+    prompt: IntArray,
+    cost: float,
+    scale: Scale,
+    seed: int = 0,
+    workers: Workers | None = None,
+) -> tuple[TheoryChoice, ...]:
+    """Fit on each half of the prompts, choose on the other; `x` is the window, (n, w), nats."""
+    fold = deal(prompt, 2, np.random.default_rng(seed))
+    jobs = (
+        partial(_half, x[fold != half], prompt[fold != half], x[fold == half], cost, scale, seed)
+        for half in range(2)
+    )
+    halves = list(in_order(jobs, workers))
+    return tuple(
+        _joined([half[i] for half in halves], [fold == 0, fold == 1]) for i in range(len(halves[0]))
+    )
+
+
+def _half(
+    train: FloatArray,
+    prompt: IntArray,
+    test: FloatArray,
+    cost: float,
+    scale: Scale,
+    seed: int,
+) -> list[TheoryChoice]:
+    layout = layout_for(train, CLASSES, scale)
+    model = fit(train, prompt, layout, seed, starts=STARTS, iterations=ITERATIONS).model
+    rules = [rule for rule in default_rules(model) if not isinstance(rule, Bayes)]
+    solved = price(
+        model,
+        cost,
+        rules=rules,
+        basis=Polynomial(2),
+        paths=PATHS,
+        dual_paths=20,
+        inner=4,
+        seed=seed,
+    )
+    bounded = {gap.name: gap.loss for gap in solved.gaps[1:] if gap.bounded}
+    favourite = min(rules, key=lambda rule: bounded.get(rule.name, np.inf))
+    chosen = (("bayes", Bayes(model)), (solved.rule.name, solved.rule))
+    return [
+        *(_apply(name, rule, model, test) for name, rule in chosen),
+        _apply(f"favourite: {favourite.name}", favourite, model, test),
+    ]
+
+
+def _apply(name: str, rule: AbstractRule, model: ChangePointModel, x: FloatArray) -> TheoryChoice:
+    choice = rule.choose(x)
+    latent = Bayes(model).expected_excess(x)
+    rows = np.arange(len(x))
+    promised = latent[rows, choice] - latent[rows, Final().choose(x)]
+    return TheoryChoice(name, choice, rule.probes(x).astype(np.float64), promised)
+
+
+def _joined(halves: list[TheoryChoice], where: list[IntArray]) -> TheoryChoice:
+    n = len(where[0])
+    choice, probes, promised = np.empty(n, dtype=np.intp), np.empty(n), np.empty(n)
+    for half, mask in zip(halves, where, strict=True):
+        choice[mask], probes[mask], promised[mask] = half.choice, half.probes, half.promised
+    names = dict.fromkeys(half.name.removeprefix("favourite: ") for half in halves)
+    label = " / ".join(names)
+    prefix = "favourite: " if halves[0].name.startswith("favourite: ") else ""
+    return TheoryChoice(prefix + label, choice, probes, promised)

@@ -1,0 +1,1 @@
+"""From logits to the statistics of a layer: sums, readouts, kernels."""

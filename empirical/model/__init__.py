@@ -1,0 +1,1 @@
+"""The inside of a language model: loading, anatomy, unembedding."""

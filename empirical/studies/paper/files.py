@@ -1,0 +1,27 @@
+"""The tables of `stopping paper` as a JSON file, and back."""
+
+from pathlib import Path
+
+from empirical.studies.paper.results import PaperResult
+from stopping.cli.ui import as_json
+from stopping.support.documents import Format, structured
+
+FORMAT = Format(
+    "layer-stopping paper tables", 1, "file of paper tables", "make one with `stopping paper`"
+)
+
+
+def paper_text(result: PaperResult) -> str:
+    """Serialise with the format's name and version."""
+    return as_json(FORMAT.wrap(vars(result)))
+
+
+def read_paper(path: Path) -> PaperResult:
+    """Read `paper.json` as `stopping paper` wrote it.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, of another kind or a newer format, or incomplete.
+    """
+    return structured(FORMAT.read(path), PaperResult, f"{path}: the file of paper tables")

@@ -1,0 +1,98 @@
+"""The tokens that an audit or a validation works on: traces cut to a window, checked once.
+
+The window is the last `K + 1` probed layers. Rules and theorems see the window alone, so that no
+rule can reach a layer that the hindsight oracle may not choose.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from empirical.intervals import Ratio, prompt_intervals
+from empirical.traces.files import Traces
+from stopping.errors import UserError
+from stopping.support.statistics import Interval
+from stopping.types import BoolArray, FloatArray, IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Window arrays of the traces in double precision, final layer `L` in the last column.
+
+    Attributes
+    ----------
+    traces : Traces
+        All probed layers.
+    x, log_loss : ndarray, shape (n, K + 1)
+        Observed entropy and log-loss of the reference token, nats.
+    top1 : ndarray, shape (n, K + 1)
+        Most probable token.
+    layers : ndarray, shape (K + 1,)
+        Layer numbers, from 1.
+    """
+
+    traces: Traces
+    x: FloatArray
+    log_loss: FloatArray
+    top1: IntArray
+    layers: IntArray
+    seed: int
+    replicates: int
+
+    @property
+    def own_text(self) -> bool:
+        """Whether the reference tokens are the model's own greedy choices."""
+        return self.traces.provenance.mode == "generated"
+
+    @property
+    def prompts(self) -> int:
+        """Number of prompts that have a token."""
+        return len(np.unique(self.traces.prompt))
+
+    def groups(self) -> dict[int, BoolArray]:
+        """Tokens of each difficulty, 0 for unknown; empty if no difficulty is known."""
+        found = np.unique(self.traces.difficulty)
+        if not found.any():
+            return {}
+        return {int(d): self.traces.difficulty == d for d in found}
+
+    def intervals(self, ratios: Mapping[str, Ratio]) -> dict[str, Interval]:
+        """Intervals over prompts, the same resamples at every call."""
+        return prompt_intervals(ratios, self.traces.prompt, self.seed, self.replicates)
+
+
+def take_sample(traces: Traces, K: int, seed: int, replicates: int) -> Sample:
+    """Cut `traces` to the window of `K` steps back.
+
+    Raises
+    ------
+    UserError
+        If the window is empty or reaches below the probed layers, or the traces hold fewer than
+        two prompts, or too few replicates are asked for.
+    """
+    probed = len(traces.layers)
+    if K < 1:
+        raise UserError(f"window: needs at least one step back, got {K}")
+    if probed < K + 1:
+        raise UserError(
+            f"window: {K} steps back need {K + 1} probed layers, the traces have {probed}; "
+            f"ask for a window of at most {probed - 1}, or trace more layers"
+        )
+    if replicates < 100:
+        raise UserError(f"replicates: an interval needs at least 100, got {replicates}")
+    prompts = len(np.unique(traces.prompt))
+    if prompts < 2:
+        raise UserError(
+            f"traces: {prompts} prompt(s), and intervals come from a bootstrap over prompts, "
+            "which needs at least two; trace more prompts"
+        )
+    return Sample(
+        traces=traces,
+        x=traces.entropy[:, -K - 1 :].astype(np.float64),
+        log_loss=-traces.log_prob[:, -K - 1 :].astype(np.float64),
+        top1=traces.top1[:, -K - 1 :].astype(np.intp),
+        layers=traces.layers[-K - 1 :].astype(np.intp),
+        seed=seed,
+        replicates=replicates,
+    )

@@ -1,0 +1,1 @@
+"""Figures: their numbers (`data`), how they are drawn (`draw`), one palette (`theme`)."""

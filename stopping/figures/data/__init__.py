@@ -1,0 +1,48 @@
+"""What the figures show, computed: one frozen dataclass and one function for each.
+
+`stopping.figures.draw` draws these and computes nothing, so a figure can be checked as numbers.
+Every world here has `eps_max = 1` unless it says otherwise: the theory has one scale.
+"""
+
+from stopping.figures.data.games import (
+    KnobCurve,
+    KnobSeries,
+    TokenCertificate,
+    ValueCurve,
+    knob_curve,
+    token_certificate,
+    value_curve,
+)
+from stopping.figures.data.laws import (
+    RuleLaw,
+    RunCurve,
+    Simulated,
+    StopCurve,
+    run_curve,
+    stop_curve,
+)
+from stopping.figures.data.regret import RegretCurve, ToleranceCurve, regret_curve, tolerance_curve
+from stopping.figures.data.robustness import Cell, how_far, robustness_cells
+
+__all__ = [
+    "Cell",
+    "KnobCurve",
+    "KnobSeries",
+    "RegretCurve",
+    "RuleLaw",
+    "RunCurve",
+    "Simulated",
+    "StopCurve",
+    "TokenCertificate",
+    "ToleranceCurve",
+    "ValueCurve",
+    "how_far",
+    "knob_curve",
+    "regret_curve",
+    "robustness_cells",
+    "run_curve",
+    "stop_curve",
+    "token_certificate",
+    "tolerance_curve",
+    "value_curve",
+]

@@ -1,0 +1,55 @@
+"""Figures of the theory: `draw_*(ax, data)` draws what `stopping.figures.data` computed, and no
+more.
+
+Each figure has one message, which its title states. Colours are those of Okabe and Ito (2008), told
+apart with a colour vision deficiency; line styles and markers tell the same in grey. Only this
+package imports matplotlib, and none of it touches pyplot or global settings.
+"""
+
+from stopping.figures.draw.averages import draw_constants, draw_worst_falls
+from stopping.figures.draw.bounds import draw_regret, draw_tolerance
+from stopping.figures.draw.catalogue import FIGURES, Plate
+from stopping.figures.draw.games import draw_certificate, draw_knob, draw_token, draw_values
+from stopping.figures.draw.landscape import draw_best, draw_gain, landscape_figure, save_landscape
+from stopping.figures.draw.laws import draw_runs, draw_stops
+from stopping.figures.draw.robustness import draw_mean_bounds, draw_sure_bounds
+from stopping.figures.draw.snell import (
+    draw_gaps,
+    draw_phases,
+    draw_region,
+    phase_figure,
+    save_phase_diagram,
+    save_solution,
+)
+from stopping.figures.theme import blank, check_format, save, settings
+
+__all__ = [
+    "FIGURES",
+    "Plate",
+    "blank",
+    "check_format",
+    "draw_best",
+    "draw_certificate",
+    "draw_constants",
+    "draw_gain",
+    "draw_gaps",
+    "draw_knob",
+    "draw_mean_bounds",
+    "draw_phases",
+    "draw_region",
+    "draw_regret",
+    "draw_runs",
+    "draw_stops",
+    "draw_sure_bounds",
+    "draw_token",
+    "draw_tolerance",
+    "draw_values",
+    "draw_worst_falls",
+    "landscape_figure",
+    "phase_figure",
+    "save",
+    "save_landscape",
+    "save_phase_diagram",
+    "save_solution",
+    "settings",
+]

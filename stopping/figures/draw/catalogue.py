@@ -1,0 +1,151 @@
+"""Every figure by name: how its data are computed and how it is composed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from stopping.figures.data import (
+    knob_curve,
+    regret_curve,
+    robustness_cells,
+    run_curve,
+    stop_curve,
+    token_certificate,
+    tolerance_curve,
+    value_curve,
+)
+from stopping.figures.draw.averages import draw_constants, draw_worst_falls
+from stopping.figures.draw.bounds import draw_regret, draw_tolerance
+from stopping.figures.draw.games import draw_certificate, draw_knob, draw_token, draw_values
+from stopping.figures.draw.laws import draw_runs, draw_stops
+from stopping.figures.draw.robustness import draw_mean_bounds, draw_sure_bounds
+from stopping.figures.theme import blank, settings
+from stopping.simulation.robustness import robustness_table
+from stopping.theory.averages import average_table
+
+
+@final
+@dataclass(frozen=True)
+class Plate:
+    """One figure.
+
+    Attributes
+    ----------
+    name : str
+        Of its file.
+    label : str
+        Theorems that it shows.
+    size : tuple of float
+        Inches.
+    compute : callable
+        `compute(seed, quick)` returns the data; `quick` trades precision for seconds.
+    draw : callable
+        `draw(figure, data)` fills an empty figure.
+    """
+
+    name: str
+    label: str
+    size: tuple[float, float]
+    compute: Callable[[int, bool], Any]
+    draw: Callable[[Figure, Any], None]
+
+    def figure(self, seed: int = 0, quick: bool = False) -> Figure:
+        """Compute and draw."""
+        data = self.compute(seed, quick)
+        with settings():
+            figure = blank(*self.size)
+            self.draw(figure, data)
+            # Text is laid out with the style in force, so settle it before the style is left.
+            figure.draw_without_rendering()
+        return figure
+
+
+def _values(figure: Figure, data: Any) -> None:
+    left, right = figure.subplots(1, 2)
+    draw_values(left, data[0])
+    draw_knob(right, data[1])
+
+
+def _certificate(figure: Figure, data: Any) -> None:
+    top, bottom = figure.subplots(2, 1, sharex=True)
+    draw_token(top, data)
+    draw_certificate(bottom, data)
+
+
+def _averages(figure: Figure, data: Any) -> None:
+    left, right = figure.subplots(1, 2)
+    draw_worst_falls(left, data)
+    draw_constants(right, data)
+
+
+def _robustness(figure: Figure, data: Any) -> None:
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(0.75, 1.0))
+    draw_sure_bounds(left, data)
+    draw_mean_bounds(right, data)
+
+
+def _rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+FIGURES: tuple[Plate, ...] = (
+    Plate(
+        "regret",
+        "T2",
+        (6.4, 4.2),
+        lambda seed, quick: regret_curve(_rng(seed), 200 if quick else 4_000),
+        lambda figure, data: draw_regret(figure.subplots(), data),
+    ),
+    Plate(
+        "tolerance",
+        "T5",
+        (6.4, 3.8),
+        lambda seed, quick: tolerance_curve(),
+        lambda figure, data: draw_tolerance(figure.subplots(), data),
+    ),
+    Plate(
+        "runs",
+        "T11",
+        (6.4, 3.8),
+        lambda seed, quick: run_curve(_rng(seed), 10_000 if quick else 200_000),
+        lambda figure, data: draw_runs(figure.subplots(), data),
+    ),
+    Plate(
+        "values",
+        "T6, T7",
+        (9.0, 4.0),
+        lambda seed, quick: (value_curve(), knob_curve()),
+        _values,
+    ),
+    Plate(
+        "certificate",
+        "T8",
+        (6.8, 5.6),
+        lambda seed, quick: token_certificate(_rng(seed)),
+        _certificate,
+    ),
+    Plate(
+        "law",
+        "T12",
+        (6.4, 3.8),
+        lambda seed, quick: stop_curve(_rng(seed), 10_000 if quick else 200_000),
+        lambda figure, data: draw_stops(figure.subplots(), data),
+    ),
+    Plate(
+        "averages",
+        "T13",
+        (9.0, 4.0),
+        lambda seed, quick: average_table(_rng(seed), max_layers=2 if quick else 6, starts=2),
+        _averages,
+    ),
+    Plate(
+        "robustness",
+        "T1 to T4, T10, T11",
+        (9.6, 7.8),
+        lambda seed, quick: robustness_cells(robustness_table(seed, 1 << (12 if quick else 17))),
+        _robustness,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Worlds: how entropies of a token come about, and which assumptions they meet."""

@@ -1,0 +1,237 @@
+"""The solved rules: Bayes on the full window (S3) and the Snell rule (S1, S2), as rules.
+
+Both need a fitted model, which does not fit into a command line, so their text form names a file:
+
+    bayes:file=FIT.json       a model, as `stopping fit` writes it
+    snell:file=RULE.json      a solved rule, as `stopping solve` writes it
+
+and `parse_rule` accepts them wherever rules are given. A rule made in memory has no text form until
+it has been saved.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+import numpy as np
+
+from stopping.changepoint import ChangePointModel, FittedOn, read_model
+from stopping.errors import UserError
+from stopping.optimal.bases import Fitted, basis_from
+from stopping.optimal.filtering import ScanFilter
+from stopping.optimal.layers import LayerProblem
+from stopping.optimal.regression import Policy, Stage
+from stopping.rules.base import NOT_WRITTEN, AbstractRule, Reading
+from stopping.support.documents import Format
+from stopping.types import FloatArray, IntArray
+
+FORMAT = Format(
+    "layer-stopping solved rule",
+    1,
+    "solved rule",
+    "make one with `stopping solve MODEL.json --out RULE.json`",
+)
+OUT_OF_REACH = 1e5
+"""In nats; no vocabulary has such an entropy, so a layer that reads so has not been read."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Bayes(AbstractRule):
+    """The layer of least expected excess given the whole window (S3); the deepest among ties.
+
+    Attributes
+    ----------
+    model : ChangePointModel
+    file : str
+        Where the model was read from; empty if it was not.
+    """
+
+    model: ChangePointModel = field(metadata=NOT_WRITTEN)
+    file: str = ""
+    kind: ClassVar[str] = "bayes"
+
+    @property
+    def name(self) -> str:
+        """Name for tables."""
+        return "bayes"
+
+    @property
+    def K(self) -> int:
+        """Steps back that the model's window allows."""
+        return self.model.K
+
+    @property
+    def fitted_on(self) -> FittedOn | None:
+        """The LLM whose entropies the model was fitted to."""
+        return self.model.fitted_on
+
+    @classmethod
+    def from_file(cls, path: Path) -> "Bayes":
+        """Read a fitted model's file; see `read_model` for what is refused."""
+        return cls(read_model(path), str(path))
+
+    @cached_property
+    def _filter(self) -> ScanFilter:
+        return ScanFilter(self.model)
+
+    def expected_excess(self, x: FloatArray) -> FloatArray:
+        """`E[excess(l) | x]` of the window's layers, shape (n, K + 1), nats."""
+        return self._filter.known(_window(x, self.model.w, self.name)[:, ::-1]).excess
+
+    def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
+        # Read from `L` back, the first of several least ones is the deepest.
+        depth: IntArray = self.expected_excess(x)[:, ::-1].argmin(axis=1)
+        column: IntArray = x.shape[1] - 1 - depth
+        return column
+
+    def _probes(self, x: FloatArray) -> IntArray:
+        return np.full(len(x), self.K)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Snell(AbstractRule):
+    """Reads backwards while the expected gain is worth its cost, then takes the best layer known.
+
+    Attributes
+    ----------
+    policy : Policy
+        Of a `LayerProblem`.
+    file : str
+        Where the rule was read from; empty if it was not.
+    """
+
+    policy: Policy = field(metadata=NOT_WRITTEN)
+    file: str = ""
+    kind: ClassVar[str] = "snell"
+    reading: ClassVar[Reading] = "returning"
+
+    @property
+    def problem(self) -> LayerProblem:
+        """The problem that it solves."""
+        problem = self.policy.problem
+        if not isinstance(problem, LayerProblem):
+            raise UserError("snell: the policy is one of another problem than layer selection")
+        return problem
+
+    @property
+    def name(self) -> str:
+        """Name for tables, with the cost that it reckons with."""
+        return f"snell c={self.problem.cost:g}" + ("" if self.problem.recall else ", no recall")
+
+    @property
+    def K(self) -> int:
+        """Steps back that the model's window allows."""
+        return self.problem.horizon
+
+    @property
+    def fitted_on(self) -> FittedOn | None:
+        """The LLM whose entropies the model was fitted to."""
+        return self.problem.model.fitted_on
+
+    @classmethod
+    def from_file(cls, path: Path) -> "Snell":
+        """Read a solved rule's file.
+
+        Raises
+        ------
+        UserError
+            If the file is missing, damaged, of another kind or of a newer version.
+        """
+        return _read_snell(path)
+
+    def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
+        return self._scan(x)[0]
+
+    def _probes(self, x: FloatArray) -> IntArray:
+        return self._scan(x)[1]
+
+    def _scan(self, x: FloatArray) -> tuple[IntArray, IntArray]:
+        """Chosen column, and probes wanted: one more than were made where the next is unread."""
+        history = _window(x, self.problem.model.w, self.name)[:, ::-1]
+        # Out-of-reach values would only be looked at to be thrown away.
+        readable = np.minimum(history, OUT_OF_REACH)
+        offset = x.shape[1] - self.problem.model.w
+        column, probes = np.empty((2, len(x)), dtype=np.intp)
+        running = np.arange(len(x))
+        for t in range(self.K + 1):
+            seen = readable[running, : t + 1]
+            halt = np.ones(len(running), dtype=np.bool_)
+            wanted = np.full(len(running), t)
+            if t < self.K:
+                stops = self.policy.stages[t].stops(self.problem.look(seen))
+                blocked = history[running, t + 1] >= OUT_OF_REACH
+                halt = stops | blocked
+                wanted = np.where(stops, t, t + 1)
+            if halt.any():
+                column[running[halt]] = offset + self.problem.choice(seen[halt])
+                probes[running[halt]] = wanted[halt]
+            running = running[~halt]
+            if not running.size:
+                break
+        return column, probes
+
+
+def save_rule(path: Path, rule: Snell, about: dict[str, Any] | None = None) -> Snell:
+    """Write a Snell rule as JSON, whole or not at all; return it with its text form."""
+    problem = rule.problem
+    content = {
+        "model": problem.model.to_dict(),
+        "cost": problem.cost,
+        "recall": problem.recall,
+        "basis": rule.policy.stages[0].fitted.basis.settings(),
+        "stages": [
+            {
+                "centre": stage.fitted.centre.tolist(),
+                "scale": stage.fitted.scale.tolist(),
+                "decision": stage.decision.tolist(),
+                "value": stage.value.tolist(),
+            }
+            for stage in rule.policy.stages
+        ],
+        **(about or {}),
+    }
+    FORMAT.write(path, content)
+    return replace(rule, file=str(path))
+
+
+def _read_snell(path: Path) -> Snell:
+    content = FORMAT.read(path)
+    try:
+        basis = basis_from(content["basis"])
+        model = ChangePointModel.from_dict(content["model"])
+        problem = LayerProblem(model, float(content["cost"]), bool(content["recall"]))
+        stages = tuple(
+            Stage(
+                Fitted(basis, _numbers(stage["centre"]), _numbers(stage["scale"])),
+                _numbers(stage["decision"]),
+                _numbers(stage["value"]),
+            )
+            for stage in content["stages"]
+        )
+        if len(stages) != problem.horizon:
+            raise ValueError(f"{len(stages)} stages for {problem.horizon} steps")
+        rule = Snell(Policy(problem, stages), str(path))
+        with np.errstate(over="raise", invalid="raise"):
+            rule.choose(np.ones((1, model.w)))
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise UserError(f"{path}: a solved rule with a part missing or wrong ({error})") from error
+    return rule
+
+
+def _numbers(values: Any) -> FloatArray:
+    found = np.asarray(values, dtype=np.float64)
+    if found.ndim != 1 or not np.isfinite(found).all():
+        raise ValueError("coefficients must be finite numbers")
+    return found
+
+
+def _window(x: FloatArray, w: int, rule: str) -> FloatArray:
+    if x.shape[1] < w:
+        raise UserError(
+            f"{rule}: solved for a window of {w} layers, the tokens have {x.shape[1]}; fit a model "
+            "with a shorter window"
+        )
+    return x[:, -w:]

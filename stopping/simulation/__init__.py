@@ -1,0 +1,1 @@
+"""Many tokens drawn and scored: the engine, estimates with their errors, sweeps."""

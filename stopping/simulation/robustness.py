@@ -1,0 +1,315 @@
+"""Which bound survives when an assumption fails, and by how much the others do not.
+
+Each scenario breaks one assumption in a known world and asks the bounds T1, T2, T4, T10 and T11 by
+simulation, with the level at which they would be quoted. Some survivals are theorems:
+
+- T1, T2 and T4 compare readings path by path, so they hold for noise with any dependence, and for
+  any law within `eps_max`. They use differences of noise only: what counts is its range. A step of
+  `c > 0` turns `2 eps_max` into `2 eps_max + c` (the row *T2 range*).
+- T4 needs A2 alone: it survives a broken A3 and a turning point outside the window. So does T2 if
+  the one rise that fails is the first beyond `V*`: stopping there costs at most `2 eps_max` too.
+- T10 and T11 read A3 nowhere. T10's first part needs A4: below the window `V^ > V*` surely. The
+  others speak of `V^ <= V*`, an event that is then empty.
+- T10 holds for unequal layers with the largest `sigma`; for jointly normal layers with correlation
+  `>= 0`, whose differences have variance at most `2 sigma^2`. Its mean bound `sigma sqrt(pi)` holds
+  for jointly normal layers however correlated, since `P(excess > t) <= P(N(0, 4 sigma^2) > t)`
+  integrates to `sigma sqrt(2 / pi)`; and for i.i.d. noise of any law with standard deviation
+  `sigma`, where the expected excess is at most `E (eps - eps')+ <= sigma / sqrt(2)` (T13).
+- T11 needs exchangeable noise without ties, so it survives any i.i.d. law. Its first step (one
+  half) needs only that neighbours' difference is as often positive as negative, so it survives
+  AR(1) noise and unequal symmetric layers. Its second survives AR(1) noise exactly for
+  `rho <= 0`: the probability of a run of three is `1/4 - arcsin((1 - rho) / 2) / (2 pi)`.
+- A step down below or at `V*` leaves a `G` that is non-increasing there: nothing fails.
+
+Rows with basis `theorem` are these; a survival with basis `simulation` is a finding about this
+world only. Any failure is a finding that needs no more than the one world.
+"""
+
+import enum
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from stopping.errors import UserError
+from stopping.model.noise import per_layer
+from stopping.model.paths import Paths, at
+from stopping.model.scenarios import Bound, Scenario, scenarios
+from stopping.rules import Search
+from stopping.simulation.montecarlo import (
+    Estimate,
+    Moments,
+    Relation,
+    Verdict,
+    blocks,
+    judge,
+    stream,
+    summarise,
+)
+from stopping.support.parallel import Workers, in_order
+from stopping.theory.bounds import (
+    excess_tail_bound,
+    expected_excess_bound,
+    expected_overstep_bound,
+    run_bound,
+    stop_above_bound,
+)
+from stopping.types import FloatArray, IntArray
+
+# The sums that make up an excess round; a theorem is not refuted by that.
+ROUNDING = 1e-9
+
+
+class Outcome(enum.StrEnum):
+    """What became of a bound."""
+
+    SURVIVES = "survives"
+    FAILS = "fails"
+    UNDECIDED = "undecided"
+
+
+class Basis(enum.StrEnum):
+    """Why."""
+
+    THEOREM = "theorem"
+    SIMULATION = "simulation"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One bound in one world.
+
+    Attributes
+    ----------
+    broken, parameter, shape : str
+        The scenario.
+    bound : str
+        Label of the theorem.
+    quantity : str
+        What is estimated.
+    limit : float
+        The bound's value for it; 0 for the probability of breaking a bound that holds surely.
+    estimate, stderr : float
+        Monte Carlo mean and its standard error.
+    greatest : float
+        The largest draw, in nats for a bound on the excess: how far a sure bound was overshot.
+    outcome : Outcome
+    basis : Basis
+        `THEOREM` if the survival is proved.
+    n, seed : int
+        Sample size and seed.
+    """
+
+    broken: str
+    parameter: str
+    shape: str
+    bound: Bound
+    quantity: str
+    limit: float
+    estimate: float
+    stderr: float
+    greatest: float
+    outcome: Outcome
+    basis: Basis
+    n: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Stops:
+    """A sample of one world with the layers where the search stopped."""
+
+    paths: Paths
+    layer: IntArray
+    scenario: Scenario
+
+    @property
+    def steps(self) -> FloatArray:
+        """`V* - V^`, negative where the scan stopped above `V*`."""
+        return (self.paths.turning - self.layer).astype(np.float64)
+
+    @property
+    def excess(self) -> FloatArray:
+        """`excess(V^)`, nats."""
+        return self.paths.excess(self.layer)
+
+    @property
+    def above_final(self) -> FloatArray:
+        """`G[V^] - G[L]`, nats."""
+        last = np.full(self.paths.n, self.paths.layers - 1)
+        return at(self.paths.G, self.layer) - at(self.paths.G, last)
+
+    @property
+    def contained(self) -> FloatArray:
+        """`excess(V^)` where `V^ <= V*`, else 0."""
+        return np.where(self.steps >= 0, self.excess, 0.0)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a bound says: `value` of each draw, its `limit`, and the `size` of an overshoot."""
+
+    quantity: str
+    value: Callable[[Stops], FloatArray]
+    limit: Callable[[Scenario], float]
+    sure: bool = False
+    size: Callable[[Stops], FloatArray] | None = None
+
+
+def cliff_height(scenario: Scenario) -> float:
+    """Return `t` just below the cost of the first step back from `V*`."""
+    falls = per_layer(scenario.process.drift, scenario.process.layers, "drift")
+    return 0.999 * float(falls[scenario.turning])
+
+
+def _rises(scenario: Scenario) -> FloatArray:
+    return per_layer(scenario.process.rise, scenario.process.layers, "rise")[scenario.turning + 1 :]
+
+
+def _exceeds(
+    quantity: Callable[[Stops], FloatArray], limit: Callable[[Scenario], float]
+) -> Callable[[Stops], FloatArray]:
+    return lambda stops: (quantity(stops) > limit(stops.scenario) + ROUNDING).astype(np.float64)
+
+
+def _sure(
+    name: str, quantity: Callable[[Stops], FloatArray], limit: Callable[[Scenario], float]
+) -> Measure:
+    return Measure(name, _exceeds(quantity, limit), lambda _: 0.0, sure=True, size=quantity)
+
+
+def _run(j: int) -> Measure:
+    return Measure(
+        f"P(V* - V^ >= {j})",
+        lambda stops: (stops.steps >= j).astype(np.float64),
+        lambda _: float(run_bound(j)),
+    )
+
+
+MEASURES: dict[Bound, Measure] = {
+    Bound.CONTAINMENT: _sure("P(V^ > V*)", lambda stops: 0.0 - stops.steps, lambda _: 0.0),
+    Bound.REGRET: _sure(
+        "P(excess > 2 eps_max)", lambda stops: stops.excess, lambda given: 2.0 * given.eps_max
+    ),
+    Bound.REGRET_RANGE: _sure(
+        "P(excess > 2 eps_max + step)",
+        lambda stops: stops.excess,
+        lambda given: 2.0 * given.eps_max + given.step,
+    ),
+    Bound.FINAL_LAYER: _sure(
+        "P(G[V^] > G[L] + 2 eps_max)",
+        lambda stops: stops.above_final,
+        lambda given: 2.0 * given.eps_max,
+    ),
+    Bound.STOP_ABOVE: Measure(
+        "P(V^ > V*)",
+        lambda stops: (stops.steps < 0).astype(np.float64),
+        lambda given: stop_above_bound(_rises(given), given.sigma),
+    ),
+    Bound.TAIL: Measure(
+        "P(excess > t, V^ <= V*)",
+        lambda stops: (stops.contained > cliff_height(stops.scenario)).astype(np.float64),
+        lambda given: float(excess_tail_bound(cliff_height(given), given.sigma)),
+    ),
+    Bound.MEAN: Measure(
+        "E[excess; V^ <= V*]",
+        lambda stops: stops.contained,
+        lambda given: float(expected_excess_bound(given.sigma)),
+    ),
+    Bound.RUN_1: _run(1),
+    Bound.RUN_2: _run(2),
+    Bound.RUN_3: _run(3),
+    Bound.OVERSTEP: Measure(
+        "E[(V* - V^)+]",
+        lambda stops: np.maximum(stops.steps, 0.0),
+        lambda _: expected_overstep_bound(),
+    ),
+}
+
+
+def robustness_table(
+    seed: int,
+    n: int = 1 << 18,
+    asked: Sequence[Scenario] | None = None,
+    alpha: float = 1e-3,
+    workers: Workers | None = None,
+    advance: Callable[[int], object] = lambda _: None,
+) -> tuple[Row, ...]:
+    """Ask every scenario's bounds.
+
+    Parameters
+    ----------
+    seed : int
+        Each scenario has its own stream, keyed by its name and this.
+    n : int
+        Tokens per scenario.
+    asked : sequence of Scenario, optional
+        Default: `scenarios()`.
+    alpha : float
+        Probability that any row of the table comes out wrong by chance: the rows' confidence
+        intervals share it equally (Bonferroni).
+    workers : Workers, optional
+        Default: this process. The rows do not depend on it.
+    advance : callable
+        Called with the number of scenarios done since the last call.
+    """
+    if n < 2:
+        raise UserError(f"n: need at least two tokens per scenario, got {n}")
+    chosen = scenarios() if asked is None else tuple(asked)
+    level = 1.0 - alpha / sum(len(scenario.asks) for scenario in chosen)
+    rows: list[Row] = []
+    for found in in_order((partial(_rows, s, seed, n, level) for s in chosen), workers):
+        rows += found
+        advance(1)
+    return tuple(rows)
+
+
+def _rows(scenario: Scenario, seed: int, n: int, level: float) -> list[Row]:
+    measures = [(bound, MEASURES[bound]) for bound in scenario.asks]
+    totals = [Moments() for _ in measures]
+    greatest = [-math.inf] * len(measures)
+    name = f"{scenario.broken}, {scenario.parameter}, {scenario.shape}"
+    for block, size in blocks(n, 1 << 15):
+        paths = scenario.process.sample(stream(seed, name, block), size)
+        stops = Stops(paths, Search(scenario.process.K).choose(paths.x), scenario)
+        for i, (_, measure) in enumerate(measures):
+            totals[i] += Moments.of(measure.value(stops), measure.limit(scenario), strict=False)
+            sizes = measure.value(stops) if measure.size is None else measure.size(stops)
+            greatest[i] = max(greatest[i], float(sizes.max()))
+    return [
+        _row(scenario, bound, measure, summarise(total, level, seed), largest)
+        for (bound, measure), total, largest in zip(measures, totals, greatest, strict=True)
+    ]
+
+
+def _row(
+    scenario: Scenario, bound: Bound, measure: Measure, found: Estimate, greatest: float
+) -> Row:
+    limit = measure.limit(scenario)
+    relation = Relation.ALWAYS_AT_MOST if measure.sure else Relation.MEAN_AT_MOST
+    verdict = judge(relation, limit, found)
+    proved = bound in scenario.provable
+    if verdict is Verdict.VIOLATED:
+        outcome = Outcome.FAILS
+    elif proved or (verdict is Verdict.HOLDS and not measure.sure):
+        outcome = Outcome.SURVIVES
+    else:
+        # That no draw broke a sure bound does not make it sure.
+        outcome = Outcome.UNDECIDED
+    return Row(
+        broken=scenario.broken,
+        parameter=scenario.parameter,
+        shape=scenario.shape,
+        bound=bound,
+        quantity=measure.quantity,
+        limit=limit,
+        estimate=found.mean,
+        stderr=found.stderr,
+        greatest=greatest,
+        outcome=outcome,
+        basis=Basis.THEOREM if proved else Basis.SIMULATION,
+        n=found.n,
+        seed=found.seed,
+    )

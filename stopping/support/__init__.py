@@ -1,0 +1,1 @@
+"""What every room stands on: documents, files, finished parts, workers, statistics."""

@@ -1,0 +1,1 @@
+"""The theorems: one file a group, one pure function a bound."""

@@ -1,0 +1,119 @@
+"""`benchmarks/gpu/run.sh`, rehearsed on a CPU with a tiny model."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.gpu import captures, decoding
+from benchmarks.gpu.__main__ import main
+from empirical.capture.run import Settings, trace_problems
+from empirical.model.load import load_model
+from empirical.problems import generate
+from empirical.traces.files import read_traces, write_traces
+from stopping.rules import Search
+from tests.empirical.tiny_models import save_tiny_folder
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu" / "run.sh"
+STEPS = [
+    "recapture-reference",
+    "decoder",
+    "kernel",
+    "kernel-speed",
+    "decoder-steps",
+    "families",
+    "throughput",
+    "recapture-generated",
+    "montecarlo",
+]
+
+
+def rows(out: Path, name: str) -> list[dict[str, Any]]:
+    content = json.loads((out / f"{name}.json").read_text())
+    assert content["provenance"]["device"] == "cpu"
+    assert content["provenance"]["versions"]["torch"]
+    found: list[dict[str, Any]] = content["rows"]
+    assert (out / f"{name}.md").read_text().count("\n|") == len(found) + 2
+    return found
+
+
+def test_a_rehearsal_leaves_every_table(tmp_path: Path) -> None:
+    subprocess.run(
+        [str(SCRIPT), str(tmp_path), "--device", "cpu", "--quick"],
+        env={
+            **os.environ,
+            "PYTHON": sys.executable,
+            "OMP_NUM_THREADS": "1",
+            "TRITON_INTERPRET": "1",
+        },
+        check=True,
+    )
+    assert [(row["step"], row["outcome"]) for row in rows(tmp_path, "status")] == [
+        (step, "done") for step in STEPS
+    ]
+    assert all(rows(tmp_path, step) for step in STEPS)
+    for row in rows(tmp_path, "kernel"):
+        assert row["largest error, nats"] < 5e-6
+        assert row["choices that differ"] == 0
+        assert row["same bits again"]
+    table = rows(tmp_path, "decoder-steps")
+    assert {row["model"] for row in table} == {"tiny", "tiny-moe"}
+    assert {"plain", "released way", "fused, stored", "rides free"} <= {r["design"] for r in table}
+    traces = read_traces(tmp_path / "tiny-llama.reference.parquet")
+    assert traces.provenance.device == "cpu"
+    assert len(traces) >= 200
+
+
+def test_without_time_nothing_is_begun(tmp_path: Path) -> None:
+    arguments = [str(tmp_path), "--device", "cpu", "--quick", "--seconds", "0"]
+    assert CliRunner().invoke(main, arguments).exit_code == 1
+    assert {row["outcome"] for row in rows(tmp_path, "status")} == {"no time left"}
+    assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_a_step_that_fails_does_not_keep_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "STAYING", (Search(K=2),))
+    monkeypatch.setattr(captures, "recapture", lambda *_: iter([{"model": "none"}]))
+    arguments = [str(tmp_path), "--device", "cpu", "--quick"]
+    assert CliRunner().invoke(main, arguments).exit_code == 1
+    outcomes = {row["step"]: row["outcome"] for row in rows(tmp_path, "status")}
+    assert "search" in outcomes.pop("decoder")
+    assert list(outcomes.values()) == ["done"] * (len(STEPS) - 1)
+
+
+def test_differences_to_the_bundled_traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_model(save_tiny_folder(tmp_path / "tiny"), device="cpu")
+    file = tmp_path / "t.parquet"
+    trace_problems(loaded, generate(3), Settings(storage="float32"), file)
+    monkeypatch.setattr(captures, "bundled_traces", lambda: {"t": file})
+    traces = read_traces(file)
+    found = captures.against_bundled(traces)
+    assert found == {
+        "shared tokens": len(traces),
+        "mean abs dx": 0.0,
+        "max abs dx": 0.0,
+        "other argmax": 0.0,
+        "other search": 0.0,
+    }
+    shifted = traces.entropy.copy()
+    shifted[0, -1] += 0.5
+    top1 = traces.top1.copy()
+    top1[:7, -1] += 1
+    half = replace(traces, entropy=shifted, top1=top1).select(np.arange(len(traces)) % 2 == 0)
+    found = captures.against_bundled(half)
+    assert found["shared tokens"] == len(half)
+    assert found["max abs dx"] == pytest.approx(0.5)
+    assert found["other argmax"] == pytest.approx(4 / len(half))
+    other = replace(traces, provenance=replace(traces.provenance, weights={"x": "0"}))
+    assert set(captures.against_bundled(other).values()) == {"–"}
+    write_traces(file, other)
+    assert set(captures.against_bundled(traces).values()) == {"–"}

@@ -1,0 +1,233 @@
+"""Jobs on processes and clusters: the same results in the same order, whoever dies on the way."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import distributed
+import numpy as np
+import pytest
+
+from stopping.claims import CLAIMS, check
+from stopping.errors import UserError
+from stopping.model.densities import LAWS
+from stopping.model.scenarios import scenarios
+from stopping.simulation.robustness import robustness_table
+from stopping.support.parallel import Workers, in_order
+from stopping.theory.averages import average_table
+
+ROOT = Path(__file__).parents[3]
+PATIENCE = 600
+"""Seconds until a cluster of this machine is held to have failed to start."""
+SOME = tuple(replace(c, draws=200_000, block=1000) for c in CLAIMS if c.name == "T2.regret")
+
+
+def late(i: int) -> int:
+    """The first jobs finish last."""
+    time.sleep(0.2 if i < 2 else 0.0)
+    return i * i
+
+
+def deadly(i: int, marker: Path) -> int:
+    """Take the worker with it, the first time."""
+    if i == 3 and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return i
+
+
+def hopeless() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def broken() -> None:
+    raise ValueError("of the job itself")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_results_come_in_the_order_of_the_jobs(jobs: int) -> None:
+    assert list(in_order((partial(late, i) for i in range(20)), Workers(jobs))) == [
+        i * i for i in range(20)
+    ]
+    assert list(in_order([], Workers(jobs))) == []
+
+
+def test_work_is_read_only_a_little_ahead() -> None:
+    read: list[int] = []
+
+    def work() -> Iterator[partial[int]]:
+        for i in range(10**9):
+            read.append(i)
+            yield partial(late, i + 2)
+
+    results = in_order(work(), Workers(2))
+    assert [next(results) for _ in range(3)] == [4, 9, 16]
+    results.close()  # type: ignore[attr-defined]  # a generator
+    assert len(read) < 10_000
+
+
+def test_a_lost_process_loses_nothing(tmp_path: Path) -> None:
+    jobs = [partial(deadly, i, tmp_path / "marker") for i in range(40)]
+    assert list(in_order(jobs, Workers(2))) == list(range(40))
+    assert (tmp_path / "marker").exists()
+
+
+def test_losing_processes_again_and_again_is_told() -> None:
+    with pytest.raises(UserError, match=r"died 3 times.*--jobs"):
+        list(in_order([hopeless] * 4, Workers(2)))
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_error_of_a_job_is_raised(jobs: int) -> None:
+    with pytest.raises(ValueError, match="of the job itself"):
+        list(in_order([broken, broken], Workers(jobs)))
+
+
+def test_tables_do_not_depend_on_the_workers() -> None:
+    def table(workers: Workers) -> object:
+        laws = average_table(np.random.default_rng(1), LAWS[:2], 1, workers=workers)
+        return laws, robustness_table(1, 1000, scenarios()[:3], workers=workers)
+
+    assert table(Workers(1)) == table(Workers(2))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """A Dask scheduler and two workers, each a process; its address stands in the environment."""
+    folder = tmp_path_factory.mktemp("dask")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    port = free_port()
+
+    def start(command: str, *options: str) -> subprocess.Popen[bytes]:
+        module = f"distributed.cli.dask_{command}"
+        with (folder / f"{command}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", module, *options, "--no-dashboard"],
+                env=environment,
+                cwd=folder,
+                stdout=log,
+                stderr=log,
+            )
+
+    here = "--host", "127.0.0.1"
+    processes = [start("scheduler", "--port", str(port), *here)]
+    once = ("--nthreads", "1", "--no-nanny", *here)
+    processes += [start("worker", f"tcp://127.0.0.1:{port}", *once) for _ in range(2)]
+    os.environ["TEST_SCHEDULER"] = f"tcp://127.0.0.1:{port}"
+    try:
+        with distributed.Client(os.environ["TEST_SCHEDULER"], timeout=PATIENCE) as client:
+            client.wait_for_workers(2, timeout=PATIENCE)
+        yield processes
+    finally:
+        del os.environ["TEST_SCHEDULER"]
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        port: int = opened.getsockname()[1]
+        return port
+
+
+def test_dask_loses_a_worker_and_nothing_else(cluster: list[subprocess.Popen[bytes]]) -> None:
+    """One of two workers is killed while the check runs; the findings are those of one process."""
+    workers = Workers(backend="dask", scheduler=os.environ["TEST_SCHEDULER"])
+    both = set(in_order([os.getpid] * 200, workers))
+    assert both == {worker.pid for worker in cluster[1:]}
+    done: list[int] = []
+
+    def kill_one(parts: int) -> None:
+        done.append(parts)
+        if len(done) == 3:
+            cluster[1].kill()
+
+    assert check(SOME, workers=workers, advance=kill_one) == check(SOME)
+    assert len(done) > 10
+    assert cluster[1].wait() == -signal.SIGKILL
+    # A cluster of one thread is a cluster still: nothing is done in this process.
+    assert set(in_order([os.getpid] * 3, workers)) == {cluster[2].pid}
+
+
+def test_verify_on_dask_prints_what_one_process_prints(
+    cluster: list[subprocess.Popen[bytes]],
+) -> None:
+    command = [sys.executable, "-m", "stopping", "verify", "T2.*", "--effort", "0.2", "--json"]
+    dask = ["--backend", "dask", "--scheduler", os.environ["TEST_SCHEDULER"]]
+    both = [
+        subprocess.run([*command, *options], capture_output=True, text=True)
+        for options in (["--jobs", "1"], dask)
+    ]
+    assert both[1].returncode == 0, both[1].stderr
+    assert both[0].stdout == both[1].stdout
+
+
+def test_a_scheduler_without_workers_is_told(cluster: list[subprocess.Popen[bytes]]) -> None:
+    for worker in cluster[1:]:
+        worker.kill()
+        worker.wait()
+    with pytest.raises(UserError, match="no worker appeared"):
+        list(in_order([os.getpid], Workers(backend="dask", scheduler=os.environ["TEST_SCHEDULER"])))
+
+
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_a_scheduler_that_is_not_there_is_told(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stopping.support.parallel.SECONDS_TO_CONNECT", 1)
+    address = f"127.0.0.1:{free_port()}"
+    with pytest.raises(UserError, match="cannot reach it"):
+        list(in_order([os.getpid], Workers(backend=backend, scheduler=address)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("backend", "module"), [("dask", "distributed"), ("ray", "ray")])
+def test_a_missing_extra_is_told(
+    backend: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UserError, match=r"constraints.txt -e .\.\[cluster\]"):
+        Workers(backend=backend)  # type: ignore[arg-type]  # before there is any work
+
+
+def test_ray_gives_what_one_process_gives() -> None:
+    """In a process of its own, as Ray leaves threads behind."""
+    script = (
+        "import os; from functools import partial\n"
+        "from stopping.claims import CLAIMS\n"
+        "from stopping.simulation.montecarlo import block_moments\n"
+        "from stopping.support.parallel import Workers, in_order\n"
+        "draw = partial(block_moments, CLAIMS[0].draw, 'name', 3, size=1000, bound=0.0)\n"
+        "work = [partial(draw, block=block) for block in range(40)]\n"
+        "*found, pid = in_order([*work, os.getpid], Workers(2, 'ray'))\n"
+        "assert found == list(in_order(work)) and pid != os.getpid()\n"
+        "print('equal')\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "equal"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: Workers(0), "at least one worker"),
+        (lambda: Workers(backend="slurm"), "loky, dask, ray"),  # type: ignore[arg-type]
+        (lambda: Workers(scheduler="tcp://head:8786"), "this machine alone"),
+    ],
+)
+def test_nonsense_is_told(wrong: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        wrong()  # type: ignore[operator]
