@@ -21,9 +21,9 @@ from torch import Tensor
 from benchmarks.measure import Row, interleave, machine, save, show
 from empirical.decoding import ConfidentDecoding
 from empirical.decoding.choosing import Chooser
-from empirical.decoding.places import Inputs
+from empirical.decoding.piggyback import Pass, piggybacked
 from empirical.decoding.plan import ONE_BY_ONE, Plan, PlanName
-from empirical.decoding.riding import Pass, riding
+from empirical.decoding.positions import Inputs
 from empirical.lenses import RawLens
 from empirical.logits.readout import read_logits
 from empirical.logits.sums import Sums
@@ -88,7 +88,7 @@ class Block:
         decoding = ConfidentDecoding(
             states.model, rule, anatomy=states.anatomy, plan=plan, whole=whole
         )
-        self.projector, self.chooser = decoding._rides_on, decoding._chooser
+        self.projector, self.chooser = decoding._piggybacks_on, decoding._chooser
         assert self.projector is not None
         assert isinstance(self.chooser, Chooser)
         self.went_on: list[float] = []
@@ -125,7 +125,7 @@ class Block:
         under_way = Pass(inputs, heard, rate=self.chooser.rate)
         with ExitStack() as stack:
             assert self.projector is not None
-            stack.enter_context(riding(self.projector, self.states.layers, lambda: under_way))
+            stack.enter_context(piggybacked(self.projector, self.states.layers, lambda: under_way))
             logits = self.states.model.lm_head(self.states.normed[last][rows][:, None])[:, 0]
         ids = np.arange(n)
         choice = self.chooser.choose(logits, states, ids, ids, under_way.ahead)
@@ -182,7 +182,7 @@ def head_block(
     """Ratios of the head block at one batch size."""
     name, rule = named
     count = max(2, 16 // size)
-    weight = states.anatomy.shell.lm_head.weight.detach()
+    weight = states.anatomy.headless.lm_head.weight.detach()
     lazy, whole = Block(states, rule), Block(states, rule, whole=True)
     for _ in range(2):  # the first time its rate becomes that of these rows
         lazy.products.clear()

@@ -58,7 +58,7 @@ def look_at(family: Family, model: nn.Module) -> Finding:
         family=family.name,
         model=type(model).__name__,
         layers=f"`{names[anatomy.layers[0]].removesuffix('.0')}`",
-        tail=", ".join(f"`{names[module]}`" for module in anatomy.tail) or "none",
+        tail=", ".join(f"`{names[module]}`" for module in anatomy.final_norm) or "none",
         head=after_unembedding(model, anatomy, states[-1]),
         lens=exactness(lens(anatomy, states[-1]), logits),
         oracle=oracle(model, anatomy, states),
@@ -118,7 +118,7 @@ def after_unembedding(model: Any, anatomy: Anatomy, h: Tensor) -> str:
     """Tell what the model does to the unembedded state: nothing, a scale, a soft cap."""
     z = lens(anatomy, h)
     with torch.inference_mode():
-        for module in anatomy.tail:
+        for module in anatomy.final_norm:
             h = module(h)
         raw = model.get_output_embeddings()(h)
     if exactness(z, raw) in ("exact", "to rounding"):

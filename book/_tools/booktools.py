@@ -142,7 +142,7 @@ def claims_table(findings: Iterable[Finding]) -> HTML:
         f"<td><b>{f.twin_verdict}</b> {html.escape(f.twin)}</td></tr>"
         for f in findings
     )
-    head = "<tr><th>claim</th><th>finding</th><th>broken twin</th></tr>"
+    head = "<tr><th>claim</th><th>finding</th><th>negative control</th></tr>"
     return HTML(f'<table class="table claims"><thead>{head}</thead><tbody>{rows}</tbody></table>')
 
 

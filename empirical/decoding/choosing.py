@@ -4,7 +4,7 @@ The layers are read backwards, `L` first, in rounds: a round projects the next f
 as ride free (`empirical.decoding.plan`, at least one), for the rows that still want one, in one
 product. On a device where a product of few rows costs what reading the weights costs, that is one
 product for the first candidates of all rows, and one more for the rest of the rows that go on.
-Layers that rode on the model's own product (`empirical.decoding.riding`) make the first round.
+Layers that rode on the model's own product (`empirical.decoding.piggyback`) make the first round.
 
 Whether a row wants another layer is what its rule says itself: `rule.probes` counts the layers
 that a lazy reader needs, and for a rule that goes backwards the count exceeds `j` or not by the
@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from empirical.decoding.board import Ahead, Board
+from empirical.decoding.block_state import BlockState, Prefetched
 from empirical.decoding.projecting import AbstractProjector, LensProjector
 from empirical.lenses import AbstractLens
 from stopping.errors import UserError
@@ -125,7 +125,7 @@ class Chooser:
         states: Mapping[int, Tensor],
         position: NDArray[np.int64],
         token: NDArray[np.int64],
-        ahead: Ahead | None = None,
+        ahead: Prefetched | None = None,
     ) -> Choice:
         """Choose a layer for each row and put its logits into `logits`, in place.
 
@@ -137,7 +137,7 @@ class Chooser:
             Residual states of the window's layers; of `L` only if the lens does not keep it.
         position, token : (n,) int
             What the generator of each row is keyed by.
-        ahead : Ahead, optional
+        ahead : Prefetched, optional
             What was found out while the model's own logits were made.
 
         Raises
@@ -145,7 +145,7 @@ class Chooser:
         UserError
             If logits hold NaN or +inf.
         """
-        ahead = ahead or Ahead()
+        ahead = ahead or Prefetched()
         rows = _block_rows(logits)
         parts = [
             self._choose_block(
@@ -170,29 +170,29 @@ class Chooser:
         states: Mapping[int, Tensor],
         position: NDArray[np.int64],
         token: NDArray[np.int64],
-        ahead: Ahead,
+        ahead: Prefetched,
     ) -> Choice:
-        board = Board(logits, states, self.layers, self.lens, self._projector, ahead)
-        if self.lens.keeps_final and ahead.own is None and board.rounds:
+        state = BlockState(logits, states, self.layers, self.lens, self._projector, ahead)
+        if self.lens.keeps_final and ahead.own is None and state.rounds:
             # The final layer's logits are rounded, so the others' must be.
-            board.projector = LensProjector(self.lens)
+            state.projector = LensProjector(self.lens)
         scans = self._tossed(position, token)
-        board.read_final(np.flatnonzero(scans | self.whole))
+        state.read_final(np.flatnonzero(scans | self.whole))
         wanted = np.full(len(logits), self.whole) | scans
         if self._lazy and not self.whole and scans.any():
             # A scan has to read `L - 1` before it may stop at `L`; a solved rule may stop at once.
-            wanted[scans] = self._sure.probes(board.known(np.flatnonzero(scans))) > 0
+            wanted[scans] = self._sure.probes(state.known(np.flatnonzero(scans))) > 0
         left = self._last
         while left > 0 and wanted.any():
-            columns = board.next_columns(left, int(wanted.sum()), self.rate)
-            block = board.read(columns, np.flatnonzero(wanted))
+            columns = state.next_columns(left, int(wanted.sum()), self.rate)
+            block = state.read(columns, np.flatnonzero(wanted))
             taken = np.full(len(logits), left)
             for column in columns:
                 rows = np.flatnonzero(wanted)
                 if not rows.size:
                     break
-                block.note(column, rows)
-                known = board.known(rows)
+                block.record(column, rows)
+                known = state.known(rows)
                 if self._sinks:
                     taken[rows[(self._sure.choose(known) == column) & scans[rows]]] = column
                 if self._lazy and not self.whole:
@@ -204,9 +204,9 @@ class Chooser:
             left -= len(columns)
             del block  # before the next layers' is made
         chosen = np.full(len(logits), self._last)
-        chosen[scans] = self._decide(board.known(np.flatnonzero(scans)), position, token, scans)
-        board.settle(chosen)
-        return Choice(chosen, board.entropy, board.top1, board.probes)
+        chosen[scans] = self._decide(state.known(np.flatnonzero(scans)), position, token, scans)
+        state.commit(chosen)
+        return Choice(chosen, state.entropy, state.top1, state.probes)
 
     def _tossed(self, position: NDArray[np.int64], token: NDArray[np.int64]) -> BoolArray:
         """Whether each row's coin lets its scan begin, just as `Search.choose` tosses it."""

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from empirical.decoding.choosing import Chooser, window_of
 from empirical.decoding.custom import AbstractDecoder, Chooses
 from empirical.decoding.hearing import hearing
-from empirical.decoding.places import Inputs
+from empirical.decoding.piggyback import Pass, piggybacked
 from empirical.decoding.plan import Plan, PlanName, plan_named
+from empirical.decoding.positions import Inputs
 from empirical.decoding.projecting import HeadProjector, projector_for
 from empirical.decoding.recording import Recorder
-from empirical.decoding.riding import Pass, riding
 from empirical.decoding.steps import Steps
 from empirical.lenses import AbstractLens, RawLens
 from empirical.model.anatomy import Anatomy
@@ -107,7 +107,7 @@ class ConfidentDecoding:
         if not isinstance(plan, Plan):
             plan = plan_named(plan, head)
         self._chooser: Chooses
-        self._rides_on: HeadProjector | None = None
+        self._piggybacks_on: HeadProjector | None = None
         if isinstance(rule, AbstractDecoder):
             self.layers = rule.window(depth, _tied(model))
             self._chooser = rule.chooser(self.anatomy, lens, self.layers)
@@ -118,7 +118,7 @@ class ConfidentDecoding:
             projector = projector_for(self.lens, head, plan)
             chooser = Chooser(rule, self.lens, self.layers, seed, whole, projector)
             if isinstance(projector, HeadProjector) and chooser.scans and self.lens.keeps_final:
-                self._rides_on = projector
+                self._piggybacks_on = projector
             self._chooser = chooser
             heard = self.layers if not self.lens.keeps_final else self.layers[:-1]
         self._heard = frozenset(heard)
@@ -158,8 +158,8 @@ class ConfidentDecoding:
                 after = module.register_forward_hook(self._rewrite, with_kwargs=True)
                 hooks.callback(after.remove)
             hooks.enter_context(self.anatomy.listening(self._hear))
-            if self._rides_on is not None:
-                hooks.enter_context(riding(self._rides_on, self.layers, self._current))
+            if self._piggybacks_on is not None:
+                hooks.enter_context(piggybacked(self._piggybacks_on, self.layers, self._current))
             hooks.enter_context(_uncompiled(self._model))
             hooks.enter_context(hearing(self._model, self._mine))
             self._hooks = hooks.pop_all()

@@ -100,7 +100,7 @@ _REPLACED = ("generate", "_get_stopping_criteria")
 
 
 def _prompt(inputs: Any, kwargs: dict[str, Any]) -> tuple[int, int]:
-    """Places of a prompt, in the text that comes out and in the model."""
+    """Positions of a prompt, in the text that comes out and in the model."""
     tokens = inputs if inputs is not None else kwargs.get("input_ids")
     embeddings = kwargs.get("inputs_embeds")
     if tokens is None:

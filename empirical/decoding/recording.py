@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from empirical.decoding.choosing import Choice
-from empirical.decoding.places import Inputs, Places
+from empirical.decoding.positions import Inputs, Positions
 from empirical.decoding.steps import ABSENT, Steps
 from stopping.errors import UserError
 from stopping.types import BoolArray, IntArray
@@ -110,7 +110,7 @@ class Recorder:
             self._learned = inputs.learned(self.text)
         self.before = inputs
 
-    def add(self, places: Places, choice: Choice) -> None:
+    def add(self, places: Positions, choice: Choice) -> None:
         """Record what was chosen at the real places of a forward pass, in their order."""
         real = places.real
         word = choice.word

@@ -171,8 +171,8 @@ def require_lens(path: Path) -> LensFile:
 def head_hash(anatomy: Anatomy) -> str:
     """SHA-256, in hexadecimal, of the weights of tail and head, rounded to bfloat16."""
     digest = hashlib.sha256()
-    parts = [(f"tail {i}", module) for i, module in enumerate(anatomy.tail)]
-    for part, module in [*parts, ("head", anatomy.shell)]:
+    parts = [(f"tail {i}", module) for i, module in enumerate(anatomy.final_norm)]
+    for part, module in [*parts, ("head", anatomy.headless)]:
         for name, weight in module.named_parameters():
             if weight.is_meta:
                 raise UserError(

@@ -37,7 +37,7 @@ from empirical.model.calls import (
     tensor_of,
 )
 from empirical.model.calls import LensError as LensError
-from empirical.model.headless import shell_of
+from empirical.model.headless import headless_copy
 from empirical.model.wrappers import inner_model
 
 StateListener = Callable[[int, Tensor], None]
@@ -63,8 +63,8 @@ class Anatomy:
 
     layers: tuple[nn.Module, ...]
     decoder: nn.Module
-    tail: tuple[nn.Module, ...]
-    shell: nn.Module
+    final_norm: tuple[nn.Module, ...]
+    headless: nn.Module
     vocabulary_size: int
     first_position: int = 0
 
@@ -98,7 +98,7 @@ class Anatomy:
             layers,
             decoder,
             tail,
-            shell_of(model, decoder_path),
+            headless_copy(model, decoder_path),
             vocabulary_size=logits.shape[-1],
             first_position=only_call(calls, layers[0]).first_position,
         )
@@ -139,8 +139,9 @@ class Anatomy:
         """
         if not self.causal:
             raise LensError(
-                f"{type(self.shell).__name__}: what it says at a token depends on the tokens after "
-                "it, so texts cannot be traced in one pass; it can only be watched as it writes "
+                f"{type(self.headless).__name__}: what it says at a token depends on those "
+                "after it, so texts cannot be traced in one pass; it can only be watched as it "
+                "writes "
                 "(`stopping generate`, `stopping evaluate`)"
             )
 
@@ -156,12 +157,12 @@ class Anatomy:
         -------
         (batch, positions, vocabulary)
         """
-        logits: Tensor = self.shell(inputs_embeds=self.normed(h)).logits
+        logits: Tensor = self.headless(inputs_embeds=self.normed(h)).logits
         return logits
 
     def normed(self, h: Tensor) -> Tensor:
         """What the decoder would have handed to the head had its last layer returned `h`."""
-        for module in self.tail:
+        for module in self.final_norm:
             h = tensor_of(module(h))
         return h
 
@@ -194,7 +195,7 @@ class Anatomy:
         try:
             with torch.inference_mode():
                 x = self.normed(last_state)
-                seen = self.shell(inputs_embeds=torch.cat([x, _rounded(x)])).logits
+                seen = self.headless(inputs_embeds=torch.cat([x, _rounded(x)])).logits
         except (TypeError, AttributeError, ValueError, RuntimeError) as failure:
             raise LensError(
                 f"{kind}: the head cannot be called on a layer's state ({failure}); "

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
 
 
-def shell_of(model: nn.Module, decoder_path: str) -> nn.Module:
+def headless_copy(model: nn.Module, decoder_path: str) -> nn.Module:
     """Copy the modules from the model down to its decoder, and put the pass-through there."""
     return with_module(model, decoder_path, _PassThrough(model.get_submodule(decoder_path)))
 

@@ -52,14 +52,14 @@ class Unembedding:
         """Find and verify the product in a model's head; None if the head is not like that."""
         linears = {
             path: module
-            for path, module in anatomy.shell.named_modules()
+            for path, module in anatomy.headless.named_modules()
             if type(module) is nn.Linear and module.out_features == anatomy.vocabulary_size
         }
         for path, linear in linears.items():
             weight = linear.weight
             moved = weight.is_meta or "forward" in linear.__dict__ or linear._forward_hooks
             if not moved and not linear._forward_pre_hooks and weight.is_floating_point():
-                after = with_module(anatomy.shell, path, nn.Identity())
+                after = with_module(anatomy.headless, path, nn.Identity())
                 for plain in (True, False):
                     found = cls(linear, after, plain)
                     if found._verified(anatomy):
@@ -132,7 +132,7 @@ class Unembedding:
         for size in _PROBE_SIZES:
             x = (size * states).to(weight)
             try:
-                whole: Tensor = anatomy.shell(inputs_embeds=x[None]).logits[0]
+                whole: Tensor = anatomy.headless(inputs_embeds=x[None]).logits[0]
                 tiles = [
                     self.logits(x.T, slice(start, start + tile))
                     for start in range(0, self.words, tile)

@@ -1,4 +1,4 @@
-"""A claim as data: what is said, of which quantity, and the broken twin that must be rejected.
+"""A claim as data: what is said, of which quantity, and the negative control that must be rejected.
 
 One theorem label in the book = one pure function = one or more rows in the registry = tests that
 can fail. The twin is the same check with one deliberate error (a bound 10 % too small where it is

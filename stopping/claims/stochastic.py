@@ -11,7 +11,7 @@ from stopping.simulation.montecarlo import Relation
 from stopping.theory.bounds import (
     excess_tail_bound,
     expected_excess_bound,
-    expected_overstep_bound,
+    expected_overshoot_bound,
     run_bound,
     stop_above_bound,
 )
@@ -153,7 +153,7 @@ CLAIMS = (
         "T11.mean",
         "flat G, Gaussian noise: E[V* - V^] = e - 2",
         Relation.MEAN_EQUALS,
-        expected_overstep_bound(),
+        expected_overshoot_bound(),
         Oversteps(NORMAL, DEEP),
         Twin("noise with ties (Rademacher)", Oversteps(RademacherNoise(1.0), DEEP)),
         tolerance=0.01,

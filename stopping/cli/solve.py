@@ -25,7 +25,7 @@ from stopping.cli.ui import (
 from stopping.errors import UserError
 from stopping.optimal import diagram as diagrams
 from stopping.optimal.belief import BeliefSolution, solve_belief
-from stopping.optimal.pricing import Priced, price
+from stopping.optimal.comparison import RuleComparison, compare_rules
 from stopping.optimal.region import summarise
 from stopping.optimal.rules import FORMAT, Snell, save_rule
 from stopping.rules import AbstractRule, parse_rule
@@ -116,7 +116,7 @@ def solve(
     started = time.perf_counter()
     law = reference_model() if model is None else read_model(model)
     rules = [parse_rule(spec, law.K) for spec in specs] or None
-    found = _price(law, cost, not no_recall, rules, paths, seed, workers)
+    found = _compared(law, cost, not no_recall, rules, paths, seed, workers)
     exact = exact_value(law, cost, not no_recall)
     saved: Snell | None = None
     drawn: Path | None = None
@@ -152,7 +152,7 @@ def exact_value(model: ChangePointModel, cost: float, recall: bool) -> BeliefSol
     return solve_belief(component, cost, recall)
 
 
-def _price(
+def _compared(
     model: ChangePointModel,
     cost: float,
     recall: bool,
@@ -160,14 +160,16 @@ def _price(
     paths: int,
     seed: int,
     workers: Workers,
-) -> Priced:
+) -> RuleComparison:
     with progress() as bar:
         bar.add_task("solving", total=None)
-        return price(model, cost, recall, rules=rules, paths=paths, seed=seed, workers=workers)
+        return compare_rules(
+            model, cost, recall, rules=rules, paths=paths, seed=seed, workers=workers
+        )
 
 
 def _content(
-    found: Priced,
+    found: RuleComparison,
     exact: BeliefSolution | None,
     model: Path | None,
     saved: Snell | None,
@@ -191,7 +193,7 @@ def _content(
 
 
 def _show(
-    found: Priced,
+    found: RuleComparison,
     exact: BeliefSolution | None,
     model: Path | None,
     saved: Snell | None,
@@ -229,7 +231,7 @@ def _show(
         out.print(f"figure: {figure}", markup=False, soft_wrap=True)
 
 
-def value_text(found: Priced) -> str:
+def value_text(found: RuleComparison) -> str:
     """The value's two bounds with their errors, the bracket, and what to make of crossed ones."""
     bracket = found.bracket
     text = (
@@ -247,7 +249,7 @@ def value_text(found: Priced) -> str:
     return text
 
 
-def show_region(out: Console, found: Priced) -> None:
+def show_region(out: Console, found: RuleComparison) -> None:
     """When the rule stops: what it believes on either side of the border."""
     rows = table(
         "Stopping region",
@@ -265,7 +267,7 @@ def show_region(out: Console, found: Priced) -> None:
     out.print(rows)
 
 
-def show_gaps(out: Console, found: Priced) -> None:
+def show_gaps(out: Console, found: RuleComparison) -> None:
     """Every rule's loss and its gap."""
     rows = table(
         "Optimality gap of every rule, nats",

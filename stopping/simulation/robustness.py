@@ -52,7 +52,7 @@ from stopping.support.parallel import Workers, in_order
 from stopping.theory.bounds import (
     excess_tail_bound,
     expected_excess_bound,
-    expected_overstep_bound,
+    expected_overshoot_bound,
     run_bound,
     stop_above_bound,
 )
@@ -224,7 +224,7 @@ MEASURES: dict[Bound, Measure] = {
     Bound.OVERSTEP: Measure(
         "E[(V* - V^)+]",
         lambda stops: np.maximum(stops.steps, 0.0),
-        lambda _: expected_overstep_bound(),
+        lambda _: expected_overshoot_bound(),
     ),
 }
 

@@ -46,7 +46,7 @@ def fitting(framework: Framework, dtypes: tuple[Dtype, ...], device: str) -> Fra
     return framework
 
 
-def hand_over(values: Floats, framework: Framework, dtype: Dtype, device: str) -> Any:
+def to_framework(values: Floats, framework: Framework, dtype: Dtype, device: str) -> Any:
     """Return a fresh array that the tested function may keep, or spoil."""
     if framework == "torch":
         t = torch()
@@ -61,7 +61,7 @@ def hand_over(values: Floats, framework: Framework, dtype: Dtype, device: str) -
     return np.array(values, dtype=dtype, order="C")
 
 
-def taken_back(value: Any) -> NDArray[Any]:
+def to_numpy(value: Any) -> NDArray[Any]:
     """Return whatever the function gave back as a numpy array; half precision becomes float32."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
@@ -69,7 +69,7 @@ def taken_back(value: Any) -> NDArray[Any]:
             value = value.float()
         value = value.numpy()
     elif isinstance(value, (list, tuple)):
-        value = [taken_back(item) if hasattr(item, "detach") else item for item in value]
+        value = [to_numpy(item) if hasattr(item, "detach") else item for item in value]
     return np.asarray(value)
 
 

@@ -24,13 +24,13 @@ from stopping.testing.arrays import (
     Framework,
     code,
     fitting,
-    hand_over,
     same,
-    taken_back,
+    to_framework,
+    to_numpy,
 )
 from stopping.testing.decoder_requirements import DECODER
 from stopping.testing.head import GAIN, HIDDEN, VOCABULARY, Head, matrix_for
-from stopping.testing.requirement import Report, Trouble
+from stopping.testing.requirement import CallError, Report
 from stopping.testing.searching import AbstractSearching, Order, listed
 from stopping.testing.strategies import GRID
 from stopping.testing.suite import Suite
@@ -75,7 +75,7 @@ class Decoder(AbstractSearching):
         return True
 
     @cached_property
-    def understood(self) -> Framework:
+    def own_framework(self) -> Framework:
         """The framework whose arrays it gets."""
         states = states_of(np.ones((2, self.accepted[1])))
         return require_usable(
@@ -87,20 +87,20 @@ class Decoder(AbstractSearching):
 
     def head(self, gain: FloatArray = GAIN, framework: Framework | None = None) -> Head:
         """Return the head that reads `states_of`, in the function's framework."""
-        kind = framework or self.understood
+        kind = framework or self.own_framework
         parts = (gain, matrix_for(gain))
-        return Head(*(hand_over(part, kind, self.dtype, self.device) for part in parts))
+        return Head(*(to_framework(part, kind, self.dtype, self.device) for part in parts))
 
     def logits(self, states: Floats, gain: FloatArray = GAIN, strict: bool = False) -> FloatArray:
         """Return what the function gives for `(n, layers, hidden)` states, `(n, vocabulary)`."""
-        given = self._given(states, self.understood, gain)
+        given = self._given(states, self.own_framework, gain)
         answer = call(self.function, given, self.head(gain))
         found = returned(answer, "logits")
         shape = (len(states), VOCABULARY)
         if found.dtype.kind != "f":
-            raise Trouble(f"gave back {found.dtype}, not logits")
+            raise CallError(f"gave back {found.dtype}, not logits")
         if found.size != shape[0] * shape[1] or (strict and found.shape != shape):
-            raise Trouble(f"gave back shape {found.shape}, expected {shape}")
+            raise CallError(f"gave back shape {found.shape}, expected {shape}")
         return found.reshape(shape).astype(np.float64)
 
     def near(self, found: FloatArray, right: FloatArray) -> BoolArray:
@@ -118,17 +118,17 @@ class Decoder(AbstractSearching):
         if not match.any(axis=1).all():
             row = found[int(match.any(axis=1).argmin())]
             said = ", ".join(f"{value:.4g}" for value in row)
-            raise Trouble(f"gave back the logits of no layer: [{said}]")
+            raise CallError(f"gave back the logits of no layer: [{said}]")
         deepest: IntArray = x.shape[1] - 1 - match[:, ::-1].argmax(axis=1)
         return deepest
 
-    def spoils(self, x: Floats) -> bool:
+    def mutates_input(self, x: Floats) -> bool:
         """Whether the function changes the states or the head."""
-        given, head = self._given(states_of(x), self.understood), self.head()
+        given, head = self._given(states_of(x), self.own_framework), self.head()
         arrays = (given, head.gain, head.matrix)
-        before = [taken_back(array).copy() for array in arrays]
+        before = [to_numpy(array).copy() for array in arrays]
         call(self.function, given, head)
-        return not all(same(a, taken_back(b)) for a, b in zip(before, arrays, strict=True))
+        return not all(same(a, to_numpy(b)) for a, b in zip(before, arrays, strict=True))
 
     def said(self, layer: IntArray | int, layers: int) -> str:
         """Whose logits."""
@@ -136,7 +136,7 @@ class Decoder(AbstractSearching):
 
     def header(self) -> list[str]:
         """Imports."""
-        framework = "torch" if self.understood == "torch" else "numpy as np"
+        framework = "torch" if self.own_framework == "torch" else "numpy as np"
         head = "from stopping.testing import Head"
         return [f"import {framework}", import_line(self.function)[0], head]
 
@@ -149,7 +149,7 @@ class Decoder(AbstractSearching):
         place = self.order.removeprefix("deep-")
         laid = self.laid(self._normed(states, gain))
         head, name = matrix_for(gain), import_line(self.function)[1]
-        written = [code(values, self.understood, self.dtype) for values in (laid, gain, head)]
+        written = [code(values, self.own_framework, self.dtype) for values in (laid, gain, head)]
         return [
             f"# layer axis {self.layer_axis}, final layer {place}",
             f"states = {written[0]}",
@@ -159,7 +159,7 @@ class Decoder(AbstractSearching):
 
     def _given(self, states: Floats, framework: Framework, gain: FloatArray = GAIN) -> Any:
         laid = self.laid(self._normed(states, gain))
-        return hand_over(laid, framework, self.dtype, self.device)
+        return to_framework(laid, framework, self.dtype, self.device)
 
     def _normed(self, states: Floats, gain: FloatArray) -> Floats:
         if not self.final_normed:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from stopping.testing import selection_cases as cases
 from stopping.testing import selection_judges as judges
 from stopping.testing.head import GAIN, VOCABULARY, Head, matrix_for
-from stopping.testing.requirement import Discrepancy, Requirement, Trouble
+from stopping.testing.requirement import CallError, Discrepancy, Requirement
 from stopping.testing.selection_requirements import (
     falls_back,
     fits_in_the_window,
@@ -62,7 +62,7 @@ def _answers(subject: Decoder, states: FloatArray) -> Discrepancy | None:
     code = "\n".join([*subject.header(), "", *subject.lines_for(both)])
     try:
         found = subject.logits(both, strict=True)
-    except Trouble as trouble:
+    except CallError as trouble:
         return Discrepancy("logits for each token", str(trouble), code)
     if np.isfinite(found).all():
         return None
@@ -75,7 +75,7 @@ def _read(subject: Decoder, states: FloatArray, gain: FloatArray) -> Discrepancy
     code = "\n".join([*subject.header(), "", *subject.lines_for(states, gain)])
     try:
         found = subject.logits(states, gain)
-    except Trouble as trouble:
+    except CallError as trouble:
         return Discrepancy(expected, str(trouble), code)
     if subject.near(found, right).all():
         return None

@@ -15,13 +15,13 @@ from stopping.testing.arrays import (
     Framework,
     code,
     fitting,
-    hand_over,
     same,
-    taken_back,
+    to_framework,
+    to_numpy,
 )
 from stopping.testing.entropy_cases import Rows
 from stopping.testing.entropy_requirements import ENTROPY
-from stopping.testing.requirement import Report, Trouble
+from stopping.testing.requirement import CallError, Report
 from stopping.testing.suite import Suite
 from stopping.testing.target import call, import_line, name_of, require_usable, returned
 from stopping.types import FloatArray
@@ -63,16 +63,16 @@ class Entropy:
             raise UserError(f"dtypes: choose from {', '.join(DTYPES)}, got {self.dtypes}")
         if not self.tolerance > 0:
             raise UserError(f"tolerance: must be a number of nats > 0, got {self.tolerance}")
-        _ = self.understood
+        _ = self.own_framework
 
     @cached_property
-    def understood(self) -> Framework:
+    def own_framework(self) -> Framework:
         """The framework whose arrays it gets."""
         trivial = np.zeros((2, 4) if self.batched else 4)
         dtype = next((d for d in self.dtypes if d != "bfloat16"), self.dtypes[0])
         return require_usable(
             self.function,
-            lambda framework: (hand_over(trivial, framework, dtype, self.device),),
+            lambda framework: (to_framework(trivial, framework, dtype, self.device),),
             SIGNATURE,
             fitting(self.framework, self.dtypes, self.device),
         )
@@ -80,7 +80,7 @@ class Entropy:
     @property
     def taken(self) -> tuple[Dtype, ...]:
         """The dtypes that it can be asked about."""
-        torch = self.understood == "torch"
+        torch = self.own_framework == "torch"
         return tuple(dtype for dtype in self.dtypes if torch or dtype != "bfloat16")
 
     def ask(self, rows: Rows, strict: bool = False) -> FloatArray:
@@ -91,13 +91,13 @@ class Entropy:
         ]
         return np.concatenate(parts)
 
-    def spoils(self, rows: Rows) -> bool:
+    def mutates_input(self, rows: Rows) -> bool:
         """Whether the function changes the array that it gets."""
         for z in self._questions(rows.values):
             given = self._given(z, rows.dtype)
-            before = taken_back(given).copy()
+            before = to_numpy(given).copy()
             call(self.function, given)
-            if not same(before, taken_back(given)):
+            if not same(before, to_numpy(given)):
                 return True
         return False
 
@@ -115,9 +115,9 @@ class Entropy:
 
     def _written(self, rows: Rows, z: Floats) -> str:
         if not rows.expression:
-            return code(z, self.understood, rows.dtype)
+            return code(z, self.own_framework, rows.dtype)
         values = rows.expression if self.batched else f"{rows.expression}[0]"
-        if self.understood == "torch":
+        if self.own_framework == "torch":
             return f"torch.from_numpy({values}).to(torch.{rows.dtype})"
         return f"{values}.astype(np.{rows.dtype})"
 
@@ -125,19 +125,19 @@ class Entropy:
         return [values] if self.batched else list(values)
 
     def _given(self, z: Floats, dtype: Dtype) -> Any:
-        return hand_over(z, self.understood, dtype, self.device)
+        return to_framework(z, self.own_framework, dtype, self.device)
 
     def _read(self, answer: Any, n: int, strict: bool) -> FloatArray:
         count = n if self.batched else 1
         shape = (count,) if self.batched else ()
         found = returned(answer, "numbers")
         if found.dtype.kind != "f":
-            raise Trouble(f"gave back {found.dtype}, not real numbers")
+            raise CallError(f"gave back {found.dtype}, not real numbers")
         if found.size != count or (strict and found.shape != shape):
-            raise Trouble(f"gave back shape {found.shape} for {count} row(s), expected {shape}")
+            raise CallError(f"gave back shape {found.shape} for {count} row(s), expected {shape}")
         flat: FloatArray = found.reshape(-1).astype(np.float64)
         if strict and not np.isfinite(flat).all():
-            raise Trouble(f"gave back {flat.tolist()}")
+            raise CallError(f"gave back {flat.tolist()}")
         return flat
 
 

@@ -20,7 +20,7 @@ from stopping.testing import entropy_cases as cases
 from stopping.testing.arrays import rounded
 from stopping.testing.entropy_cases import Rows
 from stopping.testing.reference import shannon_entropy
-from stopping.testing.requirement import Discrepancy, Raised, Requirement, Trouble
+from stopping.testing.requirement import CallError, Discrepancy, Raised, Requirement
 from stopping.testing.steady import CALLS, differing, other_answers
 from stopping.types import FloatArray
 
@@ -32,16 +32,16 @@ def _answers(subject: Entropy, rows: Rows) -> Discrepancy | None:
     both = Rows(np.repeat(rows.values, 2, axis=0), rows.dtype)
     try:
         subject.ask(both, strict=True)
-    except Trouble as trouble:
+    except CallError as trouble:
         return Discrepancy("a finite number for each row", str(trouble), subject.code(both))
     return None
 
 
 def _unchanged(subject: Entropy, rows: Rows) -> Discrepancy | None:
     try:
-        if not subject.spoils(rows):
+        if not subject.mutates_input(rows):
             return None
-    except Trouble as trouble:
+    except CallError as trouble:
         return Discrepancy("an answer", str(trouble), subject.code(rows))
     code = subject.code(rows) + "\nprint(z)  # changed by the call"
     return Discrepancy("the array as it was handed over", "another one after the call", code)
@@ -50,7 +50,7 @@ def _unchanged(subject: Entropy, rows: Rows) -> Discrepancy | None:
 def _deterministic(subject: Entropy, rows: Rows) -> Discrepancy | None:
     try:
         found = [float(subject.ask(rows)[0]) for _ in range(1 + CALLS)][1:]
-    except Trouble as trouble:
+    except CallError as trouble:
         return Discrepancy("an answer on each call", str(trouble), subject.code(rows))
     usual, others = differing(found, subject.tolerance)
     if not others:
@@ -66,7 +66,7 @@ def _repeatable(subject: Entropy, pair: tuple[Rows, Rows]) -> Discrepancy | None
         before = subject.ask(first)
         subject.ask(other)
         after = subject.ask(first)
-    except Trouble as trouble:
+    except CallError as trouble:
         return Discrepancy("the same answer again", str(trouble), code)
     if np.abs(after - before).max() <= subject.tolerance:
         return None
@@ -79,7 +79,7 @@ def _compare(
     expected = f"{_numbers(right * unit)}{note}"
     try:
         found = subject.ask(rows)
-    except Trouble as trouble:
+    except CallError as trouble:
         return Discrepancy(expected, str(trouble), subject.code(rows))
     # Written so that NaN counts as an error.
     if (np.abs(found - right * unit) <= subject.tolerance * abs(unit)).all():
@@ -96,7 +96,7 @@ def _shannon(subject: Entropy, rows: Rows) -> Discrepancy | None:
     flat = Rows(np.zeros((1, words)), rows.dtype)
     try:
         most = float(subject.ask(flat)[0])
-    except Trouble as trouble:
+    except CallError as trouble:
         return Discrepancy(f"a number for {words} equal logits", str(trouble), subject.code(flat))
     unit = most / np.log(words)
     if not np.isfinite(unit) or unit == 0:
@@ -113,7 +113,7 @@ def _shannon(subject: Entropy, rows: Rows) -> Discrepancy | None:
 def _rows(subject: Entropy, rows: Rows) -> Discrepancy | None:
     try:
         alone = np.concatenate([subject.ask(Rows(z[None], rows.dtype)) for z in rows.values])
-    except Trouble as trouble:
+    except CallError as trouble:
         return Discrepancy("an answer for each row alone", str(trouble), subject.code(rows))
     return _compare(subject, rows, alone, " nats, as for each row alone")
 
@@ -123,7 +123,7 @@ def _nan(subject: Entropy, rows: Rows) -> Discrepancy | None:
         found = subject.ask(rows)
     except Raised:
         return None
-    except Trouble as trouble:
+    except CallError as trouble:
         return Discrepancy("an exception, or NaN", str(trouble), subject.code(rows))
     if not np.isfinite(found).any():
         return None

@@ -31,11 +31,11 @@ class Status(StrEnum):
     NOT_ASKED = "not asked"
 
 
-class Trouble(Exception):
+class CallError(Exception):
     """The tested function raised, or gave back what cannot be read; the text says which."""
 
 
-class Raised(Trouble):
+class Raised(CallError):
     """The tested function raised an exception."""
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from stopping.errors import UserError
 from stopping.testing.arrays import Dtype, Floats, Framework
-from stopping.testing.requirement import Trouble
+from stopping.testing.requirement import CallError
 from stopping.testing.target import Coins
 from stopping.types import IntArray
 
@@ -71,7 +71,7 @@ class AbstractSearching(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def understood(self) -> Framework:
+    def own_framework(self) -> Framework:
         """The framework whose arrays it gets, found by a trivial call."""
 
     @abc.abstractmethod
@@ -80,13 +80,13 @@ class AbstractSearching(abc.ABC):
 
         Raises
         ------
-        Trouble
+        CallError
             If the function raises, or its answer is not one layer for each row; `strict` also
             asks for the very type and shape.
         """
 
     @abc.abstractmethod
-    def spoils(self, x: Floats) -> bool:
+    def mutates_input(self, x: Floats) -> bool:
         """Whether the function changes the arrays that it gets."""
 
     @abc.abstractmethod
@@ -115,7 +115,7 @@ class AbstractSearching(abc.ABC):
         low, high = self.accepted
         if not (1 <= low <= high and high >= 2):
             raise UserError(f"layers: need 1 <= least <= most, most >= 2, got {self.layers}")
-        _ = self.coins, self.understood
+        _ = self.coins, self.own_framework
 
     @cached_property
     def coins(self) -> Coins:
@@ -145,7 +145,7 @@ class AbstractSearching(abc.ABC):
     def _of_search(self, answers: IntArray, last: int) -> int:
         left = np.unique(answers[answers != last])
         if len(left) > 1:
-            raise Trouble(
+            raise CallError(
                 f"chose layers {[*left.tolist(), last]} for copies of one token; expected one "
                 "layer, and the final one where the coin says so"
             )

@@ -15,11 +15,11 @@ from stopping.testing.arrays import (
     Framework,
     code,
     fitting,
-    hand_over,
     same,
-    taken_back,
+    to_framework,
+    to_numpy,
 )
-from stopping.testing.requirement import Report, Trouble
+from stopping.testing.requirement import CallError, Report
 from stopping.testing.searching import AbstractSearching, Order, listed
 from stopping.testing.selection_requirements import SELECTION
 from stopping.testing.suite import Suite
@@ -60,12 +60,12 @@ class Selection(AbstractSearching):
         return self.takes_batches
 
     @cached_property
-    def understood(self) -> Framework:
+    def own_framework(self) -> Framework:
         """The framework whose arrays it gets."""
         trivial = self._questions(np.ones((2, self.accepted[1])))[0]
         return require_usable(
             self.function,
-            lambda framework: (hand_over(trivial, framework, self.dtype, self.device),),
+            lambda framework: (to_framework(trivial, framework, self.dtype, self.device),),
             SIGNATURE,
             fitting(self.framework, (self.dtype,), self.device),
         )
@@ -78,13 +78,13 @@ class Selection(AbstractSearching):
         ]
         return np.concatenate(parts)
 
-    def spoils(self, x: Floats) -> bool:
+    def mutates_input(self, x: Floats) -> bool:
         """Whether the function changes the array that it gets."""
         for rows in self._questions(x):
             given = self._given(rows)
-            before = taken_back(given).copy()
+            before = to_numpy(given).copy()
             call(self.function, given)
-            if not same(before, taken_back(given)):
+            if not same(before, to_numpy(given)):
                 return True
         return False
 
@@ -98,7 +98,7 @@ class Selection(AbstractSearching):
 
     def header(self) -> list[str]:
         """Imports."""
-        framework = "torch" if self.understood == "torch" else "numpy as np"
+        framework = "torch" if self.own_framework == "torch" else "numpy as np"
         return [f"import {framework}", import_line(self.function)[0]]
 
     def lines(self, x: Floats) -> list[str]:
@@ -106,7 +106,7 @@ class Selection(AbstractSearching):
         name, place = import_line(self.function)[1], self.order.removeprefix("deep-")
         lines = [f"# final layer {place}"]
         for rows in self._questions(x):
-            lines.append(f"x = {code(rows, self.understood, self.dtype)}")
+            lines.append(f"x = {code(rows, self.own_framework, self.dtype)}")
             lines.append(f"print({name}(x))")
         return lines
 
@@ -116,7 +116,7 @@ class Selection(AbstractSearching):
         return list(x[:, ::-1] if self.order == "deep-first" else x)
 
     def _given(self, rows: Floats) -> Any:
-        return hand_over(rows, self.understood, self.dtype, self.device)
+        return to_framework(rows, self.own_framework, self.dtype, self.device)
 
     def _read(self, answer: Any, of: tuple[int, ...], strict: bool) -> IntArray:
         n, layers = of
@@ -125,12 +125,12 @@ class Selection(AbstractSearching):
         kind = found.dtype.kind
         whole = kind == "f" and bool((found == np.round(found)).all() and np.isfinite(found).all())
         if kind not in "iu" and (strict or not whole):
-            raise Trouble(f"gave back {found.dtype} of shape {found.shape}, not whole numbers")
+            raise CallError(f"gave back {found.dtype} of shape {found.shape}, not whole numbers")
         if found.shape != shape and (strict or found.size != math.prod(shape)):
-            raise Trouble(f"gave back shape {found.shape} for {n} token(s), expected {shape}")
+            raise CallError(f"gave back shape {found.shape} for {n} token(s), expected {shape}")
         flat = found.reshape(-1)
         if (flat < 0).any() or (flat >= layers).any():
-            raise Trouble(f"gave back {self.returns} {listed(flat)} with {layers} layers")
+            raise CallError(f"gave back {self.returns} {listed(flat)} with {layers} layers")
         flat = flat.astype(np.intp)
         counted_back = self.returns == "depth" or self.order == "deep-first"
         return layers - 1 - flat if counted_back else flat

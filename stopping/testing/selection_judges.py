@@ -10,7 +10,7 @@ from scipy import stats
 
 from stopping.model.paths import at
 from stopping.testing.reference import algorithm_1
-from stopping.testing.requirement import Discrepancy, Raised, Trouble
+from stopping.testing.requirement import CallError, Discrepancy, Raised
 from stopping.testing.selection_cases import entropies_of
 from stopping.testing.steady import CALLS, differing, other_answers
 from stopping.testing.strategies import World
@@ -30,7 +30,7 @@ def judge_layers(
     """Ask about the batch `x`; say what is wrong unless `right` accepts the layers."""
     try:
         layer = subject.searched(x)
-    except Trouble as trouble:
+    except CallError as trouble:
         return Discrepancy(expected, str(trouble), subject.code(x))
     if right(layer):
         return None
@@ -49,7 +49,7 @@ def answers(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
     x = np.repeat(row[None], 2 if subject.batched else 1, axis=0)
     try:
         subject.ask(x, strict=True)
-    except Trouble as trouble:
+    except CallError as trouble:
         return Discrepancy("a whole number for each token", str(trouble), subject.code(x))
     return None
 
@@ -58,9 +58,9 @@ def unchanged(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None
     """Judge whether the arrays are as before."""
     x = row[None]
     try:
-        if not subject.spoils(x):
+        if not subject.mutates_input(x):
             return None
-    except Trouble as trouble:
+    except CallError as trouble:
         return Discrepancy("an answer", str(trouble), subject.code(x))
     code = subject.code(x) + f"\nprint({subject.handed})  # changed by the call"
     return Discrepancy("the array as it was handed over", "another one after the call", code)
@@ -71,7 +71,7 @@ def deterministic(subject: AbstractSearching, row: FloatArray) -> Discrepancy | 
     x = row[None]
     try:
         found = [int(subject.searched(x)[0]) for _ in range(1 + CALLS)][1:]
-    except Trouble as trouble:
+    except CallError as trouble:
         return Discrepancy("an answer on each call", str(trouble), subject.code(x))
     usual, others = differing(found)
     if not others:
@@ -89,7 +89,7 @@ def repeatable(subject: AbstractSearching, rows: tuple[FloatArray, ...]) -> Disc
         before = subject.searched(first)
         subject.searched(other)
         after = subject.searched(first)
-    except Trouble as trouble:
+    except CallError as trouble:
         return Discrepancy("the same answer again", str(trouble), code)
     if before[0] == after[0]:
         return None
@@ -129,7 +129,7 @@ def rows(subject: AbstractSearching, rows: tuple[FloatArray, ...]) -> Discrepanc
     x = np.array(rows)
     try:
         alone = np.concatenate([subject.searched(row[None]) for row in x])
-    except Trouble as trouble:
+    except CallError as trouble:
         return Discrepancy("an answer for each token alone", str(trouble), subject.code(x))
     expected = f"{subject.said(alone, x.shape[1])}, as for each token alone"
     return judge_layers(subject, x, lambda found: bool((found == alone).all()), expected)
@@ -147,7 +147,7 @@ def nan(subject: AbstractSearching, case: tuple[FloatArray, int]) -> Discrepancy
         layer = subject.searched(spoilt[None])
     except Raised:
         return None
-    except Trouble as trouble:
+    except CallError as trouble:
         return Discrepancy(expected, str(trouble), subject.code(spoilt[None]))
     if layer[0] == last:
         return None
@@ -160,7 +160,7 @@ def fallback(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
     code = f"{subject.code(row[None])}\n# ask {TOSSES} times and count"
     try:
         kept = sum(int(subject.ask(row[None])[0] == last) for _ in range(TOSSES))
-    except Trouble as trouble:
+    except CallError as trouble:
         return Discrepancy(expected, str(trouble), code)
     if stats.binomtest(kept, TOSSES, 1.0 - subject.p).pvalue >= subject.level:
         return None
@@ -177,7 +177,7 @@ def coins(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
     code = f"{subject.code(row[None])}\n# ask again and again about {BATCH} copies of this token"
     try:
         fell = [np.unique(subject.ask(x)) for _ in range(subject.copies)]
-    except Trouble as trouble:
+    except CallError as trouble:
         return Discrepancy(expected, str(trouble), code)
     alike = all(len(layers) == 1 for layers in fell)
     if not alike or len({int(layers[0]) for layers in fell}) == 1:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stopping.errors import UserError
-from stopping.testing.arrays import Framework, taken_back, torch_in_use
+from stopping.testing.arrays import Framework, to_numpy, torch_in_use
 from stopping.testing.chance import reseed, untouched
-from stopping.testing.requirement import Raised, Trouble
+from stopping.testing.requirement import CallError, Raised
 
 MOST_SAID = 200
 """Characters of an error's message that are repeated."""
@@ -68,17 +68,17 @@ def returned(answer: Any, wanted: str) -> NDArray[Any]:
 
     Raises
     ------
-    Trouble
+    CallError
         If it is nothing of the kind; `wanted` says what it should have been.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            found = taken_back(answer)
+            found = to_numpy(answer)
         except Exception:
             found = np.array(None)
     if found.dtype.kind not in "biufc":
-        raise Trouble(f"gave back {type(answer).__name__}, not {wanted}")
+        raise CallError(f"gave back {type(answer).__name__}, not {wanted}")
     return found
 
 

@@ -18,7 +18,7 @@ A3 cannot hold, and `C_J` is about the part `V^ <= V*`, the one that T10 bounds.
 probability, so `C_J` increases strictly and its limit `C` is a supremum that no finite window
 attains. What more layers can add is bounded: an excess above `t` needs the scan to read less at
 the first layer whose excess passes `t` than it did at `V*`, so `P(excess > t) <= P(eps - eps' > t)`
-for any i.i.d. noise; and to gain from layers beyond `J` it must overstep by more than `J`. Hence
+for any i.i.d. noise; and to gain from layers beyond `J` it must overshoot by more than `J`. Hence
 
     C_J <= C <= C_J + integral over t > 0 of min(P(eps - eps' > t), 1 / (J+2)!) dt,
 

@@ -127,7 +127,7 @@ def final_layer_bound(eps_max: ArrayLike) -> FloatArray:
 def tolerance_bound(eps_max: ArrayLike, tau: ArrayLike, steps: ArrayLike) -> FloatArray:
     """T5: excess after `steps >= 1` steps past `V*` with tolerance `tau`: `2 eps_max - steps tau`.
 
-    A negative bound means that so many steps are impossible: `tau >= 2 eps_max` never oversteps.
+    A negative bound means that so many steps are impossible: `tau >= 2 eps_max` never overshoots.
     """
     j = np.asarray(steps, dtype=np.float64)
     if (j < 1).any():
@@ -168,7 +168,7 @@ def expected_excess_bound(sigma: ArrayLike) -> FloatArray:
 def run_bound(j: ArrayLike) -> FloatArray:
     """T11: `P(V* - V^ >= j, V^ <= V*) <= 1 / (j+1)!`, with equality for flat `G` and `V* = L`.
 
-    *Proof.* With `G` non-increasing, overstepping by `j` forces `eps` to rise strictly over
+    *Proof.* With `G` non-increasing, overshooting by `j` forces `eps` to rise strictly over
     `j + 1` consecutive layers; the noise is exchangeable without ties.
     """
     steps = np.asarray(j, dtype=np.float64)
@@ -178,6 +178,6 @@ def run_bound(j: ArrayLike) -> FloatArray:
     return bound
 
 
-def expected_overstep_bound() -> float:
+def expected_overshoot_bound() -> float:
     """T11: `E[(V* - V^)+] <= e - 2`: fewer than 0.7183 layers, whatever the noise's law."""
     return math.e - 2.0

@@ -19,13 +19,13 @@ guarded search loses no more than the paper's search, and a guard that understat
 safe. No drift assumption enters.
 
 **Theorem (overshoot).** `0 < g <= eps_max` gives `V* - V_g < 1 + eps_max / g`: with `g = eps_max`
-the search stops at `V*` or `V* - 1`. If it oversteps by `k >= 1` layers, its excess is below
+the search stops at `V*` or `V* - 1`. If it overshoots by `k >= 1` layers, its excess is below
 `2 eps_max - 2 g (k - 1)`.
 *Proof.* Overstepping by `k` means `2 g (k - 1) < x[V*] - x[V_g]`, while A2 gives
 `x[V*] - x[V_g] <= 2 eps_max - excess(V_g)`, and the excess is not negative.  QED
 
 T3 needs a drift `gamma` for such a statement about the paper's search, and without drift that one
-can overstep to `l_min`.
+can overshoot to `l_min`.
 
 **Theorem (T7 for every K).** Let `u` be the guarded search's layer with `g = eps_max > 0`, and for
 `u < L` let `d = x[u+1] - x[u] > 0`. The **hedged search** stops at `u` with probability

@@ -13,7 +13,7 @@ expected excess `p excess(V^) + (1 - p) excess(L)` is
 *Proof.* `V* = L` costs `p excess(V^) < 2 eps_max p`, approached by T2. `V* < L` costs
 `p excess(V^) + (1 - p) (G[L] - G[V*])`. If `K = 1`, then `V* = l_min` and T1 makes the first term
 vanish. If `K >= 2`, take `V* = L - 1` with `G[L] - G[V*] = T`, and below it the world of T2 that
-oversteps by one layer and loses nearly `2 eps_max`: both terms at once.  QED
+overshoots by one layer and loses nearly `2 eps_max`: both terms at once.  QED
 
 *Consequences.* (i) Rises are not bounded above by A1-A4: with `T = inf` every `p < 1` has an
 infinite worst case, for every `K >= 1`. (ii) For `K >= 2` the worst case falls with `p`, so
@@ -36,7 +36,7 @@ from stopping.theory.games import deterministic_value
 from stopping.types import FloatArray
 
 
-def knob_worst_case(p: ArrayLike, eps_max: float, K: int, tax_max: float = np.inf) -> FloatArray:
+def mixing_worst_case(p: ArrayLike, eps_max: float, K: int, tax_max: float = np.inf) -> FloatArray:
     """Worst-case expected excess of the paper's rule as a function of its knob, shape of `p`.
 
     Parameters
@@ -49,7 +49,7 @@ def knob_worst_case(p: ArrayLike, eps_max: float, K: int, tax_max: float = np.in
         Steps back that the window allows, at least 1.
     tax_max : float
         Cap `T` on `G[L] - G[V*]` in nats; infinite by default, as A1-A4 leave it. At or below
-        `2 eps_max` no perturbed token is admissible and only overstepping costs.
+        `2 eps_max` no perturbed token is admissible and only overshooting costs.
 
     Raises
     ------
@@ -59,22 +59,22 @@ def knob_worst_case(p: ArrayLike, eps_max: float, K: int, tax_max: float = np.in
     knob = np.asarray(p, dtype=np.float64)
     if not ((knob >= 0) & (knob <= 1)).all():
         raise UserError(f"p: needs probabilities in [0, 1], got {p!r}")
-    overstep = _check(eps_max, K, tax_max) * knob
+    overshoot = _check(eps_max, K, tax_max) * knob
     if tax_max <= deterministic_value(eps_max):
-        return overstep
+        return overshoot
     # Infinity times zero: at p = 1 the final layer is never taken and its tax is not paid.
     tax = np.multiply(1 - knob, tax_max, where=knob < 1, out=np.zeros_like(knob))
-    return np.maximum(overstep, tax) if K == 1 else overstep + tax
+    return np.maximum(overshoot, tax) if K == 1 else overshoot + tax
 
 
-def best_knob(eps_max: float, K: int, tax_max: float = np.inf) -> float:
-    """Return the constant `p` with the least worst case; parameters as in `knob_worst_case`."""
-    overstep = _check(eps_max, K, tax_max)
-    if tax_max <= overstep:
+def best_mixing_probability(eps_max: float, K: int, tax_max: float = np.inf) -> float:
+    """Return the constant `p` with the least worst case; parameters as in `mixing_worst_case`."""
+    overshoot = _check(eps_max, K, tax_max)
+    if tax_max <= overshoot:
         return 0.0
     if K >= 2 or np.isinf(tax_max):
         return 1.0
-    return float(tax_max / (overstep + tax_max))
+    return float(tax_max / (overshoot + tax_max))
 
 
 def _check(eps_max: float, K: int, tax_max: float) -> float:

@@ -16,7 +16,7 @@ A3 is put to the test by the tokens of the two middle rows alone: on the others 
 late layer. A single step `r = x[l] - x[l-1]` above the valley has `delta` in `[r - 2 eps,
 r + 2 eps]`: dominance is certain for `r > 4 eps` and impossible only for `r <= 0`, which a step
 above the valley excludes; `r > 2 eps` is what noise alone cannot make. Because the search may
-overstep (`V^ <= V*`), some of these steps belong to the refinement and need not dominate anything.
+overshoot (`V^ <= V*`), some of these steps belong to the refinement and need not dominate anything.
 
 **Guarantee.** T2 bounds the excess by `2 eps_max`. Ordinary decoding has the trivial bound
 `excess(L) <= G[L]`, since entropies are not negative; a guarantee that is no smaller than the mean

@@ -31,5 +31,5 @@ class UnnormedLens(AbstractLens):
         """Logits of the bare head; of the last layer the model's own."""
         if layer == len(self._anatomy.layers):
             return self._anatomy.lens(h)
-        logits: Tensor = self._anatomy.shell(inputs_embeds=h).logits
+        logits: Tensor = self._anatomy.headless(inputs_embeds=h).logits
         return logits

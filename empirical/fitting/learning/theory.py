@@ -15,7 +15,7 @@ from empirical.fitting.learning.crossfit import deal
 from stopping.changepoint import ChangePointModel, Scale
 from stopping.changepoint.estimate import fit, layout_for
 from stopping.optimal.bases import Polynomial
-from stopping.optimal.pricing import default_rules, price
+from stopping.optimal.comparison import compare_rules, default_rules
 from stopping.optimal.rules import Bayes
 from stopping.rules import AbstractRule, Final
 from stopping.support.parallel import Workers, in_order
@@ -78,7 +78,7 @@ def _half(
     layout = layout_for(train, CLASSES, scale)
     model = fit(train, prompt, layout, seed, starts=STARTS, iterations=ITERATIONS).model
     rules = [rule for rule in default_rules(model) if not isinstance(rule, Bayes)]
-    solved = price(
+    solved = compare_rules(
         model,
         cost,
         rules=rules,

@@ -16,7 +16,7 @@ from stopping.theory.games import (
     solve_observation,
 )
 from stopping.theory.guarded import guarded_search
-from stopping.theory.mixing import best_knob, knob_worst_case
+from stopping.theory.mixing import best_mixing_probability, mixing_worst_case
 from stopping.types import FloatArray
 
 RISES = np.linspace(0.01, 2.4, 240)
@@ -144,7 +144,9 @@ def knob_curve(points: int = 101, knobs: tuple[tuple[int, float], ...] = KNOBS) 
     return KnobCurve(
         p=p,
         series=tuple(
-            KnobSeries(K, tax, knob_worst_case(p, 1.0, K, tax), best_knob(1.0, K, tax))
+            KnobSeries(
+                K, tax, mixing_worst_case(p, 1.0, K, tax), best_mixing_probability(1.0, K, tax)
+            )
             for K, tax in knobs
         ),
         search=deterministic_value(1.0),
@@ -153,7 +155,7 @@ def knob_curve(points: int = 101, knobs: tuple[tuple[int, float], ...] = KNOBS) 
 
 
 def token_certificate(rng: np.random.Generator, n: int = 20_000) -> TokenCertificate:
-    """Draw tokens and keep one where the guard matters: the search oversteps by three layers.
+    """Draw tokens and keep one where the guard matters: the search overshoots by three layers.
 
     Raises
     ------
@@ -175,7 +177,7 @@ def token_certificate(rng: np.random.Generator, n: int = 20_000) -> TokenCertifi
     guarded = guarded_search(paths.x, 1.0)
     telling = np.flatnonzero((paths.turning - search >= 3) & (paths.turning - guarded == 1))
     if len(telling) == 0:
-        raise UserError(f"none of {n} tokens oversteps by three layers; draw more")
+        raise UserError(f"none of {n} tokens overshoots by three layers; draw more")
     token = int(telling[0])
     G, turning = paths.G[token], int(paths.turning[token])
     return TokenCertificate(

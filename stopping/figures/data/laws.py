@@ -34,7 +34,7 @@ class Simulated:
 
 @dataclass(frozen=True, eq=False)
 class RunCurve:
-    """T11: the probability that the search oversteps by `j` layers or more.
+    """T11: the probability that the search overshoots by `j` layers or more.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ def run_curve(rng: np.random.Generator, n: int = 200_000, deepest: int = 6) -> R
     return RunCurve(
         steps=steps,
         bound=run_bound(steps),
-        # The scan oversteps by j or more exactly when it reaches V* - j.
+        # The scan overshoots by j or more exactly when it reaches V* - j.
         falling=exact.reached[::-1][steps],
         flat_simulated=tuple(at_least(name, np.zeros(K + 1), noise) for name, noise in noises),
         falling_simulated=at_least("uniform", slope, UniformNoise(1.0)),

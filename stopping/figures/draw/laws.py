@@ -10,7 +10,7 @@ RULE_STYLES = ((BLUE, "o", ""), (VERMILION, "s", "////"))
 
 
 def draw_runs(ax: Axes, data: RunCurve) -> None:
-    """T11: probability of overstepping by `j` layers or more, log scale."""
+    """T11: probability of overshooting by `j` layers or more, log scale."""
     ax.plot(
         data.steps,
         data.bound,
@@ -54,9 +54,9 @@ def draw_runs(ax: Axes, data: RunCurve) -> None:
     ax.set_ylim(data.bound[-1] / 30, 1.6)
     frame(
         ax,
-        "T11: without drift the overstep is a run for any noise; drift shortens it",
+        "T11: without drift the overshoot is a run for any noise; drift shortens it",
         "$j$ (layers)",
-        "P(overstep by $j$ or more)",
+        "P(overshoot by $j$ or more)",
     )
     # Bars of error come last in a legend unless told otherwise: bound, flat, falling.
     handles, labels = ax.get_legend_handles_labels()

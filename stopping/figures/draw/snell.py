@@ -20,8 +20,8 @@ from stopping.figures.theme import (
     save,
     settings,
 )
+from stopping.optimal.comparison import Gap, RuleComparison
 from stopping.optimal.diagram import NEAR, Cell
-from stopping.optimal.pricing import Gap, Priced
 from stopping.optimal.region import RegionSample
 
 SHOWN = 3000
@@ -172,7 +172,7 @@ def save_phase_diagram(cells: Sequence[Cell], path: Path) -> None:
         save(phase_figure(cells), path, kind)
 
 
-def save_solution(found: Priced, path: Path) -> None:
+def save_solution(found: RuleComparison, path: Path) -> None:
     """Draw the region and the gaps into a file."""
     kind = check_format(path)
     with settings():

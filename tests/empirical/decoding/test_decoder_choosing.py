@@ -209,7 +209,7 @@ def test_backward_rules_know_from_what_they_have_read(rule: AbstractRule) -> Non
 
 
 def test_a_forward_exit_does_not() -> None:
-    # The broken twin: reading it lazily from `L` would be wrong.
+    # The negative control: reading it lazily from `L` would be wrong.
     assert depends_on_the_unread(ForwardExit(3.1, K))
 
 
@@ -236,7 +236,7 @@ def test_logits_once_replaced_are_never_wanted_again(rule: AbstractRule) -> None
 
 
 def test_the_minimax_rule_does_return() -> None:
-    # The broken twin: an unread layer counts for the certificate.
+    # The negative control: an unread layer counts for the certificate.
     assert returns_to_the_final_layer(Minimax(0.2, K))
 
 

@@ -58,7 +58,7 @@ def peak_of(model: nn.Module) -> int:
 
 
 class KeepsEveryLayer(ConfidentDecoding):
-    """The broken twin: holds the logits of the whole window."""
+    """The negative control: holds the logits of the whole window."""
 
     def _chosen(self, logits: Tensor, under_way: Any, recorder: Any) -> Tensor:
         kept = [self.lens.read(layer, h) for layer, h in under_way.states.items()]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from empirical.decoding import ConfidentDecoding, Steps
-from empirical.decoding.board import Ahead
+from empirical.decoding.block_state import Prefetched
 from empirical.decoding.plan import ALL_AT_ONCE, ONE_BY_ONE, Plan, plan_for
 from empirical.decoding.projecting import HeadProjector
 from empirical.lenses import CalibratedLens, Correction, RawLens
@@ -64,7 +64,7 @@ def run(
     """Generate; return the text, the steps and the rows of each product."""
     products: list[int] = []
     decoding = ConfidentDecoding(model, rule, lens_of(model, calibrated), seed=3, plan=plan)
-    projector = decoding._rides_on
+    projector = decoding._piggybacks_on
     assert projector is not None
     real = projector.product
 
@@ -133,7 +133,7 @@ def test_what_comes_out_are_the_very_numbers_that_were_compared(
     states: dict[int, Tensor] = {}
     anatomy = Anatomy.of(model)
     with ConfidentDecoding(model, Search(K), plan=plan) as decoding, torch.no_grad():
-        head = decoding._rides_on
+        head = decoding._piggybacks_on
         assert head is not None
         with anatomy.listening(lambda layer, h: states.update({layer: h.clone()})):
             logits = model(input_ids=LONG).logits[0]
@@ -276,7 +276,7 @@ def test_both_orientations_are_the_same_product() -> None:
 
 def test_what_is_known_of_some_rows() -> None:
     z = torch.arange(12.0).view(6, 2)
-    ahead = Ahead(None, (5, 4), z, sums_of(z))
+    ahead = Prefetched(None, (5, 4), z, sums_of(z))
     assert ahead.rows(slice(0, 7)).logits is z  # all three rows: nothing is copied
     for rows in (slice(1, 3), torch.tensor([1, 2]), torch.tensor([False, True, True])):
         some = ahead.rows(rows)

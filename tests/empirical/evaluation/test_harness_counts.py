@@ -159,7 +159,7 @@ def test_the_plan_is_fixed_unless_it_is_asked_for(folder: Path) -> None:
     fixed, measured = lm(folder), lm(folder, plan="measured")
     for model, name, one_by_one in ((fixed, "fixed", True), (measured, "measured", False)):
         assert model.get_model_info()["decoder_plan"] == name
-        assert (model.decoding._rides_on.plan is ONE_BY_ONE) == one_by_one
+        assert (model.decoding._piggybacks_on.plan is ONE_BY_ONE) == one_by_one
     with pytest.raises(UserError, match="plan=fast: choose from fixed, measured"):
         lm(folder, plan="fast")
 

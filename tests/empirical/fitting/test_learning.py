@@ -81,7 +81,7 @@ def test_a_gain_that_is_not_there_is_not_found(name: str, gainless: Learned) -> 
 
 
 def test_what_was_fitted_must_not_judge() -> None:
-    """The broken twin: judged on its own training prompts, the same regression finds a gain."""
+    """Negative control: judged on its own training prompts, the regression finds a gain."""
     observations = seen(worlds(-0.05, prompts=12))
     deep = Boosting(iterations=60)
     (inside,) = deep.fit_predict(observations.features, observations.gain, observations.features)
@@ -166,7 +166,7 @@ def test_power_is_the_power() -> None:
     found = means + 1.96 * spread / math.sqrt(needed.prompts) < 0
     assert found.mean() == pytest.approx(0.8, abs=0.05)
     assert needed.tokens == 20 * needed.prompts
-    # The broken twin: as if tokens were independent, far too few.
+    # The negative control: as if tokens were independent, far too few.
     fewer = power(difference, np.arange(8000))
     assert next(n for n in fewer if n.size == 0.05).tokens < 0.5 * needed.tokens
 

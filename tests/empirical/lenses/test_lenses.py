@@ -195,7 +195,7 @@ def test_affine_lens_undoes_an_affine_distortion(rank: int | None) -> None:
 
 
 def test_too_low_a_rank_or_shuffled_targets_do_not() -> None:
-    """The broken twins of the test above."""
+    """The negative controls of the test above."""
     test = distorted(200, 30)
     low = Task(LINEAR, distorted(600, 10), distorted(200, 20), 1, "final", 1)
     assert divergence(test, fit_translation(low, 20, 0).translation) > 0.1 * divergence(test, None)
@@ -246,7 +246,7 @@ def test_validation_keeps_the_best_epoch() -> None:
 
 
 def test_translation_leaves_the_model_untouched() -> None:
-    head = LINEAR.shell.get_parameter("weight")
+    head = LINEAR.headless.get_parameter("weight")
     before = head.clone()
     task = Task(LINEAR, distorted(100, 10), distorted(50, 20), 1, "final", 1)
     fit_translation(task, epochs=1, seed=0)

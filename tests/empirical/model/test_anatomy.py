@@ -59,10 +59,10 @@ def test_the_comparison_tells_a_lens_without_the_final_norm() -> None:
     """The twin of the test above."""
     model = tiny_model()
     anatomy = Anatomy.of(model)
-    assert anatomy.tail == (model.model.norm,)
+    assert anatomy.final_norm == (model.model.norm,)
     state = states_of(model, anatomy)[-1]
     with torch.no_grad():
-        normless = replace(anatomy, tail=()).lens(state)
+        normless = replace(anatomy, final_norm=()).lens(state)
     expected = said_had_the_last_layer_returned(model, anatomy, state)
     assert (normless - expected).abs().max() > 0.01
 

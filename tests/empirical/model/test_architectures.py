@@ -52,7 +52,7 @@ def test_the_checks_bite(family: Family, model: nn.Module) -> None:
     anatomy = Anatomy.of(model)
     states, logits = architectures.forward(model, anatomy)
     with torch.inference_mode():
-        normless = anatomy.shell(inputs_embeds=states[-1]).logits
+        normless = anatomy.headless(inputs_embeds=states[-1]).logits
         normed = _through(anatomy, states[-1])
         double = anatomy.lens(normed)
         hidden = model(input_ids=PROMPT, output_hidden_states=True).hidden_states
@@ -113,7 +113,7 @@ def test_a_rewritten_page_keeps_rows_that_nothing_was_found_for() -> None:
 
 
 def _through(anatomy: Anatomy, h: Tensor) -> Tensor:
-    for module in anatomy.tail:
+    for module in anatomy.final_norm:
         assert isinstance(module, nn.Module)
         h = module(h)
     return h

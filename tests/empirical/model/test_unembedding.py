@@ -42,7 +42,7 @@ def test_pieces_of_a_head_are_the_model_s_own_logits(family: str) -> None:
     assert head.plain == (family not in {"gemma2", "gemma3_text", "cohere", "granite"})
     x = anatomy.normed(states()[None])[0].detach()
     with torch.inference_mode():
-        own = anatomy.shell(inputs_embeds=x[None]).logits[0]
+        own = anatomy.headless(inputs_embeds=x[None]).logits[0]
         tiles = [head.logits(x.T, slice(a, min(a + 13, 97))) for a in range(0, 97, 13)]
         rows = [head.finished(head.product(x, across)) for across in (False, True)]
     for z in (torch.cat(tiles).T, *rows):
@@ -240,7 +240,7 @@ def test_masked_words_contribute_nothing_and_a_row_of_them_is_refused() -> None:
     model = with_head(lambda z: torch.where(z > 1, -torch.inf, z))
     anatomy, head = head_of(model)
     x, ones = states(), torch.ones(ROWS)
-    z = anatomy.shell(inputs_embeds=x[None]).logits[0].detach()
+    z = anatomy.headless(inputs_embeds=x[None]).logits[0].detach()
     assert torch.isinf(z).any()
     expected = read_logits(z, tokens())
     found = read_tiles(head, x, ones, tokens())

@@ -415,7 +415,7 @@ def test_the_puzzle_has_one_solution_and_it_is_ours(
 
 
 def test_the_search_sees_when_a_clue_is_missing() -> None:
-    """The broken twin: without a clue, or with another count, the answer isn't fixed."""
+    """The negative control: without a clue, or with another count, the answer isn't fixed."""
     found = []
     for p in of("row"):
         clue = re.findall(r"\w+ is (?:just|\d seats)[^.]*\. ", p.prompt)[-1]

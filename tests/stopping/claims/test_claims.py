@@ -1,4 +1,4 @@
-"""Every claim holds, every broken twin is rejected, and the findings do not depend on workers."""
+"""Claims hold, negative controls are rejected, findings do not depend on workers."""
 
 from dataclasses import replace
 

@@ -45,7 +45,7 @@ def test_regression_and_dual_bracket_the_exact_value(recall: bool) -> None:
     assert upper.mean > exact.value - 1e-3 - 3.5 * upper.stderr
     assert lower.mean < exact.value + 1e-3 + 3.5 * lower.stderr
     assert upper.mean - lower.mean < 0.01 + 3.5 * math.hypot(upper.stderr, lower.stderr)
-    # The broken twin: with the wrong cost the same check fails.
+    # The negative control: with the wrong cost the same check fails.
     other = solve_belief(component, 2 * cost, recall).value
     assert lower.mean + 3.5 * lower.stderr < other
 

@@ -84,7 +84,7 @@ def test_the_value_is_the_largest_submartingale_below_the_loss(chain: Chain) -> 
     other.reverse()
     assert _below_and_sub(chain, tuple(other))
     assert all((o <= v + 1e-12).all() for o, v in zip(other, found.values, strict=True))
-    # The broken twin: a little larger at one time, and one of the properties is gone.
+    # The negative control: a little larger at one time, and one of the properties is gone.
     raised = tuple(v + (1e-6 if t == 2 else 0.0) for t, v in enumerate(found.values))
     assert not _below_and_sub(chain, raised)
 

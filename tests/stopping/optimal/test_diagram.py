@@ -16,8 +16,8 @@ from stopping.cli.main import exit_code, group
 from stopping.cli.solve import value_text
 from stopping.errors import UserError
 from stopping.figures.draw import check_format, phase_figure
+from stopping.optimal.comparison import compare_rules
 from stopping.optimal.diagram import Cell, Grid, diagram, measure_cell, reference, settings, world
-from stopping.optimal.pricing import price
 from stopping.optimal.rules import Bayes
 from stopping.rules import Final
 from stopping.simulation.montecarlo import Estimate
@@ -156,7 +156,7 @@ def test_solve_json(tmp_path: Path) -> None:
 )
 def test_solve_says_what_the_errors_allow(lower: float, stderr: float, words: str) -> None:
     found = replace(
-        price(one_class(), 0.05, paths=1000, dual_paths=10, inner=2, rules=()),
+        compare_rules(one_class(), 0.05, paths=1000, dual_paths=10, inner=2, rules=()),
         lower=estimated(lower, stderr),
         upper=estimated(-0.26, 0.002 if stderr > 0.001 else stderr),
     )

@@ -12,9 +12,9 @@ from scipy import stats
 from stopping.changepoint import ChangePointModel, Scale, posterior, write_model
 from stopping.errors import UserError
 from stopping.optimal.bases import Polynomial
+from stopping.optimal.comparison import RuleComparison, compare_rules
 from stopping.optimal.filtering import ScanFilter
 from stopping.optimal.layers import LayerProblem
-from stopping.optimal.pricing import Priced, price
 from stopping.optimal.region import summarise
 from stopping.optimal.regression import fit_policy
 from stopping.optimal.rules import OUT_OF_REACH, Bayes, Snell, save_rule
@@ -39,8 +39,8 @@ def snell(request: pytest.FixtureRequest) -> Snell:
 
 
 @pytest.fixture(scope="module")
-def priced() -> Priced:
-    return price(one_class(), 0.02, paths=6_000, dual_paths=300, inner=32, seed=3)
+def priced() -> RuleComparison:
+    return compare_rules(one_class(), 0.02, paths=6_000, dual_paths=300, inner=32, seed=3)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -70,7 +70,7 @@ def test_the_next_reading_has_its_conditional_law(name: str) -> None:
 
 
 def test_losses_are_calibrated_and_with_twice_the_noise_they_are_not() -> None:
-    """E[excess | read] has the mean of the excess, layer by layer; the broken twin has not."""
+    """E[excess | read] has the mean of the excess, layer by layer; the negative control has not."""
     model, n = one_class(), 40_000
     tokens = model.sample(np.random.default_rng(5), n)
     noisy = replace(model.components[0], noise_sd=2 * model.components[0].noise_sd)
@@ -126,7 +126,7 @@ def test_decisions_are_adapted(snell: Snell) -> None:
 
 
 def test_perturbing_what_was_probed_does_change_decisions(snell: Snell) -> None:
-    """The broken twin of adaptedness: the test above would notice a rule that reads further."""
+    """Negative control of adaptedness: the test above would notice a rule that reads further."""
     x = snell.problem.model.sample(np.random.default_rng(0), 500).x
     read = np.arange(5) >= 4 - snell.probes(x)[:, None]
     changed = np.where(read, np.random.default_rng(1).exponential(5.0, x.shape), x)
@@ -145,7 +145,7 @@ def test_a_lazy_reader_gets_the_same_layers(snell: Snell) -> None:
         assert (snell.choose(known) >= 4 - j).all()
 
 
-def test_the_value_bounds_every_rule(priced: Priced) -> None:
+def test_the_value_bounds_every_rule(priced: RuleComparison) -> None:
     """Optimal at least as good as every rule: no paired gap is below zero beyond noise."""
     bounded = [gap for gap in priced.gaps[1:] if gap.bounded]
     assert len(bounded) > 12
@@ -160,15 +160,15 @@ def test_the_value_bounds_every_rule(priced: Priced) -> None:
 
 def test_the_value_without_recall_does_not_bound_the_search() -> None:
     """The paper's search looks at l-1 before it stops at l: it is a rule with recall."""
-    found = price(one_class(), 0.0, recall=False, paths=6_000, dual_paths=300, inner=32)
+    found = compare_rules(one_class(), 0.0, recall=False, paths=6_000, dual_paths=300, inner=32)
     search = found["search"]
     assert search.loss + 4 * search.stderr < found.lower.mean - 4 * found.lower.stderr
-    with_it = price(one_class(), 0.0, paths=6_000, dual_paths=300, inner=32)
+    with_it = compare_rules(one_class(), 0.0, paths=6_000, dual_paths=300, inner=32)
     assert with_it["search"].loss - 4 * search.stderr > with_it.lower.mean
 
 
 def test_at_no_cost_the_value_is_that_of_bayes() -> None:
-    found = price(one_class(), 0.0, paths=6_000, dual_paths=300, inner=32)
+    found = compare_rules(one_class(), 0.0, paths=6_000, dual_paths=300, inner=32)
     assert abs(found["bayes"].gap) < 2e-3
     assert found["bayes"].gap < 4 * found["bayes"].gap_stderr
     assert found["bayes"].loss > found.lower.mean - 4 * found.lower.stderr - 4e-3
@@ -176,14 +176,14 @@ def test_at_no_cost_the_value_is_that_of_bayes() -> None:
 
 def test_what_is_marked_unbounded_may_win() -> None:
     """A fixed layer skips layers that a backward scan has to pay for."""
-    found = price(one_class(), 2.0, paths=2_000, dual_paths=100, inner=16)
+    found = compare_rules(one_class(), 2.0, paths=2_000, dual_paths=100, inner=16)
     assert not found["fixed L-1"].bounded
     assert found["fixed L-1"].gap < 0
     assert found["final layer"].bounded
     assert found["final layer"].gap == pytest.approx(0.0, abs=1e-12)
 
 
-def test_the_region_stops_where_little_is_to_be_gained(priced: Priced) -> None:
+def test_the_region_stops_where_little_is_to_be_gained(priced: RuleComparison) -> None:
     first = summarise(priced.region[0])
     assert first.reached == 1.0
     assert 0 < first.stops < 1
@@ -195,7 +195,9 @@ def test_the_region_stops_where_little_is_to_be_gained(priced: Priced) -> None:
 def test_prices_do_not_depend_on_workers() -> None:
     rules = (Search(4), Final())
     alone, together = (
-        price(one_class(), 0.02, rules=rules, paths=5_000, dual_paths=50, inner=8, workers=workers)
+        compare_rules(
+            one_class(), 0.02, rules=rules, paths=5_000, dual_paths=50, inner=8, workers=workers
+        )
         for workers in (None, Workers(2))
     )
     assert alone.gaps == together.gaps
@@ -288,7 +290,7 @@ def test_bad_input(snell: Snell) -> None:
     with pytest.raises(UserError, match="cost"):
         LayerProblem(one_class(), -1.0)
     with pytest.raises(UserError, match="one name"):
-        price(one_class(), 0.0, rules=(Search(4), Search(3)), paths=1_000)
+        compare_rules(one_class(), 0.0, rules=(Search(4), Search(3)), paths=1_000)
     for x in (np.full((1, 5), np.nan), np.ones((0, 5)), np.ones((3, 5))):
         if np.isnan(x).any():
             with pytest.raises(UserError, match="NaN"):

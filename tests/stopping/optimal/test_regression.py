@@ -35,20 +35,20 @@ ERRORS = 3.5
 
 
 @dataclass(frozen=True)
-class Priced:
+class RuleComparison:
     exact: float
     lower: Estimate
     upper: Estimate
 
 
 @pytest.fixture(scope="module")
-def hardest() -> Priced:
+def hardest() -> RuleComparison:
     """The first row in full: exact, by regression on fresh paths, and by the dual; as losses."""
     put = Put(36.0)
     policy = fit_policy(
         PutProblem(put, 50, european=True), Laguerre(3), np.random.default_rng(3), 10_000
     )
-    return Priced(
+    return RuleComparison(
         solve(binomial_put(put, 50, 20)).value,
         estimate(Dual(policy, 32).draw, 300, 5),
         estimate(policy.draw, 20_000, 4),
@@ -76,7 +76,7 @@ def test_table_1_by_regression(row: int) -> None:
     assert abs(-found.mean - published) < ERRORS * math.hypot(found.stderr, stderr)
 
 
-def test_both_bounds_bracket_the_exact_value(hardest: Priced) -> None:
+def test_both_bounds_bracket_the_exact_value(hardest: RuleComparison) -> None:
     """A loss: the rule's mean is at least the value, the dual's at most."""
     assert hardest.upper.mean > hardest.exact - ERRORS * hardest.upper.stderr
     assert hardest.lower.mean < hardest.exact + ERRORS * hardest.lower.stderr
@@ -86,7 +86,7 @@ def test_both_bounds_bracket_the_exact_value(hardest: Priced) -> None:
 
 
 def test_a_rule_that_looks_ahead_breaks_the_bracket() -> None:
-    """The broken twin: stopping at the best date in hindsight is no stopping time."""
+    """The negative control: stopping at the best date in hindsight is no stopping time."""
     problem = PutProblem(Put(36.0), 20)
     x = problem.sample(np.random.default_rng(0), 4_000)
     hindsight = np.min([problem.look(x[:, : t + 1]).loss for t in range(21)], axis=0)
@@ -116,7 +116,7 @@ class Skewed(AbstractProblem):
 
 
 def test_a_martingale_that_is_none_breaks_the_dual() -> None:
-    """The broken twin: a wrong compensator, and the "bound" lies above the value."""
+    """The negative control: a wrong compensator, and the "bound" lies above the value."""
     problem = PutProblem(Put(36.0), 20, european=True)
     policy = fit_policy(problem, Laguerre(3), np.random.default_rng(0), 4_000)
     exact = solve(binomial_put(Put(36.0), 20, 20)).value

@@ -236,12 +236,12 @@ def test_table_agrees_with_the_exact_law(table: tuple[Row, ...]) -> None:
         compared += 1
         moved += abs(row.estimate - 1.1 * exact) > slack
     assert compared > 100
-    # The broken twin, ten per cent off, is seen wherever the quantity is not tiny.
+    # The negative control, ten per cent off, is seen wherever the quantity is not tiny.
     assert moved > 40
 
 
 def test_a_false_theorem_would_be_seen() -> None:
-    """The broken twin: call T11 proved under positive correlation, T2 under a weak last rise."""
+    """Negative control: T11 called proved under positive correlation, T2 under a weak last rise."""
     wrong = [
         replace(scenario, provable=frozenset(Bound))
         for scenario in scenarios()

@@ -98,7 +98,7 @@ def test_more_layers_cost_more_but_never_beyond_the_remainder(
                 continue
             short = average_case(law, np.random.default_rng(2), max_layers=2, starts=1)
             assert short.constant < case.constant <= short.constant + short.remainder
-            # The broken twin: a thousandth of the remainder does not cover what three layers add.
+            # Negative control: a thousandth of the remainder does not cover what three layers add.
             assert case.constant > short.constant + 0.001 * short.remainder
 
 
@@ -145,7 +145,7 @@ def test_difference_bound_for_any_drifts(kind: str, falls: list[float]) -> None:
 
 
 def test_difference_bound_is_not_half_as_large() -> None:
-    """The broken twin: nearly half the bound is attained."""
+    """The negative control: nearly half the bound is attained."""
     for density, bound in BOUNDS.values():
         assert worst_drifts(density, 2, np.random.default_rng(3), 1).constant > 0.4 * bound
 
@@ -153,7 +153,7 @@ def test_difference_bound_is_not_half_as_large() -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([uniform(1.0), normal(0.4), laplace(0.4)]))
 def test_an_unperturbed_token_is_the_worst(seed: int, density: Density) -> None:
-    """Layers above V* only keep tokens from overstepping; under A3 and bounded noise none."""
+    """Layers above V* only keep tokens from overshooting; under A3 and bounded noise none."""
     rng = np.random.default_rng(seed)
     falls = rng.exponential(0.4, 4)
     G = np.append(np.cumsum(falls)[::-1], 0.0)

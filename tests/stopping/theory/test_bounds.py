@@ -153,7 +153,7 @@ def test_T10_and_T11_values() -> None:
     assert bounds.run_bound([0, 1, 2, 3]) == pytest.approx([1, 1 / 2, 1 / 6, 1 / 24])
     # the mean is the sum of the tail
     assert bounds.run_bound(np.arange(1, 20)).sum() == pytest.approx(
-        bounds.expected_overstep_bound()
+        bounds.expected_overshoot_bound()
     )
 
 

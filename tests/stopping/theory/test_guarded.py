@@ -111,7 +111,7 @@ def test_containment_order_dominance_and_overshoot(layers: int) -> None:
 
 
 def test_the_papers_search_has_no_such_overshoot_bound() -> None:
-    """The broken twin: without the guard the same check fails, down to l_min."""
+    """The negative control: without the guard the same check fails, down to l_min."""
     _, turning, x = worlds(np.random.default_rng(0), 20_000, 10, drift=0.0)
     assert (turning - search(x)).max() >= 8
     assert (turning - guarded_search(x, EPS)).max() == 1

@@ -190,7 +190,7 @@ def test_worlds_of_the_model_are_explained_by_their_own_turning_point() -> None:
     assert found.consistent(eps)[np.arange(n), turning].all()
     assert (found.least_eps_max <= eps).all()
     assert found.refuted_share(eps) == 0.0
-    # The broken twin: with the rises below 2 eps_max the same check must fail somewhere.
+    # The negative control: with the rises below 2 eps_max the same check must fail somewhere.
     weak = np.where(np.arange(layers) <= turning[:, None], steps, 0.5 * steps)
     y = np.cumsum(weak, axis=1) + rng.uniform(-eps, eps, (n, layers))
     assert not identify(y).consistent(eps)[np.arange(n), turning].all()

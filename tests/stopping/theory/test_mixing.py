@@ -7,7 +7,7 @@ from scipy.optimize import linprog
 from stopping.errors import UserError
 from stopping.theory.certificates import expected_certificate
 from stopping.theory.guarded import hedged_search
-from stopping.theory.mixing import best_knob, knob_worst_case
+from stopping.theory.mixing import best_mixing_probability, mixing_worst_case
 
 
 def knob_by_lp(p: float, eps: float, K: int, tax_max: float) -> float:
@@ -52,39 +52,39 @@ def knob_by_lp(p: float, eps: float, K: int, tax_max: float) -> float:
 def test_theorem_equals_linear_programming(K: int, tax_max: float) -> None:
     eps = 0.1
     for p in (0.0, 0.3, 0.5, 0.8, 1.0):
-        exact = float(knob_worst_case(p, eps, K, tax_max))
+        exact = float(mixing_worst_case(p, eps, K, tax_max))
         assert exact == pytest.approx(knob_by_lp(p, eps, K, tax_max), abs=1e-6)
 
 
 def test_the_formula_of_one_step_is_wrong_for_two() -> None:
-    """The broken twin: max in the place of the sum is beaten by the program."""
-    assert knob_by_lp(0.5, 0.1, 2, 0.5) > float(knob_worst_case(0.5, 0.1, 1, 0.5)) + 0.05
+    """The negative control: max in the place of the sum is beaten by the program."""
+    assert knob_by_lp(0.5, 0.1, 2, 0.5) > float(mixing_worst_case(0.5, 0.1, 1, 0.5)) + 0.05
 
 
 def test_ends_and_infinite_tax() -> None:
-    curve = knob_worst_case(np.array([0.0, 0.5, 1.0]), 0.1, 4)
+    curve = mixing_worst_case(np.array([0.0, 0.5, 1.0]), 0.1, 4)
     assert curve.tolist() == [np.inf, np.inf, 0.2]
-    assert knob_worst_case([0.0, 1.0], 0.1, 4, 2.0).tolist() == [2.0, 0.2]
+    assert mixing_worst_case([0.0, 1.0], 0.1, 4, 2.0).tolist() == [2.0, 0.2]
 
 
 def test_only_the_search_itself_survives_two_steps_or_more() -> None:
     p = np.linspace(0, 1, 101)
     for K in (2, 5, 10):
-        curve = knob_worst_case(p, 0.1, K, 0.201)
+        curve = mixing_worst_case(p, 0.1, K, 0.201)
         assert (np.diff(curve) < 0).all()
-        assert best_knob(0.1, K, 0.201) == 1.0
+        assert best_mixing_probability(0.1, K, 0.201) == 1.0
 
 
 def test_best_constant_for_one_step() -> None:
     p = np.linspace(0, 1, 10_001)
     for tax in (0.21, 0.5, 5.0):
-        best = best_knob(0.1, 1, tax)
-        curve = knob_worst_case(p, 0.1, 1, tax)
-        assert float(knob_worst_case(best, 0.1, 1, tax)) <= curve.min()
+        best = best_mixing_probability(0.1, 1, tax)
+        curve = mixing_worst_case(p, 0.1, 1, tax)
+        assert float(mixing_worst_case(best, 0.1, 1, tax)) <= curve.min()
         assert best == pytest.approx(p[curve.argmin()], abs=1e-4)
-        assert float(knob_worst_case(best, 0.1, 1, tax)) == pytest.approx(0.2 * tax / (0.2 + tax))
-    assert best_knob(0.1, 1) == 1.0
-    assert best_knob(0.1, 1, 0.2) == 0.0
+        assert float(mixing_worst_case(best, 0.1, 1, tax)) == pytest.approx(0.2 * tax / (0.2 + tax))
+    assert best_mixing_probability(0.1, 1) == 1.0
+    assert best_mixing_probability(0.1, 1, 0.2) == 0.0
 
 
 def test_per_observation_a_constant_knob_grows_and_the_hedge_does_not() -> None:
@@ -109,4 +109,4 @@ def test_per_observation_a_constant_knob_grows_and_the_hedge_does_not() -> None:
 )
 def test_bad_input_is_the_users_error(p: float, eps: float, K: int, tax: float) -> None:
     with pytest.raises(UserError):
-        knob_worst_case(p, eps, K, tax)
+        mixing_worst_case(p, eps, K, tax)

@@ -270,7 +270,7 @@ def test_the_decoder_with_the_kernel_decodes_the_same(dtype: torch.dtype, plan: 
     results = []
     for with_kernel in (False, True):
         decoding = ConfidentDecoding(model, Search(K), plan=plan)
-        projector = decoding._rides_on
+        projector = decoding._piggybacks_on
         assert projector is not None
         if with_kernel:
             projector._kernel = lambda weight, x: project_rows(weight, x, 3)

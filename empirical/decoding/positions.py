@@ -21,8 +21,8 @@ NO_TOKEN = -1
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
-    """Places of the (rows, kept) logits that a forward pass returns.
+class Positions:
+    """Positions of the (rows, kept) logits that a forward pass returns.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ class Inputs:
         return h if self.keep == 0 or self.keep >= self.length else h[:, -self.keep :].clone()
 
     def learned(self, text: int) -> int:
-        """Places before a text of so many, if this is its first pass: those of a learned prompt.
+        """Positions before a text of so many, if this is its first pass: those of a learned prompt.
 
         It fills the cache, or stands before the embeddings that are given in the tokens' place.
         """
@@ -123,7 +123,7 @@ class Inputs:
         goes_on = not self.cached and self.length == before.length + 1
         return self.past == 0 and not goes_on
 
-    def places(self) -> Places:
+    def places(self) -> Positions:
         """Return the places of the logits."""
         columns = torch.arange(self.length)
         shape = (self.rows, self.length)
@@ -137,7 +137,7 @@ class Inputs:
         else:
             position = (columns + self.past).expand(shape)
         token = torch.full(shape, NO_TOKEN) if self.tokens is None else self.tokens.cpu()
-        return Places(
+        return Positions(
             position=self.kept(position).numpy(),
             token=self.kept(token).numpy(),
             real=self.kept(real).numpy(),

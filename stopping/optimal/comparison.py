@@ -93,7 +93,7 @@ class Bracket:
 
 
 @dataclass(frozen=True, eq=False)
-class Priced:
+class RuleComparison:
     """What `price` found.
 
     Attributes
@@ -139,7 +139,7 @@ class Priced:
         raise KeyError(name)
 
 
-def price(
+def compare_rules(
     model: ChangePointModel,
     cost: float,
     recall: bool = True,
@@ -151,7 +151,7 @@ def price(
     inner: int = 64,
     seed: int = 0,
     workers: Workers | None = None,
-) -> Priced:
+) -> RuleComparison:
     """Solve the layer problem and price every rule.
 
     Parameters
@@ -190,7 +190,7 @@ def price(
         _gap(rule, table[:, :, i], table[:, :, 0], cost) for i, rule in enumerate(compared)
     )
     seen = region_samples(policy, problem.sample(stream(seed, "region", 0), min(paths, BLOCK)))
-    return Priced(cost, recall, paths, seed, upper, lower, gaps, seen, snell)
+    return RuleComparison(cost, recall, paths, seed, upper, lower, gaps, seen, snell)
 
 
 def default_rules(model: ChangePointModel) -> tuple[AbstractRule, ...]:

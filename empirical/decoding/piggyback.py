@@ -18,8 +18,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from empirical.decoding.board import Ahead
-from empirical.decoding.places import Inputs
+from empirical.decoding.block_state import Prefetched
+from empirical.decoding.positions import Inputs
 from empirical.decoding.projecting import HeadProjector, rows_held
 from empirical.logits.sums import Sums, joined, sums_of
 
@@ -40,7 +40,7 @@ class Pass:
     inputs: Inputs
     states: dict[int, Tensor] = field(default_factory=dict)
     rate: float = 0.5
-    ahead: Ahead | None = None
+    ahead: Prefetched | None = None
 
 
 class Current(Protocol):
@@ -51,7 +51,9 @@ class Current(Protocol):
 
 
 @contextmanager
-def riding(projector: HeadProjector, layers: tuple[int, ...], current: Current) -> Iterator[None]:
+def piggybacked(
+    projector: HeadProjector, layers: tuple[int, ...], current: Current
+) -> Iterator[None]:
     """Let candidates of the window `layers` ride in every forward pass in this context."""
     linear = projector.head.linear
     original = linear.forward
@@ -95,7 +97,7 @@ def _riders(
 
 def _together(
     projector: HeadProjector, x: Tensor, chosen: list[int], under_way: Pass
-) -> tuple[Tensor, Ahead]:
+) -> tuple[Tensor, Prefetched]:
     """Project the model's rows `x` (n, hidden) and those of the chosen layers."""
     n = len(x)
     parts = [(layer, under_way.states[layer].flatten(0, 1)) for layer in chosen]
@@ -107,17 +109,17 @@ def _together(
         known = sums.rows(slice(n, None)) if scales is None else None
     elif _rounds(x):
         own = _sums(projector, z[:n])
-    return z[:n], Ahead(own, tuple(chosen), projector.finished(z[n:], scales), known)
+    return z[:n], Prefetched(own, tuple(chosen), projector.finished(z[n:], scales), known)
 
 
-def _alone(projector: HeadProjector, x: Tensor) -> tuple[Tensor, Ahead]:
+def _alone(projector: HeadProjector, x: Tensor) -> tuple[Tensor, Prefetched]:
     """Project the model's rows block by block; the sums are taken before rounding."""
     rounded, sums = [], []
     for block in torch.split(x, max(1, rows_held(projector.head.words, x.device))):
         z, seen = projector.product(block)
         sums.append(_sums(projector, z) if seen is None else seen)
         rounded.append(z.to(x.dtype))
-    return torch.cat(rounded), Ahead(joined(sums))
+    return torch.cat(rounded), Prefetched(joined(sums))
 
 
 def _sums(projector: HeadProjector, z: Tensor) -> Sums:

@@ -20,7 +20,7 @@ _UNREAD = 1e6
 
 
 @dataclass(frozen=True, eq=False)
-class Ahead:
+class Prefetched:
     """What is known of some `n` rows before any of them is read.
 
     Attributes
@@ -36,21 +36,21 @@ class Ahead:
     logits: Tensor | None = None
     sums: Sums | None = None
 
-    def rows(self, rows: slice | Tensor) -> "Ahead":
+    def rows(self, rows: slice | Tensor) -> "Prefetched":
         """The same of some rows."""
         own = None if self.own is None else self.own.rows(rows)
         if self.logits is None:
-            return Ahead(own)
+            return Prefetched(own)
         n = len(self.logits) // len(self.layers)
         if isinstance(rows, slice) and rows.indices(n) == (0, n, 1):
             return self  # nothing is copied
         places = torch.arange(len(self.logits), device=self.logits.device)
         places = places.view(-1, n)[:, rows].flatten()
         sums = None if self.sums is None else self.sums.rows(places)
-        return Ahead(own, self.layers, self.logits[places], sums)
+        return Prefetched(own, self.layers, self.logits[places], sums)
 
 
-class Board:
+class BlockState:
     """Rows of logits with the states behind them.
 
     Attributes
@@ -72,7 +72,7 @@ class Board:
         layers: tuple[int, ...],
         lens: AbstractLens,
         projector: AbstractProjector,
-        ahead: Ahead,
+        ahead: Prefetched,
     ) -> None:
         n, width = len(logits), len(layers)
         self._logits, self._states, self._layers, self._lens = logits, states, layers, lens
@@ -86,10 +86,10 @@ class Board:
         """Read the model's own logits, and `through_lens` where the lens sees `L` otherwise."""
         last = len(self._layers) - 1
         rows = np.arange(len(self._logits))
-        Block(self, [last], rows, self._logits, self._ahead.own).note(last, rows, projected=False)
+        Block(self, [last], rows, self._logits, self._ahead.own).record(last, rows, projected=False)
         if not self._lens.keeps_final and through_lens.size:
             said = self.top1[:, last].copy()
-            self.read([last], through_lens).note(last, through_lens)
+            self.read([last], through_lens).record(last, through_lens)
             # What the final layer would have said is the model's own word in any case.
             self.top1[:, last] = said
 
@@ -122,16 +122,16 @@ class Board:
         known: FloatArray = np.nan_to_num(self.entropy[rows], nan=_UNREAD)
         return known
 
-    def settle(self, chosen: IntArray) -> None:
+    def commit(self, chosen: IntArray) -> None:
         """Read the chosen layer once more for rows that hold another one's logits."""
         stale = chosen != self._held
         for column in np.unique(chosen[stale]).tolist():
             rows = np.flatnonzero(stale & (chosen == column))
             block = self.read([column], rows)
-            block.note(column, rows)
+            block.record(column, rows)
             block.take(np.full(len(rows), column), rows)
 
-    def hold(self, columns: IntArray, rows: IntArray, z: Tensor) -> None:
+    def keep(self, columns: IntArray, rows: IntArray, z: Tensor) -> None:
         """Let these rows hold the logits `z` of a column each."""
         self._logits[_index(rows, self._logits)] = z.to(self._logits)
         self._held[rows] = columns
@@ -156,13 +156,13 @@ class Block:
 
     def __init__(
         self,
-        board: Board,
+        state: BlockState,
         columns: Sequence[int],
         rows: IntArray,
         z: Tensor,
         sums: Sums | None = None,
     ) -> None:
-        self._board, self._columns, self._rows, self._z = board, list(columns), rows, z
+        self._board, self._columns, self._rows, self._z = state, list(columns), rows, z
         try:
             if sums is None:
                 seen = read_logits(z, torch.zeros(len(z), dtype=torch.long, device=z.device))
@@ -171,16 +171,16 @@ class Block:
                 require_finite(sums.m)
                 entropy, top1 = sums.entropy, sums.top1
         except NoNumberError as error:
-            layer = board.name(columns[error.row // len(rows)])
+            layer = state.name(columns[error.row // len(rows)])
             at = NoNumberError(error.row % len(rows), len(rows))
             raise UserError(f"layer {layer}: {at}") from error
-        if board.rounds:
+        if state.rounds:
             # The word that greedy decoding emits is that of the rounded logits.
-            top1 = z.to(board.dtype).argmax(dim=1)
+            top1 = z.to(state.dtype).argmax(dim=1)
         self._entropy, self._top1 = entropy.cpu().numpy(), top1.cpu().numpy()
 
-    def note(self, column: int, rows: IntArray, projected: bool = True) -> None:
-        """Put what was read of some of the rows at a column onto the board."""
+    def record(self, column: int, rows: IntArray, projected: bool = True) -> None:
+        """Put what was read of some of the rows at a column onto the state."""
         places = self._places(column, rows)
         self._board.entropy[rows, column] = self._entropy[places]
         self._board.top1[rows, column] = self._top1[places]
@@ -193,7 +193,7 @@ class Block:
             for column in np.unique(columns).tolist():
                 here = columns == column
                 places[here] = self._places(column, rows[here])
-            self._board.hold(columns, rows, self._z[_index(places, self._z)])
+            self._board.keep(columns, rows, self._z[_index(places, self._z)])
 
     def _places(self, column: int, rows: IntArray) -> IntArray:
         within: IntArray = np.searchsorted(self._rows, rows)
