@@ -1,1 +1,67 @@
-"""Real language models: layer traces, what they say of the assumptions, and the decoder."""
+"""Real language models: layer traces, what they say of the assumptions, and the decoder.
+
+The main names stand here; each is imported when it is touched, and with it torch only where a
+model is run.
+
+    import empirical
+    traces = empirical.read_traces(empirical.bundled_traces()["smollm2-135m-instruct.reference"])
+    empirical.audit(traces)
+    empirical.validate(traces)
+"""
+
+from typing import TYPE_CHECKING
+
+from stopping.support.lazy import lazily
+
+if TYPE_CHECKING:
+    from empirical.analysis.audit import audit as audit
+    from empirical.analysis.validate import validate as validate
+    from empirical.capture.run import trace_problems as trace_problems
+    from empirical.data import bundled_traces as bundled_traces
+    from empirical.decoding import ConfidentDecoding as ConfidentDecoding
+    from empirical.evaluation.run import evaluate as evaluate
+    from empirical.fitting.fit import fit_traces as fit_traces
+    from empirical.lenses.files import load_lens as load_lens
+    from empirical.model.anatomy import Anatomy as Anatomy
+    from empirical.model.load import load_model as load_model
+    from empirical.problems import generate as generate
+    from empirical.traces.files import Traces as Traces
+    from empirical.traces.files import read_traces as read_traces
+    from empirical.traces.files import write_traces as write_traces
+
+_HOMES = {
+    "Anatomy": "empirical.model.anatomy",
+    "ConfidentDecoding": "empirical.decoding",
+    "Traces": "empirical.traces.files",
+    "audit": "empirical.analysis.audit",
+    "bundled_traces": "empirical.data",
+    "evaluate": "empirical.evaluation.run",
+    "fit_traces": "empirical.fitting.fit",
+    "generate": "empirical.problems",
+    "load_lens": "empirical.lenses.files",
+    "load_model": "empirical.model.load",
+    "read_traces": "empirical.traces.files",
+    "trace_problems": "empirical.capture.run",
+    "validate": "empirical.analysis.validate",
+    "write_traces": "empirical.traces.files",
+}
+
+__all__ = [
+    "Anatomy",
+    "ConfidentDecoding",
+    "Traces",
+    "__version__",
+    "audit",
+    "bundled_traces",
+    "evaluate",
+    "fit_traces",
+    "generate",
+    "load_lens",
+    "load_model",
+    "read_traces",
+    "trace_problems",
+    "validate",
+    "write_traces",
+]
+
+__getattr__, __dir__ = lazily(__name__, _HOMES)
