@@ -184,7 +184,8 @@ def fault(arguments: list[str]) -> tuple[int | None, str]:
     if code not in (0, 1, 2):
         return code, f"exit code {code}: {said[-300:]}"
     errors = len(re.findall(r"(?m)^(.*: error|error|Error):", said))
-    if re.search(r"\bnan\b", out.getvalue()):
+    # What the conformance suite hands out as a counterexample may hold a NaN.
+    if re.search(r"\bnan\b", out.getvalue()) and arguments[0] != "conformance":
         return code, f"NaN in the result: {out.getvalue()[:500]}"
     if "Traceback" in said + out.getvalue() or errors != (code == 2):
         return code, f"exit code {code}, {errors} errors: {said[-500:]}"

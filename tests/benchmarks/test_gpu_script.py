@@ -44,6 +44,7 @@ def rows(out: Path, name: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_rehearsal_leaves_every_table(tmp_path: Path) -> None:
     subprocess.run(
         [str(SCRIPT), str(tmp_path), "--device", "cpu", "--quick"],

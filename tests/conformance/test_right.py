@@ -93,6 +93,7 @@ def test_ordinary_decoding_passes_as_a_search_with_p_0() -> None:
     assert [failure.requirement for failure in with_search.failures] == ["fallback"]
 
 
+@pytest.mark.slow
 def test_own_decoder_tosses_a_coin_for_each_token() -> None:
     asked = suite(own.random_decode, "decoder", K=own.K, p=own.P, examples=1)
     asked.report(only=("answers", "coins", "valley", "fallback")).require()

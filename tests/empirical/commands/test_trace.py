@@ -102,6 +102,7 @@ def test_solutions_are_asked_for_only_where_they_are_traced(
     assert "line 1: the field 'reference' is missing" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(folder: Path, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole.parquet", tmp_path / "cut.parquet"
     arguments = ("trace", "--model", folder, "--out", cut, *MANY)

@@ -150,6 +150,7 @@ def results(lm: HFLM, tasks: TaskManager, *names: str) -> dict[str, Any]:
     return samples
 
 
+@pytest.mark.slow
 def test_whole_tasks_agree_with_the_harness(folder: Path, tasks: TaskManager) -> None:
     """Multiple choice and written answers, through the harness's own evaluator."""
     scored = ("gpqa_diamond_zeroshot_local", "built_in_choice", "built_in_solutions")
@@ -331,6 +332,7 @@ def test_a_users_own_tasks_are_found_beside_ours(tmp_path: Path, given: str) -> 
     assert task.doc_to_target({"answer": "7"}) == "mine: 7"
 
 
+@pytest.mark.slow
 def test_the_command_from_end_to_end(folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "stopping", "lm-eval", "run", "--tasks", "omni_math_local"]
     arguments = f"pretrained={folder},rule=search,window=2,dtype=float32"

@@ -145,6 +145,7 @@ def test_folds_keep_prompts_whole_and_margins_guard() -> None:
     assert found.explained(predicted) == pytest.approx([1.0, 1.0])
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_workers() -> None:
     observations = seen(worlds(0.3, prompts=16))
     for regressor in (Ridge(), SMALL):

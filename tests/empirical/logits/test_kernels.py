@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CHECKS = Path(__file__).parent / "interpreted" / "check_kernels.py"
 ROOT = Path(__file__).parents[3]
 COMPILE = """
@@ -41,6 +43,7 @@ compiled(number_rows, BLOCK=64)
 """
 
 
+@pytest.mark.slow
 def test_kernels_in_the_interpreter() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(CHECKS)],
@@ -53,6 +56,7 @@ def test_kernels_in_the_interpreter() -> None:
     assert " passed" in run.stdout
 
 
+@pytest.mark.slow
 def test_kernels_compile_for_hopper(tmp_path: Path) -> None:
     """To machine code, with tensor-core products, by the assembler that Triton brings along."""
     environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path)}

@@ -304,6 +304,7 @@ def stopping(*arguments: object) -> int:
     return code
 
 
+@pytest.mark.slow
 def test_paper_from_end_to_end(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:

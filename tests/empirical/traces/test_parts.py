@@ -88,6 +88,7 @@ def test_merged_shards_are_the_single_run_bit_for_bit(
     assert precise.provenance.storage.entropy_max == 0.0
 
 
+@pytest.mark.slow
 def test_a_killed_shard_goes_on(folder: Path, tmp_path: Path, single: Path) -> None:
     out = tmp_path / "t.parquet"
     arguments = ["trace", "--model", folder, "--out", out, *RUN, "--shard", "1/2"]
@@ -114,6 +115,7 @@ LAUNCHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_launchers_start_one_shard_a_process(
     launcher: str, folder: Path, tmp_path: Path, single: Path

@@ -93,6 +93,7 @@ def recovered() -> Recovery:
     return recover(clear(), prompts=30, tokens=20, replications=REPLICATIONS, seed=1)
 
 
+@pytest.mark.slow
 def test_parameters_are_recovered_and_intervals_cover(recovered: Recovery) -> None:
     assert len(recovered.names) >= 16
     error = (recovered.mean - recovered.truth) / (recovered.spread / np.sqrt(REPLICATIONS))
@@ -118,6 +119,7 @@ def test_intervals_half_as_wide_do_not_cover(recovered: Recovery) -> None:
     ).coverage(level=0.999)
 
 
+@pytest.mark.slow
 def test_errors_over_prompts_cover_where_those_over_tokens_do_not() -> None:
     found = recover(clear(), 30, 20, replications=80, seed=2, prompt_shift=0.5)
     start = found.names.index("start_mean[0]")

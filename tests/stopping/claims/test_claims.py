@@ -16,6 +16,7 @@ def findings() -> dict[str, Finding]:
     return {finding.name: finding for finding in check(CLAIMS, seed=11, workers=Workers(2))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
 def test_the_claim_holds_and_its_twin_is_rejected(
     claim: Claim, findings: dict[str, Finding]

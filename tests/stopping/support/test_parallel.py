@@ -72,12 +72,14 @@ def test_work_is_read_only_a_little_ahead() -> None:
     assert len(read) < 10_000
 
 
+@pytest.mark.slow
 def test_a_lost_process_loses_nothing(tmp_path: Path) -> None:
     jobs = [partial(deadly, i, tmp_path / "marker") for i in range(40)]
     assert list(in_order(jobs, Workers(2))) == list(range(40))
     assert (tmp_path / "marker").exists()
 
 
+@pytest.mark.slow
 def test_losing_processes_again_and_again_is_told() -> None:
     with pytest.raises(UserError, match=r"died 3 times.*--jobs"):
         list(in_order([hopeless] * 4, Workers(2)))
@@ -140,6 +142,7 @@ def free_port() -> int:
         return port
 
 
+@pytest.mark.slow
 def test_dask_loses_a_worker_and_nothing_else(cluster: list[subprocess.Popen[bytes]]) -> None:
     """One of two workers is killed while the check runs; the findings are those of one process."""
     workers = Workers(backend="dask", scheduler=os.environ["TEST_SCHEDULER"])
@@ -159,6 +162,7 @@ def test_dask_loses_a_worker_and_nothing_else(cluster: list[subprocess.Popen[byt
     assert set(in_order([os.getpid] * 3, workers)) == {cluster[2].pid}
 
 
+@pytest.mark.slow
 def test_verify_on_dask_prints_what_one_process_prints(
     cluster: list[subprocess.Popen[bytes]],
 ) -> None:
@@ -199,6 +203,7 @@ def test_a_missing_extra_is_told(
         Workers(backend=backend)  # type: ignore[arg-type]  # before there is any work
 
 
+@pytest.mark.slow
 def test_ray_gives_what_one_process_gives() -> None:
     """In a process of its own, as Ray leaves threads behind."""
     script = (

@@ -108,6 +108,7 @@ def test_paths_that_cannot_be_are_told(tmp_path: Path) -> None:
         Journal.open(None, {}, fresh=True)
 
 
+@pytest.mark.slow
 def test_a_killed_verify_ends_as_one_that_was_not(tmp_path: Path) -> None:
     path = tmp_path / "verify.jsonl"
     arguments = ["verify", "T2.regret", "T4", "--effort", "2", "--json", "--jobs", "1"]

@@ -87,6 +87,7 @@ def violated(strategy: st.SearchStrategy[World], condition: object) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_mutants_are_caught() -> None:
     """Each deliberate error is refuted by the very worlds that the theorems survive."""
     slack = 0.9

@@ -338,6 +338,7 @@ def rejected(twin: Twin, grid: tuple[tuple[AbstractNoise, object, float, int], .
     return refuted
 
 
+@pytest.mark.slow
 def test_simulation_agrees_with_the_law() -> None:
     assert rejected(exact, GRID) == []
 
