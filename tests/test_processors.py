@@ -45,7 +45,6 @@ def test_the_processor_changes_nothing_printed_or_drawn(tmp_path: Path) -> None:
             env={**setting.environment, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
-            timeout=600,
         )
         assert done.returncode == 0, done.stderr
         # How long it took is no result.

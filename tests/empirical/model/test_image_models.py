@@ -49,9 +49,9 @@ def test_a_model_that_reads_ahead_is_not_traced() -> None:
     """Its log-probabilities would be of tokens that it has seen."""
     anatomy = Anatomy.of(paligemma(bidirectional=True))
     assert not anatomy.causal
-    with pytest.raises(LensError, match=r"^PaliGemma.* depends on the tokens after it"):
+    with pytest.raises(LensError, match=r"^PaliGemma.* depends on those after it"):
         capture(anatomy, TEXTS, PROVENANCE)
-    with pytest.raises(LensError, match="depends on the tokens after it"):
+    with pytest.raises(LensError, match="depends on those after it"):
         gather(anatomy, TEXTS, (LAYERS,), 5, np.random.default_rng(0))
     assert len(capture(Anatomy.of(tiny_model()), TEXTS, PROVENANCE)) == 5
 

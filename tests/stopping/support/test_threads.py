@@ -76,7 +76,6 @@ def test_a_fit_depends_on_neither_threads_nor_workers() -> None:
             },
             capture_output=True,
             text=True,
-            timeout=600,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -106,13 +105,13 @@ def test_limits_end_with_the_last_who_asked() -> None:
     def other() -> None:
         with one_thread():
             inside.set()
-            leave.wait(60)
+            leave.wait()
 
     thread = Thread(target=other)
     with one_thread():
         with one_thread():
             thread.start()
-            inside.wait(60)
+            inside.wait()
         assert threads() == {1}
     assert threads() == {1}
     leave.set()
