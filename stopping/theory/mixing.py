@@ -25,7 +25,7 @@ T7. Given the observation, the tax of stopping at `L` *is* bounded, by a number 
 every `K`. A constant `p` cannot.
 
 For a given observation the worst case of the knob is
-`stopping.theory.certificates.expected_certificate` of its two weights.
+`certificates.expected_certificate` of its two weights.
 """
 
 import numpy as np
