@@ -14,6 +14,9 @@ settings.register_profile("ci", untimed, max_examples=200, derandomize=True)
 settings.register_profile("thorough", untimed, max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
+# No test waits for a network: a model that is not here is told at once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 # Output is as wide as a page, whatever the terminal: also for fixtures of a module.
 ABOUT_THE_TERMINAL = ("COLUMNS", "LINES", "FORCE_COLOR", "TTY_COMPATIBLE")
 for name in ABOUT_THE_TERMINAL:
