@@ -1,10 +1,10 @@
 """From the residual states of a window to chosen logits, reading no layer without need.
 
 The layers are read backwards, `L` first, in rounds: a round projects the next few layers, as many
-as ride free (`empirical.decoding.plan`, at least one), for the rows that still want one, in one
+as cost nothing (`empirical.decoding.plan`, at least one), for the rows that still want one, in one
 product. On a device where a product of few rows costs what reading the weights costs, that is one
 product for the first candidates of all rows, and one more for the rest of the rows that go on.
-Layers that rode on the model's own product (`empirical.decoding.piggyback`) make the first round.
+Layers batched with the model's own product (`empirical.decoding.piggyback`) make the first round.
 
 Whether a row wants another layer is what its rule says itself: `rule.probes` counts the layers
 that a lazy reader needs, and for a rule that goes backwards the count exceeds `j` or not by the

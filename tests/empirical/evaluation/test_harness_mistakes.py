@@ -50,10 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=str,
 )
-def test_model_arguments(
-    folder: Path, arguments: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_model_arguments(folder: Path, arguments: dict[str, Any], message: str) -> None:
     given = {"pretrained": str(folder), "dtype": "float32", **arguments}
     with pytest.raises(UserError, match=message) as raised:
         ConfidentLM.create_from_arg_obj(given, {"device": "cpu"})
