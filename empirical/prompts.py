@@ -153,14 +153,14 @@ def _spelled_out(
     """Tokenise with the user's parts in ordinary tokens alone.
 
     The text is cut at the template's control tokens, and each piece tokenised by itself. That the
-    cuts change nothing is seen on a twin of the text that spells no control token.
+    cuts change nothing is seen on a copy of the text that spells no control token.
     """
     control = re.compile(f"({'|'.join(map(re.escape, sorted(special.values(), key=len)[::-1]))})")
-    twin = [Part(control.sub("x", part.text)) if part.users else part for part in parts]
-    pieces, twins = _cut(parts, control), _cut(twin, control)
+    plain = [Part(control.sub("x", part.text)) if part.users else part for part in parts]
+    pieces, plain_pieces = _cut(parts, control), _cut(plain, control)
     # Some tokenizers begin a text with a space: any further piece then gets a letter before it.
     for lead in ("", "\n"):
-        if _pasted(loaded.tokenizer, twins, lead) == _ids(loaded.tokenizer, _joined(twin)):
+        if _pasted(loaded.tokenizer, plain_pieces, lead) == _ids(loaded.tokenizer, _joined(plain)):
             ids = _pasted(loaded.tokenizer, pieces, lead)
             if sum(token in special for token in ids) == len(pieces) // 2:
                 return ids

@@ -132,14 +132,14 @@ def numbers(**values: object) -> None:
 
 
 def claims_table(findings: Iterable[Finding]) -> HTML:
-    """Return the table of claims: the finding beside the bound, and what the twin got.
+    """Return the table of claims: the finding beside the bound, and what the negative control got.
 
     As HTML, since its rows become blocks on a narrow screen.
     """
     rows = "".join(
         f"<tr><td><code>{html.escape(f.name)}</code> {html.escape(f.statement)}</td>"
         f"<td><b>{f.verdict}</b> {html.escape(_found(f))}</td>"
-        f"<td><b>{f.twin_verdict}</b> {html.escape(f.twin)}</td></tr>"
+        f"<td><b>{f.control_verdict}</b> {html.escape(f.control)}</td></tr>"
         for f in findings
     )
     head = "<tr><th>claim</th><th>finding</th><th>negative control</th></tr>"

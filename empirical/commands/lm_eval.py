@@ -39,7 +39,7 @@ def lm_eval(context: click.Context, arguments: tuple[str, ...]) -> None:
 
     Everything after `lm-eval` goes to the harness, whose own options apply. Its tasks are known,
     and so are omni_math, hle_exact_match, the built-in problems (built_in_problems,
-    built_in_choice, built_in_solutions), and for each task of the paper a small local twin
+    built_in_choice, built_in_solutions), and for each task of the paper a small local copy
     (gsm8k_local, ...) that needs no network. Those of --include_path are added.
     """
     if importlib.util.find_spec("lm_eval") is None:  # first: its extra has that of models in it

@@ -101,7 +101,8 @@ class Chooser:
         self._last = len(layers) - 1
         self._lazy = rule.reading in ("backward", "returning")
         self._sinks = rule.reading in ("backward", "sinking")
-        # The paper's `p` is one coin for each token, tossed before the scan rather than after it.
+        # The paper's `p` is one Bernoulli draw for each token, made before the search rather than
+        # after it.
         self._p = rule.p if isinstance(rule, Search) else 1.0
         self._sure = replace(rule, p=1.0) if isinstance(rule, Search) else rule
         self._asked = self._went_on = 0
@@ -176,7 +177,7 @@ class Chooser:
         if self.lens.keeps_final and ahead.own is None and state.rounds:
             # The final layer's logits are rounded, so the others' must be.
             state.projector = LensProjector(self.lens)
-        scans = self._tossed(position, token)
+        scans = self._searched(position, token)
         state.read_final(np.flatnonzero(scans | self.whole))
         wanted = np.full(len(logits), self.whole) | scans
         if self._lazy and not self.whole and scans.any():
@@ -208,8 +209,8 @@ class Chooser:
         state.commit(chosen)
         return Choice(chosen, state.entropy, state.top1, state.probes)
 
-    def _tossed(self, position: NDArray[np.int64], token: NDArray[np.int64]) -> BoolArray:
-        """Whether each row's coin lets its scan begin, just as `Search.choose` tosses it."""
+    def _searched(self, position: NDArray[np.int64], token: NDArray[np.int64]) -> BoolArray:
+        """Whether each row is searched, by the draw that `Search.choose` would make."""
         n = len(position)
         if self._last == 0 or self._p == 0.0:
             return np.zeros(n, dtype=np.bool_)

@@ -54,8 +54,8 @@ class ConfidentDecoding:
     lens : AbstractLens, optional
         How layers are read; default the raw logit lens.
     seed : int
-        Seed of randomised rules. The toss for a token depends on (seed, position, token read
-        last) alone, so equal prefixes fall alike; another seed tosses anew.
+        Seed of randomised rules. The draw for a token depends on (seed, position, token read
+        last) alone, so equal prefixes draw alike; another seed draws anew.
     whole : bool
         Read every layer of the window at every step, also those that the rule needs not, so that
         `statistics` has all entropies. The choices are the same.

@@ -57,11 +57,11 @@ class _PassThrough(nn.Module):
 
 def _bare_copy(module: nn.Module) -> nn.Module:
     """Shallow copy that shares parameters and submodules but has no hooks of its own."""
-    twin = copy.copy(module)
-    twin.__dict__["_modules"] = dict(module._modules)
-    for name in twin.__dict__:
+    copied = copy.copy(module)
+    copied.__dict__["_modules"] = dict(module._modules)
+    for name in copied.__dict__:
         if "_hooks" in name:
-            twin.__dict__[name] = OrderedDict()
+            copied.__dict__[name] = OrderedDict()
     # accelerate wraps `forward` on the instance, bound to the original module.
-    twin.__dict__.pop("forward", None)
-    return twin
+    copied.__dict__.pop("forward", None)
+    return copied

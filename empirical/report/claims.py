@@ -43,7 +43,7 @@ def claims_inputs(seed: int, effort: float) -> Inputs:
     """
     registry = "\n".join(
         f"{c.name}|{c.statement}|{c.relation}|{c.bound:.9g}|{c.tolerance:.9g}|{c.attained}|"
-        f"{c.draws}|{c.block}|{c.twin.what}|{c.twin.bound_factor:.9g}"
+        f"{c.draws}|{c.block}|{c.control.what}|{c.control.bound_factor:.9g}"
         for c in CLAIMS
     )
     return {

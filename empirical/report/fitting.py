@@ -138,7 +138,7 @@ def fit_jobs(
             seed,
             replicates,
             refits,
-            _calibrated_twin(source, sources),
+            _calibrated_source(source, sources),
         )
         for source in sources
     )
@@ -168,7 +168,7 @@ def fit_files(
     return tuple(fits), len(jobs) - len(missing)
 
 
-def _calibrated_twin(raw: Source, sources: Sequence[Source]) -> Source | None:
+def _calibrated_source(raw: Source, sources: Sequence[Source]) -> Source | None:
     """The same run through a calibrated lens, for raw traces."""
     own = raw.traces.provenance
     if own.lens != "raw":

@@ -30,7 +30,7 @@ def show(report: Report, out: Console) -> None:
     for finding in report.claims:
         if not finding.sound:
             out.print(
-                f"  {finding.name}: {finding.verdict}; negative control: {finding.twin_verdict}",
+                f"  {finding.name}: {finding.verdict}; negative control: {finding.control_verdict}",
                 markup=False,
             )
     for model in report.models:

@@ -1,7 +1,7 @@
 """The registry of claims: it drives `stopping verify`, the tests and the book."""
 
 from stopping.claims import deterministic, exact_law, games, optimal, stochastic
-from stopping.claims.claim import LOOKS, VERSION, Claim, Finding, Twin, check, spending, tally
+from stopping.claims.claim import LOOKS, VERSION, Claim, Control, Finding, check, spending, tally
 
 CLAIMS: tuple[Claim, ...] = (
     *deterministic.CLAIMS,
@@ -11,4 +11,14 @@ CLAIMS: tuple[Claim, ...] = (
     *optimal.CLAIMS,
 )
 
-__all__ = ["CLAIMS", "LOOKS", "VERSION", "Claim", "Finding", "Twin", "check", "spending", "tally"]
+__all__ = [
+    "CLAIMS",
+    "LOOKS",
+    "VERSION",
+    "Claim",
+    "Control",
+    "Finding",
+    "check",
+    "spending",
+    "tally",
+]

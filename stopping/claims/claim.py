@@ -1,8 +1,9 @@
 """A claim as data: what is said, of which quantity, and the negative control that must be rejected.
 
 One theorem label in the book = one pure function = one or more rows in the registry = tests that
-can fail. The twin is the same check with one deliberate error (a bound 10 % too small where it is
-tight, the rule off by one layer, an assumption dropped); a check that lets it pass proves nothing.
+can fail. The negative control is the same check with one deliberate error (a bound 10 % too small
+where it is tight, the rule off by one layer, an assumption dropped); a check that lets it pass
+proves nothing.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +36,7 @@ VERSION = 2
 
 
 @dataclass(frozen=True)
-class Twin:
+class Control:
     """The deliberate error: another quantity, or a fraction of the bound, and what it is."""
 
     what: str
@@ -59,13 +60,13 @@ class Claim:
     bound : float
     draw : callable
         Draws values of the quantity; picklable, so that workers can run it.
-    twin : Twin
+    control : Control
     tolerance : float
         For `MEAN_EQUALS`: what counts as equal.
     attained : float, optional
         Where the bound is tight: the largest draw must reach this value, or the check is void.
     draws : int
-        Number of draws at the default setting; dear quantities take fewer.
+        Number of draws at the default setting; expensive quantities take fewer.
     block : int
         Draws per block: the unit of memory and of streams.
     """
@@ -76,7 +77,7 @@ class Claim:
     relation: Relation
     bound: float
     draw: Draw
-    twin: Twin
+    control: Control
     tolerance: float = 0.0
     attained: float | None = None
     draws: int = 1 << 18
@@ -85,7 +86,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Finding:
-    """What `check` found of a claim and of its twin."""
+    """What `check` found of a claim and of its negative control."""
 
     label: str
     name: str
@@ -94,27 +95,27 @@ class Finding:
     bound: float
     verdict: Verdict
     estimate: Estimate
-    twin: str
-    twin_bound: float
-    twin_verdict: Verdict
-    twin_estimate: Estimate
+    control: str
+    control_bound: float
+    control_verdict: Verdict
+    control_estimate: Estimate
 
     @property
     def sound(self) -> bool:
-        """The claim holds and the check rejects the twin."""
-        return self.verdict is Verdict.HOLDS and self.twin_verdict is Verdict.VIOLATED
+        """The claim holds and the check rejects the negative control."""
+        return self.verdict is Verdict.HOLDS and self.control_verdict is Verdict.VIOLATED
 
     @property
     def undecided(self) -> bool:
         """More draws are needed: nothing speaks against the claim or its negative control."""
-        open_ = Verdict.UNDECIDED in (self.verdict, self.twin_verdict)
-        wrong = self.verdict is Verdict.VIOLATED or self.twin_verdict is Verdict.HOLDS
+        open_ = Verdict.UNDECIDED in (self.verdict, self.control_verdict)
+        wrong = self.verdict is Verdict.VIOLATED or self.control_verdict is Verdict.HOLDS
         return open_ and not wrong
 
     @property
     def open_draws(self) -> tuple[int, ...]:
         """Draws of what is undecided: of the claim, of its negative control, or of both."""
-        sides = (self.verdict, self.estimate), (self.twin_verdict, self.twin_estimate)
+        sides = (self.verdict, self.estimate), (self.control_verdict, self.control_estimate)
         return tuple(found.n for verdict, found in sides if verdict is Verdict.UNDECIDED)
 
 
@@ -157,7 +158,7 @@ def check(
     advance : callable
         Called with the number of parts done since the last call.
     """
-    sides = [_Side(claim, twin) for claim in claims for twin in (False, True)]
+    sides = [_Side(claim, control) for claim in claims for control in (False, True)]
     drawn = dict.fromkeys(sides, Moments())
     found: dict[_Side, tuple[Verdict, Estimate]] = {}
     undecided = sides
@@ -187,9 +188,9 @@ def spending(error: float, looks: int) -> tuple[float, ...]:
     return tuple(error / 2 ** min(k, looks - 1) for k in range(1, looks + 1))
 
 
-def draws_of(claim: Claim, effort: float, twin: bool = False) -> int:
+def draws_of(claim: Claim, effort: float, control: bool = False) -> int:
     """Draws of `claim`, or of its negative control, at the first look."""
-    return max(2, round(claim.draws * (min(effort, 1.0) if twin else effort)))
+    return max(2, round(claim.draws * (min(effort, 1.0) if control else effort)))
 
 
 def tally(findings: Sequence[Finding]) -> str:
@@ -204,7 +205,7 @@ def tally(findings: Sequence[Finding]) -> str:
         return f"All {sound} claims hold, {controls}."
     open_ = [finding for finding in findings if finding.undecided]
     violated = [finding for finding in findings if finding.verdict is Verdict.VIOLATED]
-    passed = [f for f in findings if f.twin_verdict is Verdict.HOLDS and f not in violated]
+    passed = [f for f in findings if f.control_verdict is Verdict.HOLDS and f not in violated]
     text = [f"{sound} of {len(findings)} claims hold, {controls}"]
     if open_:
         most = max(max(finding.open_draws) for finding in open_)
@@ -224,24 +225,24 @@ class _Side:
     """A claim itself or its negative control: what is drawn, and what it is held against."""
 
     claim: Claim
-    twin: bool
+    control: bool
 
     @property
     def name(self) -> str:
-        return f"{self.claim.name} twin" if self.twin else self.claim.name
+        return f"{self.claim.name} control" if self.control else self.claim.name
 
     @property
     def draw(self) -> Draw:
-        return (self.claim.twin.draw if self.twin else None) or self.claim.draw
+        return (self.claim.control.draw if self.control else None) or self.claim.draw
 
     @property
     def bound(self) -> float:
-        return self.claim.bound * (self.claim.twin.bound_factor if self.twin else 1.0)
+        return self.claim.bound * (self.claim.control.bound_factor if self.control else 1.0)
 
     def judge(self, found: Estimate) -> Verdict:
         claim = self.claim
         verdict = judge(claim.relation, self.bound, found, claim.tolerance)
-        near = self.twin or claim.attained is None or found.greatest >= claim.attained
+        near = self.control or claim.attained is None or found.greatest >= claim.attained
         return verdict if near or verdict is not Verdict.HOLDS else Verdict.UNDECIDED
 
 
@@ -250,7 +251,7 @@ def _parts(
 ) -> Iterator[tuple[str, Callable[[], Moments]]]:
     """Jobs of one look, each with a name that tells it from all others of the same seed."""
     claim = side.claim
-    first = draws_of(claim, effort, side.twin)
+    first = draws_of(claim, effort, side.control)
     # A look doubles all draws so far; its blocks go on where those of the look before ended.
     sizes = [first, *(first << k for k in range(look))]
     start = sum(-(-size // claim.block) for size in sizes[:-1])
@@ -278,7 +279,7 @@ def _moments(
 
 
 def _finding(
-    claim: Claim, found: tuple[Verdict, Estimate], twin: tuple[Verdict, Estimate]
+    claim: Claim, found: tuple[Verdict, Estimate], control: tuple[Verdict, Estimate]
 ) -> Finding:
     return Finding(
         label=claim.label,
@@ -288,8 +289,8 @@ def _finding(
         bound=claim.bound,
         verdict=found[0],
         estimate=found[1],
-        twin=claim.twin.what,
-        twin_bound=_Side(claim, True).bound,
-        twin_verdict=twin[0],
-        twin_estimate=twin[1],
+        control=claim.control.what,
+        control_bound=_Side(claim, True).bound,
+        control_verdict=control[0],
+        control_estimate=control[1],
     )

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from stopping.claims.claim import Claim, Twin
-from stopping.claims.worlds import JUST, LAYERS, attacked_worlds, wild_worlds
+from stopping.claims.claim import Claim, Control
+from stopping.claims.worlds import JUST, LAYERS, adversarial_worlds, unstructured_worlds
 from stopping.model.noise import worst_noise
 from stopping.model.paths import Paths, at
 from stopping.rules import Search, Shifted, Tolerance
@@ -20,28 +20,28 @@ ROUNDING = 1e-9
 """Rounding of sums of a few numbers of size up to 100: far above float64's, far below eps_max."""
 
 
-def overreach(rng: np.random.Generator, n: int, dominance: float = 2.0) -> FloatArray:
+def above_turning(rng: np.random.Generator, n: int, dominance: float = 2.0) -> FloatArray:
     """`V^ - V*`, positive where the search stops above the turning point."""
-    paths = attacked_worlds(rng, n, dominance=dominance)
+    paths = adversarial_worlds(rng, n, dominance=dominance)
     return (Search(K).choose(paths.x) - paths.turning).astype(np.float64)
 
 
 def missed_edge(rng: np.random.Generator, n: int, dominance: float = 2.0) -> FloatArray:
     """`V^ - l_min` for tokens whose turning point lies outside the window (A4 fails)."""
-    paths = attacked_worlds(rng, n, dominance=dominance, l_min=LAYERS // 2)
+    paths = adversarial_worlds(rng, n, dominance=dominance, l_min=LAYERS // 2)
     missed = Search(paths.K).choose(paths.x) - paths.l_min
     return np.where(paths.turning < paths.l_min, missed, 0).astype(np.float64)
 
 
 def regret(rng: np.random.Generator, n: int) -> FloatArray:
     """`excess(V^)` in units of `eps_max`."""
-    paths = attacked_worlds(rng, n)
+    paths = adversarial_worlds(rng, n)
     return paths.excess(Search(K).choose(paths.x))
 
 
 def regret_beyond_noise(rng: np.random.Generator, n: int, shift: int = 0) -> FloatArray:
     """`excess(V^) - (eps[V*] - eps[V^])`: what the theorem's first inequality says is <= 0."""
-    paths = attacked_worlds(rng, n)
+    paths = adversarial_worlds(rng, n)
     stop = Shifted(shift, K).choose(paths.x)
     return paths.excess(stop) - (at(paths.noise, paths.turning) - at(paths.noise, stop))
 
@@ -81,37 +81,37 @@ def above_onset(rng: np.random.Generator, n: int, strong: bool = False) -> Float
 
 def loss_to_final(rng: np.random.Generator, n: int) -> FloatArray:
     """`G[V^] - G[L]` in units of `eps_max`, any token at all."""
-    paths = wild_worlds(rng, n)
+    paths = unstructured_worlds(rng, n)
     return at(paths.G, Search(K).choose(paths.x)) - paths.G[:, -1]
 
 
-def tolerant_overreach(rng: np.random.Generator, n: int, rise_for_tau: bool = True) -> FloatArray:
+def tolerant_above(rng: np.random.Generator, n: int, rise_for_tau: bool = True) -> FloatArray:
     """`V^ - V*` for the tolerant search; without `rise_for_tau` rises exceed only `2 eps_max`."""
     tau = 0.5
-    paths = attacked_worlds(rng, n, tau=tau if rise_for_tau else 0.0, attacked_tau=tau)
+    paths = adversarial_worlds(rng, n, tau=tau if rise_for_tau else 0.0, adversary_tau=tau)
     return (Tolerance(tau, K).choose(paths.x) - paths.turning).astype(np.float64)
 
 
 def tolerant_regret(rng: np.random.Generator, n: int, too_many: int = 0) -> FloatArray:
     """Excess over T5's bound after `j >= 1` steps; `too_many` counts steps that were not taken."""
     tau = 0.3
-    paths = attacked_worlds(rng, n, tau=tau)
+    paths = adversarial_worlds(rng, n, tau=tau)
     stop = Tolerance(tau, K).choose(paths.x)
     steps = paths.turning - stop
     bound = tolerance_bound(1.0, tau, np.maximum(steps, 1) + too_many)
     return np.where(steps >= 1, paths.excess(stop) - bound, -1.0)
 
 
-def tolerant_overstep(
+def tolerant_overshoot(
     rng: np.random.Generator, n: int, tau: float = 2.0 * (1 + JUST)
 ) -> FloatArray:
     """`V* - V^` with a tolerance that A2 cannot beat."""
-    paths = attacked_worlds(rng, n, tau=tau)
+    paths = adversarial_worlds(rng, n, tau=tau)
     return (paths.turning - Tolerance(tau, K).choose(paths.x)).astype(np.float64)
 
 
 def _weaker_dominance(rng: np.random.Generator, n: int) -> FloatArray:
-    return overreach(rng, n, dominance=1.8)
+    return above_turning(rng, n, dominance=1.8)
 
 
 def _weaker_dominance_outside(rng: np.random.Generator, n: int) -> FloatArray:
@@ -131,7 +131,7 @@ def _strong_drift(rng: np.random.Generator, n: int) -> FloatArray:
 
 
 def _rise_without_tau(rng: np.random.Generator, n: int) -> FloatArray:
-    return tolerant_overreach(rng, n, rise_for_tau=False)
+    return tolerant_above(rng, n, rise_for_tau=False)
 
 
 def _one_step_too_many(rng: np.random.Generator, n: int) -> FloatArray:
@@ -139,7 +139,7 @@ def _one_step_too_many(rng: np.random.Generator, n: int) -> FloatArray:
 
 
 def _smaller_tolerance(rng: np.random.Generator, n: int) -> FloatArray:
-    return tolerant_overstep(rng, n, tau=1.8)
+    return tolerant_overshoot(rng, n, tau=1.8)
 
 
 CLAIMS = (
@@ -149,8 +149,8 @@ CLAIMS = (
         "A2, A3, A4: the search never stops above V*",
         Relation.ALWAYS_AT_MOST,
         0.0,
-        overreach,
-        Twin("A3 weakened to delta > 1.8 eps_max", _weaker_dominance),
+        above_turning,
+        Control("A3 weakened to delta > 1.8 eps_max", _weaker_dominance),
         attained=0.0,
     ),
     Claim(
@@ -160,7 +160,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         0.0,
         missed_edge,
-        Twin("A3 weakened to delta > 1.8 eps_max", _weaker_dominance_outside),
+        Control("A3 weakened to delta > 1.8 eps_max", _weaker_dominance_outside),
         attained=0.0,
     ),
     Claim(
@@ -170,7 +170,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         2.0 + ROUNDING,
         regret,
-        Twin("bound 10 % too small", bound_factor=0.9),
+        Control("bound 10 % too small", bound_factor=0.9),
         attained=1.98,
     ),
     Claim(
@@ -180,7 +180,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         ROUNDING,
         regret_beyond_noise,
-        Twin("rule one layer too deep", _one_layer_too_deep),
+        Control("rule one layer too deep", _one_layer_too_deep),
         attained=0.0,
     ),
     Claim(
@@ -190,7 +190,7 @@ CLAIMS = (
         Relation.ALWAYS_BELOW,
         1.0,
         overshoot,
-        Twin("drift below gamma at half of the layers", _weak_layers),
+        Control("drift below gamma at half of the layers", _weak_layers),
         attained=0.98,
     ),
     Claim(
@@ -200,7 +200,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         0.0,
         above_onset,
-        Twin("strong drift, where the paper's claim is true", _strong_drift),
+        Control("strong drift, where the paper's claim is true", _strong_drift),
         draws=1 << 11,
     ),
     Claim(
@@ -210,7 +210,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         2.0 + ROUNDING,
         loss_to_final,
-        Twin("bound 10 % too small", bound_factor=0.9),
+        Control("bound 10 % too small", bound_factor=0.9),
         attained=1.98,
     ),
     Claim(
@@ -219,8 +219,8 @@ CLAIMS = (
         "delta > 2 eps_max + tau: the tolerant search never stops above V*",
         Relation.ALWAYS_AT_MOST,
         0.0,
-        tolerant_overreach,
-        Twin("delta > 2 eps_max only", _rise_without_tau),
+        tolerant_above,
+        Control("delta > 2 eps_max only", _rise_without_tau),
         attained=0.0,
     ),
     Claim(
@@ -230,17 +230,17 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         ROUNDING,
         tolerant_regret,
-        Twin("one step too many counted", _one_step_too_many),
+        Control("one step too many counted", _one_step_too_many),
         attained=-0.02,
     ),
     Claim(
         "T5",
-        "T5.overstep",
-        "tau >= 2 eps_max never oversteps",
+        "T5.overshoot",
+        "tau >= 2 eps_max never overshoots",
         Relation.ALWAYS_AT_MOST,
         0.0,
-        tolerant_overstep,
-        Twin("tau = 1.8 eps_max", _smaller_tolerance),
+        tolerant_overshoot,
+        Control("tau = 1.8 eps_max", _smaller_tolerance),
         attained=0.0,
     ),
 )

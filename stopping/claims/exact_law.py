@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stopping.claims.claim import Claim, Twin
+from stopping.claims.claim import Claim, Control
 from stopping.claims.stochastic import Excess
 from stopping.model.densities import Density, laplace, mean_positive_difference, normal, uniform
 from stopping.model.misspecification import LaplaceNoise
@@ -90,12 +90,12 @@ class DriftExcess:
 CLAIMS = (
     Claim(
         "T12",
-        "T12.law",
+        "T12.distribution",
         "P(V^ = V*) by quadrature is what the simulator finds, tolerant search",
         Relation.MEAN_EQUALS,
         float(LAW.probability[TURNING]),
         Scan(str(TURNING)),
-        Twin("tolerance left out", Scan(str(TURNING), tau=0.0)),
+        Control("tolerance left out", Scan(str(TURNING), tau=0.0)),
         tolerance=0.005,
     ),
     Claim(
@@ -105,27 +105,29 @@ CLAIMS = (
         Relation.MEAN_EQUALS,
         LAW.expected_excess(TURNING),
         Scan("excess"),
-        Twin("normal noise of twice the variance", Scan("excess", GaussianNoise(0.8 * 0.667**0.5))),
+        Control(
+            "normal noise of twice the variance", Scan("excess", GaussianNoise(0.8 * 0.667**0.5))
+        ),
         tolerance=0.006,
     ),
     Claim(
         "T12",
-        "T12.probes",
+        "T12.projections",
         "projections per token by quadrature are what the rule counts",
         Relation.MEAN_EQUALS,
         LAW.extra_probes,
         Scan("probes"),
-        Twin("tolerance left out", Scan("probes", tau=0.0)),
+        Control("tolerance left out", Scan("probes", tau=0.0)),
         tolerance=0.02,
     ),
     Claim(
         "T12",
         "T12.flat",
-        "quadrature gives T11's law of a flat G to 1e-9, whatever the noise",
+        "quadrature gives T11's distribution of a flat G to 1e-9, whatever the noise",
         Relation.ALWAYS_AT_MOST,
         1e-9,
         FlatGap(),
-        Twin("closed form of a window one layer deeper", FlatGap(shift=1)),
+        Control("closed form of a window one layer deeper", FlatGap(shift=1)),
         draws=60,
         block=20,
     ),
@@ -136,7 +138,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         UNIFORM_WORST + CONSTANT_ERROR,
         DriftExcess("uniform", UNIFORM_DRIFTS),
-        Twin("bound 5 % too small: one step's 4/27", bound_factor=4 / 27 / UNIFORM_WORST),
+        Control("bound 5 % too small: one step's 4/27", bound_factor=4 / 27 / UNIFORM_WORST),
         attained=0.99 * UNIFORM_WORST,
         draws=400,
         block=100,
@@ -148,7 +150,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         NORMAL_WORST + CONSTANT_ERROR,
         DriftExcess("normal", NORMAL_DRIFTS),
-        Twin("bound 5 % too small", bound_factor=0.95),
+        Control("bound 5 % too small", bound_factor=0.95),
         attained=0.99 * NORMAL_WORST,
         draws=400,
         block=100,
@@ -156,10 +158,10 @@ CLAIMS = (
     Claim(
         "T13",
         "T13.difference",
-        "i.i.d. noise of any law: E[excess; V^ <= V*] <= E (eps - eps')+",
+        "i.i.d. noise of any distribution: E[excess; V^ <= V*] <= E (eps - eps')+",
         Relation.MEAN_AT_MOST,
         mean_positive_difference(laplace(1.0)),
         Excess((0.9, 0.7, 0.7), LaplaceNoise(1.0)),
-        Twin("noise of four times the scale", Excess((3.6, 2.8, 2.8), LaplaceNoise(4.0))),
+        Control("noise of four times the scale", Excess((3.6, 2.8, 2.8), LaplaceNoise(4.0))),
     ),
 )

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stopping.claims.claim import Claim, Twin
+from stopping.claims.claim import Claim, Control
 from stopping.claims.deterministic import ROUNDING
-from stopping.claims.worlds import JUST, LAYERS, attacked_worlds, shaken_worlds
+from stopping.claims.worlds import JUST, LAYERS, adversarial_worlds, independent_worlds
 from stopping.model.paths import Paths, at
 from stopping.rules import Search
 from stopping.simulation.montecarlo import Relation
@@ -29,7 +29,7 @@ def _excesses(paths: Paths) -> FloatArray:
     return paths.G - at(paths.G, paths.turning)[:, None]
 
 
-def _twin_worlds(rng: np.random.Generator, n: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _paired_worlds(rng: np.random.Generator, n: int) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Rises `d` from 0 to `2 eps_max`; `x` and the two worlds that explain it, for each."""
     rise = 2.0 * rng.random(n) ** 3 + JUST
     x, worlds = indistinguishable_worlds(1.0, 1.0, LAYERS)
@@ -49,13 +49,13 @@ def _losses(worlds: FloatArray) -> FloatArray:
 class DeterministicShortfall:
     """`2 eps_max - d` less what a rule loses in the worse of the two worlds; never positive.
 
-    `mixed` breaks the assumption: it tosses a coin between the last two layers.
+    `mixed` breaks the assumption: it randomises between the last two layers.
     """
 
     mixed: bool = False
 
     def __call__(self, rng: np.random.Generator, n: int) -> FloatArray:
-        rise, _, worlds = _twin_worlds(rng, n)
+        rise, _, worlds = _paired_worlds(rng, n)
         layer = rng.integers(0, LAYERS, n)
         q = np.zeros((n, LAYERS))
         q[np.arange(n), layer] = 1.0
@@ -73,7 +73,7 @@ class MixtureShortfall:
     even: bool = False
 
     def __call__(self, rng: np.random.Generator, n: int) -> FloatArray:
-        rise, _, worlds = _twin_worlds(rng, n)
+        rise, _, worlds = _paired_worlds(rng, n)
         first = np.full(n, 0.5) if self.even else hedge_probability(rise, 1.0)
         mixture = np.stack([first, 1.0 - first], axis=1)
         q = rng.dirichlet(np.full(LAYERS, 0.2), n)
@@ -85,20 +85,20 @@ class MixtureShortfall:
 class HedgedLoss:
     """Expected excess of the hedged search, in worlds of every shape and in the two worst ones.
 
-    `coin` breaks the rule: it goes on with probability one half whatever the rise.
+    `constant` breaks the rule: it goes on with probability one half whatever the rise.
     """
 
-    coin: bool = False
+    constant: bool = False
 
     def __call__(self, rng: np.random.Generator, n: int) -> FloatArray:
         half = n // 2
-        paths = attacked_worlds(rng, half)
-        _, x, worlds = _twin_worlds(rng, n - half)
+        paths = adversarial_worlds(rng, half)
+        _, x, worlds = _paired_worlds(rng, n - half)
         which = rng.integers(0, 2, n - half)
         observed = np.concatenate([paths.x, x])
         losses = np.concatenate([_excesses(paths), _losses(worlds)[np.arange(n - half), which]])
         q = hedged_search(observed, ADMITTED)
-        if self.coin:
+        if self.constant:
             q = np.where(q > 0, 0.5, 0.0) + np.where(q == 1.0, 0.5, 0.0)
         loss: FloatArray = (q * losses).sum(axis=1)
         return loss
@@ -111,19 +111,19 @@ class GuardedAgainstSearch:
     guard: float = 1.0
 
     def __call__(self, rng: np.random.Generator, n: int) -> FloatArray:
-        paths = shaken_worlds(rng, n)
+        paths = independent_worlds(rng, n)
         guarded = paths.excess(guarded_search(paths.x, self.guard))
         return guarded - paths.excess(Search(LAYERS - 1).choose(paths.x))
 
 
 @dataclass(frozen=True)
-class GuardedOverstep:
-    """`V* - V_g`: with `g = eps_max` the guarded search oversteps by at most one layer."""
+class GuardedOvershoot:
+    """`V* - V_g`: with `g = eps_max` the guarded search overshoots by at most one layer."""
 
     guard: float = 1.0
 
     def __call__(self, rng: np.random.Generator, n: int) -> FloatArray:
-        paths = attacked_worlds(rng, n)
+        paths = adversarial_worlds(rng, n)
         return (paths.turning - guarded_search(paths.x, self.guard)).astype(np.float64)
 
 
@@ -134,7 +134,7 @@ class BeyondCertificate:
     factor: float = 1.0
 
     def __call__(self, rng: np.random.Generator, n: int) -> FloatArray:
-        paths = attacked_worlds(rng, n)
+        paths = adversarial_worlds(rng, n)
         certificate = certify(paths.x, ADMITTED)
         beyond: FloatArray = (_excesses(paths) - self.factor * certificate.excess).max(axis=1)
         return beyond
@@ -147,7 +147,7 @@ class CertificateAgainstProgram:
     level: float = 1.0
 
     def __call__(self, rng: np.random.Generator, n: int) -> FloatArray:
-        paths = attacked_worlds(rng, n)
+        paths = adversarial_worlds(rng, n)
         x = paths.x[:, -LP_LAYERS:]
         # Only tokens whose turning point lies in the shorter window are explained there.
         keep = paths.turning >= LAYERS - LP_LAYERS
@@ -167,21 +167,21 @@ class Unexplained:
     level: float = ADMITTED
 
     def __call__(self, rng: np.random.Generator, n: int) -> FloatArray:
-        paths = attacked_worlds(rng, n)
+        paths = adversarial_worlds(rng, n)
         consistent = identify(paths.x).consistent(self.level)
         return np.where(consistent[np.arange(n), paths.turning], 0.0, 1.0)
 
 
 def explanations(rng: np.random.Generator, n: int) -> FloatArray:
     """How many turning points explain the token at the true noise level."""
-    consistent = identify(attacked_worlds(rng, n).x).consistent(ADMITTED)
+    consistent = identify(adversarial_worlds(rng, n).x).consistent(ADMITTED)
     count: FloatArray = np.count_nonzero(consistent, axis=1).astype(np.float64)
     return count
 
 
 def least_level(rng: np.random.Generator, n: int) -> FloatArray:
     """The least `eps_max` that explains the token, in units of the true one."""
-    return identify(shaken_worlds(rng, n).x).least_eps_max
+    return identify(independent_worlds(rng, n).x).least_eps_max
 
 
 CLAIMS = (
@@ -192,7 +192,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         ROUNDING,
         DeterministicShortfall(),
-        Twin("a rule that tosses a coin", DeterministicShortfall(mixed=True)),
+        Control("a randomised rule", DeterministicShortfall(mixed=True)),
         attained=-ROUNDING,
     ),
     Claim(
@@ -202,17 +202,17 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         ROUNDING,
         GuardedAgainstSearch(),
-        Twin("guard of 1.2 eps_max", GuardedAgainstSearch(1.2)),
+        Control("guard of 1.2 eps_max", GuardedAgainstSearch(1.2)),
         attained=0.0,
     ),
     Claim(
         "T6",
-        "T6.overstep",
+        "T6.overshoot",
         "the guarded search stops at V* or V* - 1",
         Relation.ALWAYS_AT_MOST,
         1.0,
-        GuardedOverstep(),
-        Twin("guard of 0.9 eps_max", GuardedOverstep(0.9)),
+        GuardedOvershoot(),
+        Control("guard of 0.9 eps_max", GuardedOvershoot(0.9)),
         attained=1.0,
     ),
     Claim(
@@ -222,7 +222,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         ROUNDING,
         MixtureShortfall(),
-        Twin("an even mixture", MixtureShortfall(even=True)),
+        Control("an even mixture", MixtureShortfall(even=True)),
         attained=-0.02,
     ),
     Claim(
@@ -232,7 +232,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         1.0 + ROUNDING,
         HedgedLoss(),
-        Twin("a constant probability of one half", HedgedLoss(coin=True)),
+        Control("a constant probability of one half", HedgedLoss(constant=True)),
         attained=0.99,
     ),
     Claim(
@@ -242,7 +242,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         1e-7,
         BeyondCertificate(),
-        Twin("certificate 10 % too small", BeyondCertificate(0.9)),
+        Control("certificate 10 % too small", BeyondCertificate(0.9)),
         attained=-0.02,
     ),
     Claim(
@@ -252,7 +252,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         SOLVER,
         CertificateAgainstProgram(),
-        Twin("noise level 10 % too large", CertificateAgainstProgram(1.1)),
+        Control("noise level 10 % too large", CertificateAgainstProgram(1.1)),
         draws=200,
         block=50,
     ),
@@ -263,7 +263,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         0.0,
         Unexplained(),
-        Twin("eps_max 10 % too small", Unexplained(0.9)),
+        Control("eps_max 10 % too small", Unexplained(0.9)),
         attained=0.0,
     ),
     Claim(
@@ -273,7 +273,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         ADMITTED,
         least_level,
-        Twin("bound 10 % too small", bound_factor=0.9),
+        Control("bound 10 % too small", bound_factor=0.9),
         attained=0.99,
     ),
     Claim(
@@ -283,7 +283,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         2.0,
         explanations,
-        Twin("at most one", bound_factor=0.5),
+        Control("at most one", bound_factor=0.5),
         attained=2.0,
     ),
 )

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from stopping.changepoint import ChangePointModel
-from stopping.claims.claim import Claim, Twin
+from stopping.claims.claim import Claim, Control
 from stopping.optimal.bases import Polynomial
 from stopping.optimal.belief import solve_belief
 from stopping.optimal.chain import simulate, solve
@@ -112,7 +112,7 @@ CLAIMS = (
         Relation.MEAN_EQUALS,
         1 - max(secretary_success(CANDIDATES, r) for r in range(1, CANDIDATES + 1)),
         MissesTheBest(),
-        Twin("letting 2 candidates pass", MissesTheBest(3)),
+        Control("letting 2 candidates pass", MissesTheBest(3)),
         tolerance=0.01,
     ),
     Claim(
@@ -122,7 +122,7 @@ CLAIMS = (
         Relation.MEAN_AT_MOST,
         TOLERANCE,
         DualBound(),
-        Twin("twice the cost", DualBound(2 * COST)),
+        Control("twice the cost", DualBound(2 * COST)),
         draws=4_000,
         block=1_000,
     ),
@@ -133,7 +133,7 @@ CLAIMS = (
         Relation.MEAN_AT_MOST,
         TOLERANCE,
         SolvedLoss(),
-        Twin("stopping in hindsight", SolvedLoss(hindsight=True)),
+        Control("stopping in hindsight", SolvedLoss(hindsight=True)),
         draws=1 << 16,
     ),
     Claim(
@@ -143,7 +143,7 @@ CLAIMS = (
         Relation.MEAN_AT_MOST,
         0.0,
         BayesLessSearch(),
-        Twin("a Bayes rule told 30 times the noise", BayesLessSearch(30.0)),
+        Control("a Bayes rule told 30 times the noise", BayesLessSearch(30.0)),
         draws=1 << 16,
     ),
 )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stopping.claims.claim import Claim, Twin
+from stopping.claims.claim import Claim, Control
 from stopping.model.noise import AbstractNoise, GaussianNoise, RademacherNoise, UniformNoise
 from stopping.rules import Search
 from stopping.simulation.montecarlo import Relation
@@ -69,7 +69,7 @@ class Excess:
 
 
 @dataclass(frozen=True)
-class Oversteps:
+class Overshoot:
     """Steps past `V* = L`, or the indicator that there are at least `j`.
 
     `drift` is the fall of `G` per layer. `summed` breaks the assumption: the noise becomes a
@@ -106,7 +106,7 @@ CLAIMS = (
         Relation.MEAN_AT_MOST,
         stop_above_bound(RISES, SIGMA),
         StopsAbove(RISES, NORMAL),
-        Twin("noise of 2 sigma", StopsAbove(RISES, TWICE)),
+        Control("noise of 2 sigma", StopsAbove(RISES, TWICE)),
     ),
     Claim(
         "T10",
@@ -115,7 +115,7 @@ CLAIMS = (
         Relation.MEAN_AT_MOST,
         float(excess_tail_bound(3.0, SIGMA)),
         LosesMoreThan(3.0, NORMAL),
-        Twin("noise of 2 sigma", LosesMoreThan(3.0, TWICE)),
+        Control("noise of 2 sigma", LosesMoreThan(3.0, TWICE)),
     ),
     Claim(
         "T10",
@@ -124,7 +124,7 @@ CLAIMS = (
         Relation.MEAN_AT_MOST,
         float(expected_excess_bound(SIGMA)),
         Excess((0.6,) * 6, NORMAL),
-        Twin(
+        Control(
             "noise of 8 sigma (the bound is 7 times the worst case)",
             Excess((4.8,) * 6, GaussianNoise(8 * SIGMA)),
         ),
@@ -135,8 +135,8 @@ CLAIMS = (
         "flat G, uniform noise: P(V* - V^ >= 2) = 1/3!",
         Relation.MEAN_EQUALS,
         float(run_bound(2)),
-        Oversteps(UniformNoise(1.0), DEEP, j=2),
-        Twin("noise a random walk", Oversteps(UniformNoise(1.0), DEEP, j=2, summed=True)),
+        Overshoot(UniformNoise(1.0), DEEP, j=2),
+        Control("noise a random walk", Overshoot(UniformNoise(1.0), DEEP, j=2, summed=True)),
         tolerance=0.005,
     ),
     Claim(
@@ -145,8 +145,8 @@ CLAIMS = (
         "falling G, Gaussian noise: P(V* - V^ >= 2) <= 1/3!",
         Relation.MEAN_AT_MOST,
         float(run_bound(2)),
-        Oversteps(NORMAL, DEEP, j=2, drift=0.1),
-        Twin("noise a random walk", Oversteps(NORMAL, DEEP, j=2, drift=0.1, summed=True)),
+        Overshoot(NORMAL, DEEP, j=2, drift=0.1),
+        Control("noise a random walk", Overshoot(NORMAL, DEEP, j=2, drift=0.1, summed=True)),
     ),
     Claim(
         "T11",
@@ -154,8 +154,8 @@ CLAIMS = (
         "flat G, Gaussian noise: E[V* - V^] = e - 2",
         Relation.MEAN_EQUALS,
         expected_overshoot_bound(),
-        Oversteps(NORMAL, DEEP),
-        Twin("noise with ties (Rademacher)", Oversteps(RademacherNoise(1.0), DEEP)),
+        Overshoot(NORMAL, DEEP),
+        Control("noise with ties (Rademacher)", Overshoot(RademacherNoise(1.0), DEEP)),
         tolerance=0.01,
     ),
 )

@@ -36,26 +36,26 @@ def latent_worlds(
     return np.cumsum(steps, axis=1), turning
 
 
-def attacked_worlds(
+def adversarial_worlds(
     rng: np.random.Generator,
     n: int,
     *,
     dominance: float = 2.0,
     tau: float = 0.0,
-    attacked_tau: float | None = None,
+    adversary_tau: float | None = None,
     l_min: int = 0,
 ) -> Paths:
     """Worlds with rises above `dominance * eps_max + tau`, noise worst for tolerance `tau`.
 
-    `attacked_tau` is the tolerance that the adversary reckons with, where it is not `tau`.
+    `adversary_tau` is the tolerance that the adversary assumes, where it is not `tau`.
     """
     G, turning = latent_worlds(rng, n, dominance + tau)
     eps_max = np.ones(G.shape[1])
-    noise = worst_noise(G, turning, eps_max, l_min, tau if attacked_tau is None else attacked_tau)
+    noise = worst_noise(G, turning, eps_max, l_min, tau if adversary_tau is None else adversary_tau)
     return Paths.from_latent(G, noise, turning, l_min)
 
 
-def shaken_worlds(rng: np.random.Generator, n: int) -> Paths:
+def independent_worlds(rng: np.random.Generator, n: int) -> Paths:
     """Worlds with A1-A4 under independent noise, one half of the tokens at its extremes."""
     G, turning = latent_worlds(rng, n, 2.0)
     noise = rng.uniform(-1.0, 1.0, G.shape)
@@ -63,7 +63,7 @@ def shaken_worlds(rng: np.random.Generator, n: int) -> Paths:
     return Paths.from_latent(G, noise, turning)
 
 
-def wild_worlds(rng: np.random.Generator, n: int) -> Paths:
+def unstructured_worlds(rng: np.random.Generator, n: int) -> Paths:
     """Tokens of no shape at all with worst noise for the final layer: A2 alone (T4).
 
     The turning point is put at `L`, so that the adversary maximises `G[V^] - G[L]`.

@@ -137,11 +137,11 @@ def show(findings: tuple[Finding, ...], seconds: float, seed: int, error: float)
             f"{finding.bound:.4g}",
             found_text(finding),
             coloured(finding.verdict),
-            Text("rejected" if finding.twin_verdict is Verdict.VIOLATED else "NOT rejected"),
+            Text("rejected" if finding.control_verdict is Verdict.VIOLATED else "NOT rejected"),
         )
     out = output()
     out.print(rows)
-    draws = sum(f.estimate.n + f.twin_estimate.n for f in findings)
+    draws = sum(f.estimate.n + f.control_estimate.n for f in findings)
     out.print(
         prose(tally(findings)),
         prose(f"{draws:,} draws, seed {seed}, error level {error:g}, {seconds:.1f} s."),
@@ -150,8 +150,8 @@ def show(findings: tuple[Finding, ...], seconds: float, seed: int, error: float)
         if not finding.sound:
             out.print(
                 prose(
-                    f"{finding.name}: {finding.verdict}; control ({finding.twin}): "
-                    f"{finding.twin_verdict}"
+                    f"{finding.name}: {finding.verdict}; control ({finding.control}): "
+                    f"{finding.control_verdict}"
                 )
             )
 

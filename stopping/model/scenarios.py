@@ -51,12 +51,12 @@ class Bound(enum.StrEnum):
     RUN_1 = "T11 run of 1"
     RUN_2 = "T11 run of 2"
     RUN_3 = "T11 run of 3"
-    OVERSTEP = "T11 mean"
+    OVERSHOOT = "T11 mean"
 
 
 SURE = frozenset({Bound.CONTAINMENT, Bound.REGRET, Bound.REGRET_RANGE, Bound.FINAL_LAYER})
 TAILS = frozenset({Bound.STOP_ABOVE, Bound.TAIL, Bound.MEAN})
-RUNS = frozenset({Bound.RUN_1, Bound.RUN_2, Bound.RUN_3, Bound.OVERSTEP})
+RUNS = frozenset({Bound.RUN_1, Bound.RUN_2, Bound.RUN_3, Bound.OVERSHOOT})
 
 ASKED: dict[str, tuple[Bound, ...]] = {
     "valley": (
@@ -65,10 +65,10 @@ ASKED: dict[str, tuple[Bound, ...]] = {
         Bound.FINAL_LAYER,
         Bound.STOP_ABOVE,
         Bound.MEAN,
-        Bound.OVERSTEP,
+        Bound.OVERSHOOT,
     ),
     "cliff": (Bound.REGRET, Bound.FINAL_LAYER, Bound.TAIL, Bound.MEAN),
-    "flat": (Bound.RUN_1, Bound.RUN_2, Bound.RUN_3, Bound.OVERSTEP),
+    "flat": (Bound.RUN_1, Bound.RUN_2, Bound.RUN_3, Bound.OVERSHOOT),
 }
 
 

@@ -17,11 +17,11 @@ from stopping.theory.guarded import guarded_search, hedged_search
 from stopping.types import FloatArray, IntArray
 
 
-def _toss(weights: FloatArray, rng: np.random.Generator) -> IntArray:
+def _draw(weights: FloatArray, rng: np.random.Generator) -> IntArray:
     """Draw a layer from weights that lie on one layer or on two neighbours."""
-    coins = rng.random(len(weights))
+    uniform = rng.random(len(weights))
     lower: IntArray = (weights > 0).argmax(axis=1)
-    return lower + (coins >= weights[np.arange(len(weights)), lower])
+    return lower + (uniform >= weights[np.arange(len(weights)), lower])
 
 
 def _require_level(value: float, K: int, what: str) -> None:
@@ -81,7 +81,7 @@ class Hedged(AbstractRule):
         if l_min == last_layer(x):
             return np.full(len(x), l_min)
         weights = hedged_search(x[:, l_min:], self.eps_max)
-        return l_min + _toss(weights, require_generator(rng, "hedged"))
+        return l_min + _draw(weights, require_generator(rng, "hedged"))
 
     def _probes(self, x: FloatArray) -> IntArray:
         return Guarded(self.eps_max, self.K).probes(x)
@@ -142,7 +142,7 @@ class HedgedMinimax(AbstractRule):
         if l_min == last_layer(x):
             return np.full(len(x), l_min)
         weights = hedged_weights(x[:, l_min:], self.eps_max).weights
-        return l_min + _toss(weights, require_generator(rng, "hedged-minimax"))
+        return l_min + _draw(weights, require_generator(rng, "hedged-minimax"))
 
     def _probes(self, x: FloatArray) -> IntArray:
         return Minimax(self.eps_max, self.K).probes(x)

@@ -67,8 +67,8 @@ class Search(AbstractRule):
         return last_layer(x) - depth
 
     def _probes(self, x: FloatArray) -> IntArray:
-        # The coin can be tossed before the scan, so a token that falls back costs nothing; what
-        # is counted is the scan itself.
+        # The draw can precede the search, so a token that falls back costs nothing; what
+        # is counted is the search itself.
         if self.p == 0.0:
             return np.zeros(x.shape[0], dtype=np.intp)
         return scan_probes(scan_depth(x, self.K), x.shape[1], self.K)

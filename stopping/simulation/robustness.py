@@ -221,7 +221,7 @@ MEASURES: dict[Bound, Measure] = {
     Bound.RUN_1: _run(1),
     Bound.RUN_2: _run(2),
     Bound.RUN_3: _run(3),
-    Bound.OVERSTEP: Measure(
+    Bound.OVERSHOOT: Measure(
         "E[(V* - V^)+]",
         lambda stops: np.maximum(stops.steps, 0.0),
         lambda _: expected_overshoot_bound(),

@@ -26,9 +26,9 @@ from stopping.testing.requirement import CallError, Discrepancy, Requirement
 from stopping.testing.selection_requirements import (
     falls_back,
     fits_in_the_window,
+    randomises,
     reaches_past_the_window,
     searches,
-    tosses,
 )
 from stopping.types import FloatArray
 
@@ -95,7 +95,7 @@ def _unmixed(subject: Decoder, row: FloatArray) -> Discrepancy | None:
 
 
 HEAD = ("answers", "head", "norm", "norm-once")
-BASE = (*HEAD, "unmixed", "coins", "deterministic", "repeatable")
+BASE = (*HEAD, "unmixed", "draws", "deterministic", "repeatable")
 CHOICE = (*BASE, "ordinary", "valley")
 
 DECODER: tuple[Requirement[Decoder], ...] = (
@@ -147,13 +147,13 @@ DECODER: tuple[Requirement[Decoder], ...] = (
         presupposes=HEAD,
     ),
     Requirement(
-        "coins",
+        "draws",
         "Algorithm 1",
-        "tosses a coin for each token, not one for the batch",
-        cases.coin,
-        judges.coins,
+        "draws at random for each token, not once for the batch",
+        cases.one_step_back,
+        judges.draws,
         presupposes=(*HEAD, "unmixed"),
-        applies=tosses,
+        applies=randomises,
         once=True,
     ),
     Requirement(
@@ -162,7 +162,7 @@ DECODER: tuple[Requirement[Decoder], ...] = (
         "gives the same logits each time that it gets the same states",
         cases.inside,
         judges.deterministic,
-        presupposes=(*HEAD, "unmixed", "coins"),
+        presupposes=(*HEAD, "unmixed", "draws"),
     ),
     Requirement(
         "repeatable",
@@ -170,7 +170,7 @@ DECODER: tuple[Requirement[Decoder], ...] = (
         "answers from the states alone, not from what it was asked before",
         cases.pairs,
         judges.repeatable,
-        presupposes=(*HEAD, "unmixed", "coins", "deterministic"),
+        presupposes=(*HEAD, "unmixed", "draws", "deterministic"),
     ),
     Requirement(
         "ordinary",
@@ -229,7 +229,7 @@ DECODER: tuple[Requirement[Decoder], ...] = (
         "fallback",
         "Algorithm 1",
         "is ordinary decoding with probability 1 - p",
-        cases.coin,
+        cases.one_step_back,
         judges.fallback,
         presupposes=(*BASE, "valley"),
         applies=falls_back,

@@ -16,12 +16,12 @@ import numpy as np
 from stopping.errors import UserError
 from stopping.testing.arrays import Dtype, Floats, Framework
 from stopping.testing.requirement import CallError
-from stopping.testing.target import Coins
+from stopping.testing.target import Fallback
 from stopping.types import IntArray
 
 Order: TypeAlias = Literal["deep-last", "deep-first"]
 
-# Chance, per question, that a right implementation's coins hide what its search chose.
+# Chance, per question, that a right implementation's fallbacks hide what its search chose.
 MISSED = 1e-9
 MOST_COPIES = 512
 
@@ -115,12 +115,12 @@ class AbstractSearching(abc.ABC):
         low, high = self.accepted
         if not (1 <= low <= high and high >= 2):
             raise UserError(f"layers: need 1 <= least <= most, most >= 2, got {self.layers}")
-        _ = self.coins, self.own_framework
+        _ = self.random, self.own_framework
 
     @cached_property
-    def coins(self) -> Coins:
+    def random(self) -> Fallback:
         """The fallback."""
-        return Coins(self.p, self.level)
+        return Fallback(self.p, self.level)
 
     @property
     def accepted(self) -> tuple[int, int]:
@@ -129,8 +129,8 @@ class AbstractSearching(abc.ABC):
 
     @property
     def copies(self) -> int:
-        """How often a row is asked so that its coins do not hide what the search chose."""
-        if not self.coins.tossed:
+        """How often a row is asked so that its fallbacks do not hide what the search chose."""
+        if not self.random.drawn:
             return 1
         heads = math.log(MISSED) / math.log(max(self.p, 1.0 - self.p))
         return min(MOST_COPIES, math.ceil(heads))
@@ -147,7 +147,7 @@ class AbstractSearching(abc.ABC):
         if len(left) > 1:
             raise CallError(
                 f"chose layers {[*left.tolist(), last]} for copies of one token; expected one "
-                "layer, and the final one where the coin says so"
+                "layer, and the final one where it falls back"
             )
         return int(left[0]) if len(left) else last
 

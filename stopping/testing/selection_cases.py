@@ -122,7 +122,7 @@ def spoilt(subject: AbstractSearching) -> st.SearchStrategy[tuple[FloatArray, in
     return st.tuples(inside(subject), st.integers(0, inner(subject) + 1))
 
 
-def coin(subject: AbstractSearching) -> st.SearchStrategy[FloatArray]:
+def one_step_back(subject: AbstractSearching) -> st.SearchStrategy[FloatArray]:
     """One trace, on which the search leaves the final layer by one step."""
     return st.just(on_grid(from_steps_back([-4, *[4] * (roomy(subject)[0] - 2)])))
 

@@ -19,8 +19,8 @@ from stopping.types import FloatArray, IntArray
 if TYPE_CHECKING:
     from stopping.testing.searching import AbstractSearching
 
-TOSSES = 1000
-"""Coins in a test of frequencies: it sees `p` off by 0.08."""
+DRAWS = 1000
+"""Draws in a test of frequencies: it sees `p` off by 0.08."""
 BATCH = 16
 
 
@@ -157,23 +157,23 @@ def nan(subject: AbstractSearching, case: tuple[FloatArray, int]) -> Discrepancy
 def fallback(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
     """Judge the frequency of the fallback over many calls, by an exact binomial test."""
     last, expected = len(row) - 1, f"the search's layer with probability {subject.p:g}"
-    code = f"{subject.code(row[None])}\n# ask {TOSSES} times and count"
+    code = f"{subject.code(row[None])}\n# ask {DRAWS} times and count"
     try:
-        kept = sum(int(subject.ask(row[None])[0] == last) for _ in range(TOSSES))
+        kept = sum(int(subject.ask(row[None])[0] == last) for _ in range(DRAWS))
     except CallError as trouble:
         return Discrepancy(expected, str(trouble), code)
-    if stats.binomtest(kept, TOSSES, 1.0 - subject.p).pvalue >= subject.level:
+    if stats.binomtest(kept, DRAWS, 1.0 - subject.p).pvalue >= subject.level:
         return None
-    rate = f"in {TOSSES - kept} of {TOSSES} calls, excluded at level {subject.level:g}"
+    rate = f"in {DRAWS - kept} of {DRAWS} calls, excluded at level {subject.level:g}"
     return Discrepancy(expected, rate, code)
 
 
-def coins(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
+def draws(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
     """Judge whether equal tokens of one batch always fall alike, though not in every batch.
 
-    Where all batches fall alike nothing was tossed at all, which is another requirement's matter.
+    Where all batches fall alike nothing is random, which is another requirement's matter.
     """
-    x, expected = np.repeat(row[None], BATCH, axis=0), "a coin for each token of a batch"
+    x, expected = np.repeat(row[None], BATCH, axis=0), "a draw for each token of a batch"
     code = f"{subject.code(row[None])}\n# ask again and again about {BATCH} copies of this token"
     try:
         fell = [np.unique(subject.ask(x)) for _ in range(subject.copies)]

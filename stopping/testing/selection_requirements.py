@@ -62,13 +62,13 @@ def falls_back(subject: AbstractSearching) -> str:
     return "" if subject.p < 1.0 else "p = 1 never falls back"
 
 
-def tosses(subject: AbstractSearching) -> str:
-    """Empty unless it tosses no coins, or one token at a time."""
-    coins = "" if subject.coins.tossed else f"p = {subject.p:g} tosses no coin"
-    return coins or ("" if subject.batched else "takes one token at a time")
+def randomises(subject: AbstractSearching) -> str:
+    """Empty unless nothing is random, or it takes one token at a time."""
+    certain = "" if subject.random.drawn else f"p = {subject.p:g} draws nothing at random"
+    return certain or ("" if subject.batched else "takes one token at a time")
 
 
-BASE = ("answers", "coins", "deterministic", "repeatable")
+BASE = ("answers", "draws", "deterministic", "repeatable")
 SEARCH = (*BASE, "stays", "descends", "regret", "stops")
 
 
@@ -89,13 +89,13 @@ SELECTION: tuple[Requirement[AbstractSearching], ...] = (
         presupposes=("answers",),
     ),
     Requirement(
-        "coins",
+        "draws",
         "Algorithm 1",
-        "tosses a coin for each token, not one for the batch",
-        cases.coin,
-        judges.coins,
+        "draws at random for each token, not once for the batch",
+        cases.one_step_back,
+        judges.draws,
         presupposes=("answers",),
-        applies=tosses,
+        applies=randomises,
         once=True,
     ),
     Requirement(
@@ -104,7 +104,7 @@ SELECTION: tuple[Requirement[AbstractSearching], ...] = (
         "chooses the same layer each time that it gets the same entropies",
         cases.inside,
         judges.deterministic,
-        presupposes=("answers", "coins"),
+        presupposes=("answers", "draws"),
     ),
     Requirement(
         "repeatable",
@@ -112,7 +112,7 @@ SELECTION: tuple[Requirement[AbstractSearching], ...] = (
         "answers from the entropies alone, not from what it was asked before",
         cases.pairs,
         judges.repeatable,
-        presupposes=("answers", "coins", "deterministic"),
+        presupposes=("answers", "draws", "deterministic"),
     ),
     Requirement(
         "one-layer",
@@ -225,7 +225,7 @@ SELECTION: tuple[Requirement[AbstractSearching], ...] = (
         "fallback",
         "Algorithm 1",
         "keeps the final layer with probability 1 - p",
-        cases.coin,
+        cases.one_step_back,
         judges.fallback,
         presupposes=(*BASE, "descends"),
         applies=falls_back,

@@ -149,7 +149,7 @@ def _require_signature(
 
 
 @dataclass(frozen=True)
-class Coins:
+class Fallback:
     """The fallback: with probability `1 - p` a row keeps the final layer.
 
     `level` is the chance that a right implementation is rejected by a test of frequencies.
@@ -165,6 +165,6 @@ class Coins:
             raise UserError(f"level: must lie in (0, 1), got {self.level}")
 
     @property
-    def tossed(self) -> bool:
+    def drawn(self) -> bool:
         """Whether there is anything random."""
         return 0.0 < self.p < 1.0

@@ -97,7 +97,7 @@ class StoppingLaw:
         """`P(V^ > V*)`."""
         return float(self.probability[self._column(turning) + 1 :].sum())
 
-    def expected_overstep(self, turning: int) -> float:
+    def expected_overshoot(self, turning: int) -> float:
         """`E[(V* - V^)+]`, layers: the quantity that T11 bounds."""
         steps = np.maximum(self._column(turning) - np.arange(len(self.latent)), 0)
         return float(self.probability @ steps)

@@ -38,7 +38,7 @@ def test_the_loop_finds_what_the_engine_finds(world: str) -> None:
     (found,) = simulate(WORLDS[world], [Search()], 200_000, 1).rules
     error = math.sqrt(found.variance / few + found.stderr**2)
     assert abs(found.mean - loop(WORLDS[world], Search().K, few, 2)) <= 5 * error
-    # The twin: a search that looks back less far is found out.
+    # Negative control: a search that looks back less far is found out.
     assert abs(found.mean - loop(WORLDS[world], 1, few, 2)) > 5 * error
 
 

@@ -44,7 +44,7 @@ def random_decode(states: Tensor, head: Head) -> Tensor:
 def decode_with(rule: Search, states: Tensor, head: Head) -> Tensor:
     """Run a model of the head's shape whose layers return `states`, decoding with `rule`.
 
-    Every row stands at a position of its own, since a row's coin depends on position and token.
+    Every row stands at a position of its own, since a row's draw depends on position and token.
     """
     tokens, layers, _ = states.shape
     model, anatomy = model_of(layers, *head.matrix.shape)

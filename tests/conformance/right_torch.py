@@ -35,12 +35,12 @@ def decode(states: Tensor, head: Head) -> Tensor:
 
 
 class Random:
-    """The search with probability `p`, a coin for each token."""
+    """The search with probability `p`, drawn for each token."""
 
     def __init__(self, p: float) -> None:
         self.p, self.generator = p, torch.Generator().manual_seed(5)
 
     def __call__(self, entropies: Tensor) -> Tensor:
-        coins = torch.rand(len(entropies), generator=self.generator)
+        uniform = torch.rand(len(entropies), generator=self.generator)
         final = torch.full((len(entropies),), entropies.shape[1] - 1)
-        return torch.where(coins < self.p, select(entropies), final)
+        return torch.where(uniform < self.p, select(entropies), final)

@@ -12,8 +12,8 @@ from stopping.testing import Head, Kind, Status, conformance_tests, suite
 from tests.conformance import own, right_lazy, right_numpy, right_torch
 from tests.conformance.right_numpy import K
 
-NO_COINS = {"coins", "fallback"}
-ONE_BY_ONE = {*NO_COINS, "rows"}
+DETERMINISTIC = {"draws", "fallback"}
+ONE_BY_ONE = {*DETERMINISTIC, "rows"}
 
 
 def final_normed(states: np.ndarray, head: Head) -> np.ndarray:
@@ -39,36 +39,36 @@ def five_candidates(entropies: np.ndarray) -> np.ndarray:
 
 
 BATCHES: tuple[tuple[Callable[..., Any], Kind, dict[str, Any], set[str]], ...] = (
-    (right_numpy.select, "selection", {"K": K}, NO_COINS),
+    (right_numpy.select, "selection", {"K": K}, DETERMINISTIC),
     (right_numpy.select_one, "selection", {"K": K, "batched": False}, ONE_BY_ONE),
     (right_numpy.entropy, "entropy", {}, set()),
-    (right_numpy.decode, "decoder", {"K": K}, NO_COINS),
-    (right_torch.select, "selection", {"K": K}, NO_COINS),
+    (right_numpy.decode, "decoder", {"K": K}, DETERMINISTIC),
+    (right_torch.select, "selection", {"K": K}, DETERMINISTIC),
     (
         right_torch.select,
         "selection",
         {"K": K, "dtype": "bfloat16"},
-        NO_COINS,
+        DETERMINISTIC,
     ),
     (
         right_torch.select_by_depth,
         "selection",
         {"K": K, "layer_axis": 0, "order": "deep-first", "returns": "depth"},
-        NO_COINS,
+        DETERMINISTIC,
     ),
     (right_torch.Random(0.7), "selection", {"K": K, "p": 0.7}, set()),
     (right_torch.entropy, "entropy", {"framework": "torch"}, set()),
-    (right_torch.decode, "decoder", {"K": K}, NO_COINS),
-    (layers_first, "decoder", {"K": K, "layer_axis": 0, "order": "deep-first"}, NO_COINS),
-    (right_lazy.select, "selection", {"K": K}, NO_COINS),
+    (right_torch.decode, "decoder", {"K": K}, DETERMINISTIC),
+    (layers_first, "decoder", {"K": K, "layer_axis": 0, "order": "deep-first"}, DETERMINISTIC),
+    (right_lazy.select, "selection", {"K": K}, DETERMINISTIC),
     (right_lazy.entropy, "entropy", {"examples": 10, "dtypes": ("float64",)}, {"half-precision"}),
-    (right_lazy.decode, "decoder", {"K": K}, NO_COINS),
-    (final_normed, "decoder", {"K": K, "final_normed": True}, NO_COINS),
+    (right_lazy.decode, "decoder", {"K": K}, DETERMINISTIC),
+    (final_normed, "decoder", {"K": K, "final_normed": True}, DETERMINISTIC),
     (
         five_candidates,
         "selection",
         {"K": K, "layers": (K + 1, K + 1)},
-        {*NO_COINS, "one-layer", "full-window"},
+        {*DETERMINISTIC, "one-layer", "full-window"},
     ),
     (own.random_search, "selection", {"K": own.K, "p": own.P}, set()),
 )
@@ -94,9 +94,9 @@ def test_ordinary_decoding_passes_as_a_search_with_p_0() -> None:
 
 
 @pytest.mark.slow
-def test_own_decoder_tosses_a_coin_for_each_token() -> None:
+def test_own_decoder_draws_for_each_token() -> None:
     asked = suite(own.random_decode, "decoder", K=own.K, p=own.P, examples=1)
-    asked.report(only=("answers", "coins", "valley", "fallback")).require()
+    asked.report(only=("answers", "draws", "valley", "fallback")).require()
 
 
 # The pytest entry, as a user writes it, on the package's own functions.

@@ -18,8 +18,8 @@ from lm_eval._cli import HarnessCLI
 from pytablewriter import MarkdownTableWriter  # type: ignore[import-untyped]
 
 import empirical.evaluation.harness.model  # noqa: F401  # makes "confident" known
+from empirical.evaluation.harness.local_tasks import write_tasks
 from empirical.evaluation.harness.mistakes import as_mistakes, require_sound
-from empirical.evaluation.harness.twins import write_tasks
 from stopping.errors import UserError
 
 _SUBCOMMANDS = ("run", "ls", "validate")

@@ -78,7 +78,7 @@ def choose(
             tl.store(best + item * window + first + c, top)
         starts = (first + c) == 0
         falls = alive & ((h < reference - tau) | starts)
-        # The final layer is the start of the scan, whatever the coin of its row says.
+        # The final layer is where the search starts, whether its row is searched or not.
         chosen = tl.where(falls & (not starts), first + c, chosen)
         word = tl.where((falls & (not starts)) | starts, top, word)
         alive = falls

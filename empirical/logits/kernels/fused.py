@@ -140,7 +140,7 @@ class HeadKernel:
         x : (window, batch, hidden)
             States as the decoder hands them to the head, `L` first, then `L - 1`, ...
         scans : (batch,) int32, optional
-            0 where a row's coin keeps it at `L`.
+            0 where a row is not searched and keeps `L`.
         """
         if x.shape != (self._window, self._batch, self.hidden) or x.stride(2) != 1:
             expected = (self._window, self._batch, self.hidden)

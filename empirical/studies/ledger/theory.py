@@ -7,7 +7,7 @@ import numpy as np
 from empirical.numbers import number, percent
 from empirical.studies.ledger.entry import Entry, Topic, Verdict, nothing
 from empirical.studies.ledger.evidence import NEVER, Evidence, ModelEvidence
-from stopping.claims.worlds import attacked_worlds
+from stopping.claims.worlds import adversarial_worlds
 from stopping.model.scenarios import Bound, scenarios
 from stopping.rules import Search, printed_formula
 from stopping.simulation.robustness import Outcome, robustness_table
@@ -55,7 +55,7 @@ def _onset(_: Evidence) -> str:
 
 def _attained() -> float:
     """Share of T2's bound that the search loses in the worst of some random worlds."""
-    worlds = attacked_worlds(np.random.default_rng(0), 5000)
+    worlds = adversarial_worlds(np.random.default_rng(0), 5000)
     return float(worlds.excess(Search(worlds.K).choose(worlds.x)).max() / regret_bound(1.0))
 
 

@@ -42,7 +42,7 @@ def draw_values(ax: Axes, data: ValueCurve) -> None:
     ax.set_ylim(0.0, data.deterministic_limit * 1.15)
     frame(
         ax,
-        "T6, T7: a coin that reads the rise\nhalves the worst case",
+        "T6, T7: randomising by the rise\nhalves the worst case",
         r"observed rise $d = x[L] - x[L-1]$ (units of $\varepsilon_{\max}$)",
         r"worst expected excess (units of $\varepsilon_{\max}$)",
     )

@@ -103,7 +103,7 @@ def plan(rule: AbstractRule, layers: int) -> Plan:
     Raises
     ------
     UserError
-        If the engine does not know the rule, or the rule tosses a coin.
+        If the engine does not know the rule, or the rule is randomised.
     """
     raise UserError(
         f"{rule.name}: the engine has no scan for this rule; simulate it with Process.sample and "
@@ -127,8 +127,8 @@ def _(rule: Search, layers: int) -> Plan:
         return plan(Final(), layers)
     if rule.p < 1.0:
         raise UserError(
-            f"{rule.name}: the engine tosses no coins; mix the search's and the final layer's "
-            "results with weights p and 1 - p"
+            f"{rule.name}: the engine draws nothing for a rule; mix the search's and the "
+            "final layer's results with weights p and 1 - p"
         )
     return _scan(Fall(_steps(layers, rule.K)), layers)
 

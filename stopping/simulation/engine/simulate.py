@@ -41,7 +41,7 @@ def simulate(
     process : Process
         Constant drifts, uniform or Gaussian noise.
     rules : sequence of AbstractRule
-        Rules of `zoo`, with any settings; none that tosses a coin.
+        Rules of `zoo`, with any settings; none that is randomised.
     n : int
         Number of tokens.
     seed : int

@@ -115,8 +115,8 @@ def fallback_inverted(states: np.ndarray, head: Head) -> np.ndarray:
     return np.where(searches[:, None], decode_from(logits), logits[:, -1])
 
 
-def one_coin_for_the_batch(states: np.ndarray, head: Head) -> np.ndarray:
-    """Tosses once and lets all tokens fall alike."""
+def one_draw_for_the_batch(states: np.ndarray, head: Head) -> np.ndarray:
+    """Draws once for all tokens of the batch."""
     logits = head(states)
     return decode_from(logits) if RNG.random() < P else logits[:, -1]
 
@@ -160,6 +160,6 @@ WRONG = tuple(
         (one_choice_for_the_batch, "rows", WINDOW),
         (nan_swallowed_by_the_scan, "nan", WINDOW),
         (fallback_inverted, "fallback", RANDOM),
-        (one_coin_for_the_batch, "coins", RANDOM),
+        (one_draw_for_the_batch, "draws", RANDOM),
     )
 )

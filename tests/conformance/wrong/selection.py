@@ -174,8 +174,8 @@ def fallback_inverted(x: np.ndarray) -> np.ndarray:
     return np.where(RNG.random(len(x)) > P, scan(x), x.shape[1] - 1)
 
 
-def one_coin_for_the_batch(x: np.ndarray) -> np.ndarray:
-    """Tosses once and lets all tokens fall alike."""
+def one_draw_for_the_batch(x: np.ndarray) -> np.ndarray:
+    """Draws once for all tokens of the batch."""
     return scan(x) if RNG.random() < P else np.full(len(x), x.shape[1] - 1)
 
 
@@ -222,6 +222,6 @@ WRONG = tuple(
         (nan_swallowed, "nan", WINDOW),
         (nan_is_zero, "nan", WINDOW),
         (fallback_inverted, "fallback", RANDOM),
-        (one_coin_for_the_batch, "coins", RANDOM),
+        (one_draw_for_the_batch, "draws", RANDOM),
     )
 )

@@ -40,7 +40,7 @@ def test_calibrated_layers_hold() -> None:
     assert sum(layer.in_window for layer in found.layers) == 11
 
 
-def test_broken_twin_shifted_layers_fail() -> None:
+def test_negative_control_shifted_layers_fail() -> None:
     found = audit(large(overconfidence=0.3)).calibration
     assert found.verdict.status is Status.FAILS
     assert {layer.status for layer in found.layers} == {Status.FAILS}
@@ -237,7 +237,7 @@ def test_worlds_of_the_theory_hold() -> None:
     assert found.noise.overall.quantile(0.99) <= 0.2 + CLOSE
 
 
-def test_broken_twin_noise_above_the_ceiling() -> None:
+def test_negative_control_noise_above_the_ceiling() -> None:
     found = statuses(audit(worlds(noise=0.6)))
     assert found["A1"] is Status.FAILS
     assert found["A2"] is Status.FAILS
@@ -245,7 +245,7 @@ def test_broken_twin_noise_above_the_ceiling() -> None:
     assert statuses(audit(worlds(noise=0.6), noise_ceiling=0.6))["A2"] is Status.HOLDS
 
 
-def test_broken_twin_gentle_rises() -> None:
+def test_negative_control_gentle_rises() -> None:
     # Seven rises of 0.3: 1.05 would be needed as noise, and dominance bears less than 0.175.
     x = np.concatenate([[0.3, 0.2, 0.1], 0.1 + 0.3 * np.arange(8)])
     found = audit(from_entropies(np.tile(x, (40, 1)), prompts=10))
@@ -272,7 +272,7 @@ def test_window_by_hand() -> None:
     assert deep.falls_below is None
 
 
-def test_broken_twin_turning_point_below_the_window() -> None:
+def test_negative_control_turning_point_below_the_window() -> None:
     rising = from_entropies(np.tile(np.arange(1.0, 8.0), (40, 1)), prompts=10)
     assert statuses(audit(rising, K=4))["A4"] is Status.FAILS
     # With nothing probed below, the edge is an admissible turning point.

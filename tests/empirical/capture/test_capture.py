@@ -97,7 +97,7 @@ def test_statistics_are_those_of_the_definition(model: Any, anatomy: Anatomy) ->
 
 
 def test_the_comparison_tells_neighbouring_positions_apart(model: Any, anatomy: Anatomy) -> None:
-    """The twin: states one position late give other numbers by far."""
+    """Negative control: states one position late give other numbers by far."""
     text = TEXTS[0]
     late = replace(
         text,
@@ -138,7 +138,7 @@ def test_residual_diagnostics(model: Any, anatomy: Anatomy) -> None:
     cosine = (after * before).sum(2) / (
         np.linalg.norm(after, axis=2) * np.linalg.norm(before, axis=2)
     )
-    # The last of transformers' states is normed, so the raw last layer has no twin there.
+    # The last of transformers' states is normed, so the raw final layer has no counterpart there.
     close = 4 * 48 * EPS
     np.testing.assert_allclose(traces.residual_norm[:, :-1], norm, rtol=close)
     np.testing.assert_allclose(traces.residual_cosine[:, :-1], cosine, atol=close)

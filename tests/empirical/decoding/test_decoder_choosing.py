@@ -160,7 +160,7 @@ def test_projections_are_counted_and_no_more_than_the_rule_needs(rule: AbstractR
     assert choice.probes.sum() == lens.projected
     x = entropies(states)[:, [LAYERS.index(i) for i in layers_of(rule)]]
     if isinstance(rule, Search) and 0 < rule.p < 1:
-        # A row that its coin keeps at `L` costs nothing.
+        # A row that is not searched costs nothing.
         assert set(np.unique(choice.probes[choice.column == K])) >= {0}
         assert choice.probes.sum() < 0.6 * rule.probes(x).sum()
     elif rule.reading == "backward" and not isinstance(rule, Shifted):
@@ -255,17 +255,17 @@ def test_a_row_never_depends_on_the_rest_of_its_batch(rule: AbstractRule) -> Non
         assert single.probes[0] == choice.probes[row]
 
 
-def test_coins_fall_with_probability_p_and_anew_for_another_seed() -> None:
+def test_draws_fall_with_probability_p_and_anew_for_another_seed() -> None:
     states = draw(2000)
     sure, _ = run(Search(K), states)
     leaves = sure.column < K
-    tossed = [run(Search(K, p=0.3), states, seed=seed)[0].column < K for seed in (1, 2)]
-    for moved in tossed:
+    searched = [run(Search(K, p=0.3), states, seed=seed)[0].column < K for seed in (1, 2)]
+    for moved in searched:
         assert not moved[~leaves].any()
         n = leaves.sum()
         # Four standard errors of a share.
         assert abs(moved[leaves].mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / n)
-    both = (tossed[0] & tossed[1])[leaves].mean()
+    both = (searched[0] & searched[1])[leaves].mean()
     assert abs(both - 0.09) < 4 * np.sqrt(0.09 * 0.91 / leaves.sum())
 
 

@@ -174,7 +174,7 @@ def test_entropies_come_from_sums_that_were_not_rounded(dtype: torch.dtype, plan
     assert logits.dtype == dtype
     assert np.abs(steps.entropy[0] - exact).max() < 5e-6
     if dtype != torch.float32:
-        # The twin: what rounding to half precision first would have cost.
+        # Negative control: what rounding to half precision first would have cost.
         assert np.abs(rounded - exact).max() > 1e-4
     # The choice is that of exact entropies wherever these differ by more than any rounding.
     clear = (np.abs(np.diff(exact, axis=1)) > 1e-4).all(axis=1)

@@ -25,9 +25,9 @@ from empirical.evaluation.harness.grading import (
     same_words,
     stated_answer,
 )
+from empirical.evaluation.harness.local_tasks import LOCAL_TASKS, OURS, RECORDS, write_tasks
 from empirical.evaluation.harness.model import ConfidentLM
 from empirical.evaluation.harness.runs import FORMAT, compare_runs, read_runs
-from empirical.evaluation.harness.twins import OURS, RECORDS, TWINS, write_tasks
 from empirical.problems import generate
 from stopping.cli.ui import as_json
 from stopping.errors import UserError
@@ -101,7 +101,7 @@ def test_decoders_that_stay_answer_as_the_harness(
 
 
 def test_the_search_answers_otherwise_but_scores_alike_unless_asked(folder: Path) -> None:
-    """The twin of the test above: what shall change does, what shall not does not."""
+    """Negative control of the test above: what shall change does, what shall not does not."""
     plain, search, scored = (
         theirs(folder),
         ours(folder, window=2),
@@ -175,29 +175,29 @@ def test_choices_hold_the_right_answer_once() -> None:
     assert set(places) == set(range(CHOICES))
 
 
-@pytest.mark.parametrize("twin", TWINS, ids=lambda t: t.original)
-def test_every_task_runs_on_local_records(folder: Path, tasks: TaskManager, twin: Any) -> None:
+@pytest.mark.parametrize("local", LOCAL_TASKS, ids=lambda t: t.original)
+def test_every_task_runs_on_local_records(folder: Path, tasks: TaskManager, local: Any) -> None:
     found = simple_evaluate(
         ours(folder, window=2),
-        tasks=[twin.name],
+        tasks=[local.name],
         task_manager=tasks,
-        gen_kwargs={"max_gen_toks": 4} if "zeroshot" not in twin.original else None,
+        gen_kwargs={"max_gen_toks": 4} if "zeroshot" not in local.original else None,
         limit=2,
         bootstrap_iters=0,
     )
     assert found is not None
-    metrics = {k: v for k, v in found["results"][twin.name].items() if isinstance(v, float)}
+    metrics = {k: v for k, v in found["results"][local.name].items() if isinstance(v, float)}
     assert metrics
     assert all(0 <= v <= 1 for v in metrics.values())
 
 
-@pytest.mark.parametrize("twin", TWINS, ids=lambda t: t.original)
-def test_right_answers_are_graded_right(tasks: TaskManager, twin: Any) -> None:
+@pytest.mark.parametrize("local", LOCAL_TASKS, ids=lambda t: t.original)
+def test_right_answers_are_graded_right(tasks: TaskManager, local: Any) -> None:
     """Each task, given its records' own answers, and wrong ones."""
-    task = tasks.load([twin.name])["tasks"][twin.name]
+    task = tasks.load([local.name])["tasks"][local.name]
     docs = list(task.eval_docs)
-    kept = [json.loads(line) for line in (RECORDS / twin.records).read_text().splitlines()]
-    assert len(docs) == (4 if twin.original == "hle_exact_match" else len(kept))
+    kept = [json.loads(line) for line in (RECORDS / local.records).read_text().splitlines()]
+    assert len(docs) == (4 if local.original == "hle_exact_match" else len(kept))
     for right in (True, False):
         scores = []
         for doc in docs:
@@ -207,7 +207,7 @@ def test_right_answers_are_graded_right(tasks: TaskManager, twin: Any) -> None:
                 chances = [(0.0 if (i == gold) == right else -1.0, False) for i in range(4)]
                 scores.append(task.process_results(doc, chances)["acc"])
                 continue
-            said = _solution(twin.original, task, doc) if right else "I do not know, 123456."
+            said = _solution(local.original, task, doc) if right else "I do not know, 123456."
             instances = task.construct_requests(doc, "")
             instances = instances if isinstance(instances, list) else [instances]
             for instance in instances:

@@ -321,13 +321,13 @@ def assert_equal(one: LensFile, other: LensFile) -> None:
     assert one.fingerprint == other.fingerprint
     assert one.corrections.keys() == other.corrections.keys()
     for layer, correction in one.corrections.items():
-        twin = other.corrections[layer]
-        assert correction.temperature == twin.temperature
-        assert (correction.translation is None) == (twin.translation is None)
-        if correction.translation is not None and twin.translation is not None:
-            for a, b in zip(correction.translation.factors, twin.translation.factors, strict=True):
+        same = other.corrections[layer]
+        assert correction.temperature == same.temperature
+        assert (correction.translation is None) == (same.translation is None)
+        if correction.translation is not None and same.translation is not None:
+            for a, b in zip(correction.translation.factors, same.translation.factors, strict=True):
                 assert torch.equal(a, b)
-            assert torch.equal(correction.translation.bias, twin.translation.bias)
+            assert torch.equal(correction.translation.bias, same.translation.bias)
 
 
 def test_file_round_trip_is_exact(anatomy: Anatomy, fitted: tuple[Path, LensFile]) -> None:

@@ -47,7 +47,7 @@ def test_statistics_are_those_of_double_precision(kind: str) -> None:
 
 
 def test_the_usual_formula_would_fail_that_test() -> None:
-    """The twin: logsumexp minus the mean logit cancels, and its error is far above the bound."""
+    """Negative control: logsumexp minus the mean logit cancels; its error is far above."""
     z = logits_of("shifted")
     usual = z.logsumexp(dim=1) - (z.softmax(dim=1) * z).sum(dim=1)
     assert (usual - exact_entropy(z)).abs().max() > 10 * tolerance(z)

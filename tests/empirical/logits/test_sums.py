@@ -38,7 +38,7 @@ def test_the_order_of_the_parts_makes_the_bits() -> None:
 
 
 def test_sums_that_forget_to_move_t_are_noticed() -> None:
-    """The twin: `t` rescaled like `s`, without `d s`."""
+    """Negative control: `t` rescaled like `s`, without `d s`."""
     z = logits_of("usual")
     a, b = shards_of(z, 2)
     m = torch.maximum(a.m, b.m)

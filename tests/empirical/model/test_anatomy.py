@@ -56,7 +56,7 @@ def test_the_lens_is_what_the_model_would_have_said(family: str) -> None:
 
 
 def test_the_comparison_tells_a_lens_without_the_final_norm() -> None:
-    """The twin of the test above."""
+    """Negative control of the test above."""
     model = tiny_model()
     anatomy = Anatomy.of(model)
     assert anatomy.final_norm == (model.model.norm,)
@@ -191,7 +191,7 @@ def test_a_capped_head_may_sum_in_any_order(cap: float, dtype: torch.dtype) -> N
 
 @pytest.mark.parametrize("cap", [0.1, 0.5, 2.0])
 def test_a_capped_head_that_is_another_is_refused(cap: float) -> None:
-    """The twin: a thousandth of a logit before the cap is more than rounding."""
+    """Negative control: a thousandth of a logit before the cap is more than rounding."""
     model = tiny_model("gemma2", final_logit_softcapping=cap)
     asked = iter(range(1, 100))
     model.lm_head.register_forward_hook(lambda module, args, z: z + 1e-3 * next(asked))

@@ -138,7 +138,7 @@ def test_half_precision_weights_are_multiplied_in_single_precision(dtype: torch.
     for z in (head.product(x, True), head.product(x, False), head.logits(x.T).T):
         assert z.dtype == torch.float32
         assert (z - exact).abs().max() < 1e-4
-    # The twin: the model's own product is rounded to half precision.
+    # Negative control: the model's own product is rounded to half precision.
     assert (head.linear(x) - exact).abs().max() > 1e-3
 
 

@@ -94,7 +94,7 @@ def test_a_renamed_field_is_computed_anew_and_a_moved_type_is_not() -> None:
 def test_the_keys_of_a_part_are_files_and_settings(jobs: tuple[fitting.FitJob, ...]) -> None:
     for inputs in (claims.claims_inputs(0, 1.0), *(job.inputs for job in jobs)):
         assert "." not in "".join(inputs)
-        assert not any(re.search(r"stopping|empirical|twin", str(v)) for v in inputs.values())
+        assert not any(re.search(r"stopping|empirical", str(v)) for v in inputs.values())
 
 
 def test_other_traces_or_settings_make_another_fit() -> None:
@@ -123,7 +123,7 @@ def test_another_way_of_fitting_makes_another_fit(monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_is_written_is_read(found: tuple[Finding, ...], tmp_path: Path) -> None:
-    odd = replace(found[0], bound=float("inf"), twin_bound=float("-inf"))
+    odd = replace(found[0], bound=float("inf"), control_bound=float("-inf"))
     store = Store(ORIGIN, (part("claims", {"seed": 0}, (odd, *found[1:])),))
     write_store(tmp_path / "s.json", store)
     again = read_store(tmp_path / "s.json")
@@ -181,7 +181,7 @@ class TestBundled:
         kept = claims.checked_claims(0, FULL.claims, store=store).findings
         claim = next(claim for claim in CLAIMS if claim.name == kept[0].name)
         (again,) = check((claim,), seed=0, effort=FULL.claims)
-        assert (again.verdict, again.twin_verdict) == (kept[0].verdict, kept[0].twin_verdict)
+        assert (again.verdict, again.control_verdict) == (kept[0].verdict, kept[0].control_verdict)
         assert again.estimate.mean == pytest.approx(kept[0].estimate.mean, rel=1e-9)
 
     def test_a_fit_is_found_again(self, jobs: tuple[fitting.FitJob, ...]) -> None:

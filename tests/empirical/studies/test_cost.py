@@ -139,7 +139,7 @@ def test_projections_are_those_of_a_simulated_search() -> None:
     error = 4 * probes.std() / np.sqrt(len(probes))
     assert abs(depth.mean() - load.depth) < error
     assert abs(probes.mean() - load.projections) < error
-    # The twin: the paper's count is not the number of projections.
+    # Negative control: the paper's count is not the number of projections.
     assert abs(probes.mean() - load.depth) > 10 * error
 
 

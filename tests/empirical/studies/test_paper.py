@@ -58,7 +58,7 @@ def loaded(folder: Path) -> LoadedModel:
 
 
 def test_draws_follow_the_softmax() -> None:
-    """A chi-squared test of 4,000 draws, whose twin at another temperature is rejected."""
+    """A chi-squared test of 4,000 draws; one at another temperature is rejected."""
     z = torch.tensor([[1.0, 0.0, -1.0, 0.5]])
     steps = 4000
 

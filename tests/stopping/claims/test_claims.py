@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stopping.claims import CLAIMS, Claim, Finding, Twin, check, spending, tally
+from stopping.claims import CLAIMS, Claim, Control, Finding, check, spending, tally
 from stopping.simulation.montecarlo import Moments, Relation, Verdict, block_moments
 from stopping.support.parallel import Workers
 
@@ -18,12 +18,12 @@ def findings() -> dict[str, Finding]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
-def test_the_claim_holds_and_its_twin_is_rejected(
+def test_the_claim_holds_and_its_control_is_rejected(
     claim: Claim, findings: dict[str, Finding]
 ) -> None:
     finding = findings[claim.name]
     assert finding.verdict is Verdict.HOLDS, finding
-    assert finding.twin_verdict is Verdict.VIOLATED, finding
+    assert finding.control_verdict is Verdict.VIOLATED, finding
 
 
 def test_names_are_unique_and_begin_with_their_label() -> None:
@@ -69,7 +69,7 @@ EQUALITY = Claim(
     Relation.MEAN_EQUALS,
     0.0,
     normal,
-    Twin("shifted by a half", shifted),
+    Control("shifted by a half", shifted),
     tolerance=0.1,
     draws=400,
 )
@@ -109,10 +109,10 @@ def test_looking_again_does_not_raise_the_error(relation: Relation) -> None:
 
 
 def test_a_false_claim_is_violated_and_its_error_is_not_spent_by_waiting() -> None:
-    false = replace(EQUALITY, draw=shifted, twin=Twin("none", normal))
+    false = replace(EQUALITY, draw=shifted, control=Control("none", normal))
     finding = check((false,), seed=0)[0]
     assert finding.verdict is Verdict.VIOLATED
-    assert finding.twin_verdict is Verdict.HOLDS
+    assert finding.control_verdict is Verdict.HOLDS
     assert not finding.undecided
 
 
@@ -120,7 +120,7 @@ def test_the_tally_tells_what_was_drawn_too_little_from_what_is_wrong() -> None:
     true = check((EQUALITY,), seed=0)[0]
     open_ = replace(true, name="T0.open", verdict=Verdict.UNDECIDED)
     wrong = replace(true, name="T0.wrong", verdict=Verdict.VIOLATED)
-    blind = replace(true, name="T0.blind", twin_verdict=Verdict.HOLDS)
+    blind = replace(true, name="T0.blind", control_verdict=Verdict.HOLDS)
     controls = "with their negative controls rejected"
     assert tally((true,)) == f"All 1 claims hold, {controls}."
     assert tally((true, open_)) == (
@@ -132,13 +132,13 @@ def test_the_tally_tells_what_was_drawn_too_little_from_what_is_wrong() -> None:
         "1 whose negative control passes (T0.blind)."
     )
     # Wrong in one way is not undecided in another.
-    both = replace(wrong, name="T0.both", twin_verdict=Verdict.UNDECIDED)
+    both = replace(wrong, name="T0.both", control_verdict=Verdict.UNDECIDED)
     assert "undecided" not in tally((both,))
 
 
 @pytest.mark.parametrize(("looks", "effort"), [(1, 1.0), (3, 1.0), (3, 4.0)])
 def test_the_tally_states_the_draws_of_the_looks_used(looks: int, effort: float) -> None:
-    equal = replace(EQUALITY, tolerance=1e-9, draws=64, twin=Twin("none", normal))
+    equal = replace(EQUALITY, tolerance=1e-9, draws=64, control=Control("none", normal))
     found = check((equal,), seed=0, effort=effort, looks=looks)
     # The claim itself, and a control that is the same check and gets no more than at effort 1.
     assert found[0].open_draws == tuple(round(64 * e * 2 ** (looks - 1)) for e in (effort, 1.0))

@@ -105,7 +105,7 @@ def test_stops_agree_with_the_exact_law() -> None:
     for rule in data.rules:
         assert_frequencies(rule.simulated.frequency, rule.exact.probability, 20_000)
     search, tolerant = (rule.exact for rule in data.rules)
-    assert tolerant.expected_overstep(data.turning) < search.expected_overstep(data.turning)
+    assert tolerant.expected_overshoot(data.turning) < search.expected_overshoot(data.turning)
     assert search.stop_above(data.turning) == pytest.approx(0.0, abs=1e-9)
     assert tolerant.stop_above(data.turning) > 0.01
     with pytest.raises(AssertionError):

@@ -87,7 +87,7 @@ def test_losses_are_calibrated_and_with_twice_the_noise_they_are_not() -> None:
 
 
 def test_no_rule_beats_bayes_at_no_cost_and_a_misled_bayes_loses() -> None:
-    """S3: the paired gap of every rule is at least zero; that of the twin clearly above."""
+    """S3: the paired gap of every rule is at least zero; the negative control is above it."""
     model, n = one_class(), 20_000
     tokens = model.sample(np.random.default_rng(7), n)
     best = tokens.excess(Bayes(model).choose(tokens.x))

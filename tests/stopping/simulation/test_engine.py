@@ -246,7 +246,7 @@ def test_an_empty_tally_changes_nothing() -> None:
     [
         ({"process": replace(UNIFORM, drift_spread=0.5)}, "constant drifts"),
         ({"rules": (Hedged(0.1),)}, "no scan for this rule"),
-        ({"rules": (Search(p=0.5),)}, "no coins"),
+        ({"rules": (Search(p=0.5),)}, "draws nothing"),
         ({"rules": ()}, "at least one"),
         ({"n": 1}, "two tokens"),
         ({"seed": -1}, "seed"),

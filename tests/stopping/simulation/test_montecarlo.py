@@ -26,7 +26,7 @@ def uniform(rng: np.random.Generator, n: int) -> np.ndarray:
     return rng.random(n)
 
 
-def coin(rng: np.random.Generator, n: int) -> np.ndarray:
+def bernoulli(rng: np.random.Generator, n: int) -> np.ndarray:
     return (rng.random(n) < 0.3).astype(float)
 
 
@@ -60,13 +60,13 @@ def test_estimate_covers_the_truth_and_is_reproducible() -> None:
     assert found == estimate(uniform, 100_000, seed=3, name="uniform")
     assert found.low < 0.5 < found.high
     assert found.stderr == pytest.approx(math.sqrt(1 / 12 / 100_000), rel=0.02)
-    exact = estimate(coin, 10_000, seed=3)
+    exact = estimate(bernoulli, 10_000, seed=3)
     assert exact.low < 0.3 < exact.high
 
 
 def test_intervals_cover_at_their_level() -> None:
     """At level 0.9 about nine in ten intervals cover; 300 runs have a binomial error of 0.017."""
-    for draw, truth in ((uniform, 0.5), (coin, 0.3)):
+    for draw, truth in ((uniform, 0.5), (bernoulli, 0.3)):
         runs = [estimate(draw, 500, seed=seed, level=0.9) for seed in range(300)]
         covered = np.mean([found.low <= truth <= found.high for found in runs])
         assert 0.9 - 4 * 0.0174 <= covered <= 0.9 + 5 * 0.0174

@@ -128,17 +128,17 @@ FAILURES = [
         "valley",
         {Bound.CONTAINMENT, Bound.REGRET, Bound.STOP_ABOVE},
     ),
-    ("uniform, rho = 0.5", "flat", {Bound.RUN_2, Bound.RUN_3, Bound.OVERSTEP}),
-    ("normal, rho = 0.9", "flat", {Bound.RUN_2, Bound.RUN_3, Bound.OVERSTEP}),
-    ("eps_max x 3 per layer", "flat", {Bound.RUN_2, Bound.RUN_3, Bound.OVERSTEP}),
-    ("eps_max 1 and 0.2 in turn", "flat", {Bound.RUN_2, Bound.OVERSTEP}),
+    ("uniform, rho = 0.5", "flat", {Bound.RUN_2, Bound.RUN_3, Bound.OVERSHOOT}),
+    ("normal, rho = 0.9", "flat", {Bound.RUN_2, Bound.RUN_3, Bound.OVERSHOOT}),
+    ("eps_max x 3 per layer", "flat", {Bound.RUN_2, Bound.RUN_3, Bound.OVERSHOOT}),
+    ("eps_max 1 and 0.2 in turn", "flat", {Bound.RUN_2, Bound.OVERSHOOT}),
     ("step +1 eps_max at V* = L", "cliff", {Bound.REGRET, Bound.FINAL_LAYER, Bound.TAIL}),
     (
         "step +3 eps_max at V* = L",
         "cliff",
         {Bound.REGRET, Bound.FINAL_LAYER, Bound.TAIL, Bound.MEAN},
     ),
-    ("step +1 eps_max at V* = L", "flat", {Bound.RUN_1, Bound.RUN_2, Bound.RUN_3, Bound.OVERSTEP}),
+    ("step +1 eps_max at V* = L", "flat", {Bound.RUN_1, Bound.RUN_2, Bound.RUN_3, Bound.OVERSHOOT}),
     (
         "step -1.5 eps_max beyond V*",
         "valley",
@@ -207,7 +207,7 @@ def exact_value(scenario: Scenario, bound: Bound) -> float | None:
         Bound.REGRET: law.probability[excess > 2 * scenario.eps_max + 1e-9].sum(),
         Bound.FINAL_LAYER: law.probability[G - G[-1] > 2 * scenario.eps_max + 1e-9].sum(),
         Bound.MEAN: law.contained_excess(turning),
-        Bound.OVERSTEP: law.expected_overstep(turning),
+        Bound.OVERSHOOT: law.expected_overshoot(turning),
         Bound.TAIL: law.probability[:turning] @ (excess[:turning] > cliff_height(scenario)),
         Bound.RUN_1: law.probability[:turning].sum(),
         Bound.RUN_2: law.probability[: turning - 1].sum(),
@@ -249,7 +249,7 @@ def test_a_false_theorem_would_be_seen() -> None:
     ]
     found = robustness_table(seed=5, n=1 << 15, asked=wrong)
     contradicted = {row.bound for row in found if row.outcome is not Outcome.SURVIVES}
-    assert {Bound.REGRET, Bound.RUN_2, Bound.RUN_3, Bound.OVERSTEP} <= contradicted
+    assert {Bound.REGRET, Bound.RUN_2, Bound.RUN_3, Bound.OVERSHOOT} <= contradicted
 
 
 def test_reproducible_and_seeded() -> None:

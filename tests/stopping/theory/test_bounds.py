@@ -77,7 +77,7 @@ def test_T5_tolerance(tau: float) -> None:
 
 
 @given(worlds(tau=2.0 + 1e-9))
-def test_T5_a_large_tolerance_never_oversteps(world: World) -> None:
+def test_T5_a_large_tolerance_never_overshoots(world: World) -> None:
     assert steps(world) <= 0
 
 

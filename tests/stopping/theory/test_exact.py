@@ -181,7 +181,7 @@ def test_summaries_of_a_law_known_by_hand() -> None:
     assert law.expected_excess(1) == pytest.approx(0.1 * 2 + 0.3 * 1)
     assert law.contained_excess(1) == pytest.approx(0.1 * 2)
     assert law.stop_above(1) == pytest.approx(0.3)
-    assert law.expected_overstep(1) == pytest.approx(0.1)
+    assert law.expected_overshoot(1) == pytest.approx(0.1)
     assert law.extra_probes == pytest.approx(1.7)
     with pytest.raises(UserError, match="turning"):
         law.expected_excess(3)
@@ -271,7 +271,7 @@ GRID = tuple(product(NOISES, DRIFTS, (0.0, 0.15, 0.6), (LAYERS - 1, 4, 2)))
 # and by the two means that are compared in each.
 LEVEL = 1e-6 / (len(GRID) * (LAYERS + 2))
 
-Twin = Callable[[FloatArray, AbstractNoise, float], StoppingLaw]
+WrongLaw = Callable[[FloatArray, AbstractNoise, float], StoppingLaw]
 
 
 def exact(G: FloatArray, noise: AbstractNoise, tau: float) -> StoppingLaw:
@@ -302,7 +302,9 @@ def excess_of_wrong_sign(G: FloatArray, noise: AbstractNoise, tau: float) -> Sto
     return replace(exact(G, noise, tau), latent=-G)
 
 
-def rejected(twin: Twin, grid: tuple[tuple[AbstractNoise, object, float, int], ...]) -> list[str]:
+def rejected(
+    wrong: WrongLaw, grid: tuple[tuple[AbstractNoise, object, float, int], ...]
+) -> list[str]:
     """Settings in which the simulation refutes the law, with the smallest p-value of each."""
     rng = np.random.default_rng(2024)
     refuted = []
@@ -320,7 +322,7 @@ def rejected(twin: Twin, grid: tuple[tuple[AbstractNoise, object, float, int], .
         paths = process.sample(rng, TOKENS)
         rule = Search(WINDOW) if tau == 0 else Tolerance(tau, WINDOW)
         layer = rule.choose(paths.x)
-        law = twin(paths.G[0], noise, tau)
+        law = wrong(paths.G[0], noise, tau)
         count = np.bincount(layer, minlength=LAYERS)
         p = np.clip(law.probability, 0, 1)
         tails = np.minimum(stats.binom.cdf(count, TOKENS, p), stats.binom.sf(count - 1, TOKENS, p))
@@ -344,7 +346,7 @@ def test_simulation_agrees_with_the_law() -> None:
 
 
 @pytest.mark.parametrize(
-    "twin",
+    "wrong",
     [
         off_by_one,
         tolerance_of_wrong_sign,
@@ -353,9 +355,9 @@ def test_simulation_agrees_with_the_law() -> None:
         excess_of_wrong_sign,
     ],
 )
-def test_simulation_rejects_broken_laws(twin: Twin) -> None:
+def test_simulation_rejects_broken_laws(wrong: WrongLaw) -> None:
     some = tuple(setting for setting in GRID if setting[2] == 0.15 and setting[3] == LAYERS - 1)
-    assert len(rejected(twin, some)) >= len(some) // 2
+    assert len(rejected(wrong, some)) >= len(some) // 2
 
 
 def test_density_of_each_layer() -> None:

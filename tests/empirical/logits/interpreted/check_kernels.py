@@ -127,7 +127,7 @@ def test_padded_rows_of_the_weights_are_no_words() -> None:
     weight, x = inputs(2)
     padded = torch.cat([weight, torch.zeros(54, HIDDEN)])
     check(kernel(padded, words=WORDS).step(x), exact(weight, x))
-    # The twin: counted as zeros they move entropies by far.
+    # Negative control: counted as zeros they move entropies by far.
     wrong = kernel(padded).step(x).entropy.numpy()
     assert np.abs(wrong - entropies(exact(weight, x))).max() > 0.01
 
@@ -165,7 +165,7 @@ def test_two_rounds_choose_as_one(batch: int, first: int) -> None:
         assert 0 < read[:, first:].all(1).sum() < 20 or first == 1
 
 
-def test_rows_whose_coin_keeps_them_and_a_tolerance() -> None:
+def test_rows_that_are_not_searched_and_a_tolerance() -> None:
     weight, x = inputs(5)
     scans = torch.tensor([1, 0, 1, 0, 1], dtype=torch.int32)
     free, z = kernel(weight).step(x).column.clone(), exact(weight, x)

@@ -1,8 +1,8 @@
 """Every task of the paper over a few local records of the same shape: the wiring, without a hub.
 
-A twin includes the very file of its task, the harness's or ours, and changes nothing but where the
-records come from (and the number of examples in the prompt, as there are few). The records are
-made up; accuracies on them mean nothing.
+A local task includes the very file of its task, the harness's or ours, and changes nothing but
+where the records come from (and the number of examples in the prompt, as there are few). The
+records are made up; accuracies on them mean nothing.
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ HARNESS = Path(lm_eval.tasks.__file__).parent
 
 
 @dataclass(frozen=True)
-class Twin:
+class LocalTask:
     """One task and its records.
 
-    `original` is the task's name, `file` its task file, `records` the JSONL file of its twin,
+    `original` is the task's name, `file` its task file, `records` the JSONL file of its local copy,
     `split` the split that the task reads, `needs` what the hub wants for the original.
     """
 
@@ -35,12 +35,12 @@ class Twin:
 
     @property
     def name(self) -> str:
-        """Name of the twin among the tasks."""
+        """Name of the local copy among the tasks."""
         return f"{self.original}_local"
 
 
-TWINS: tuple[Twin, ...] = (
-    Twin(
+LOCAL_TASKS: tuple[LocalTask, ...] = (
+    LocalTask(
         "gpqa_diamond_zeroshot",
         HARNESS / "gpqa/zeroshot/gpqa_diamond_zeroshot.yaml",
         "gpqa.jsonl",
@@ -48,7 +48,7 @@ TWINS: tuple[Twin, ...] = (
         "GPQA-Diamond, multiple choice by log-likelihood",
         "the hub, with its terms accepted",
     ),
-    Twin(
+    LocalTask(
         "gpqa_diamond_cot_zeroshot",
         HARNESS / "gpqa/cot_zeroshot/gpqa_diamond_cot_zeroshot.yaml",
         "gpqa.jsonl",
@@ -56,8 +56,8 @@ TWINS: tuple[Twin, ...] = (
         "GPQA-Diamond, written answers",
         "the hub, with its terms accepted",
     ),
-    Twin("omni_math", OURS / "omni_math.yaml", "omni_math.jsonl", "test", "Omni-MATH"),
-    Twin(
+    LocalTask("omni_math", OURS / "omni_math.yaml", "omni_math.jsonl", "test", "Omni-MATH"),
+    LocalTask(
         "hle_exact_match",
         OURS / "hle_exact_match.yaml",
         "hle.jsonl",
@@ -65,8 +65,8 @@ TWINS: tuple[Twin, ...] = (
         "HLE, short answers",
         "the hub, with its terms accepted",
     ),
-    Twin("gsm8k", HARNESS / "gsm8k/gsm8k.yaml", "gsm8k.jsonl", "test", "GSM8K", shots=2),
-    Twin(
+    LocalTask("gsm8k", HARNESS / "gsm8k/gsm8k.yaml", "gsm8k.jsonl", "test", "GSM8K", shots=2),
+    LocalTask(
         "hendrycks_math500",
         HARNESS / "hendrycks_math/hendrycks_math500.yaml",
         "math500.jsonl",
@@ -74,32 +74,32 @@ TWINS: tuple[Twin, ...] = (
         "MATH-500",
         shots=0,
     ),
-    Twin("aime24", HARNESS / "aime/aime24.yaml", "aime.jsonl", "train", "AIME 2024"),
+    LocalTask("aime24", HARNESS / "aime/aime24.yaml", "aime.jsonl", "train", "AIME 2024"),
 )
 
 
 def write_tasks(folder: Path) -> Path:
-    """Write task files into a folder: ours as they are, by reference, and the twins.
+    """Write task files into a folder: ours as they are, by reference, and the local tasks.
 
     The harness looks for tasks in one folder besides its own.
     """
     for file in sorted(OURS.glob("*.yaml")):
         _write(folder / file.name, {"include": str(file), "task": file.stem})
-    for twin in TWINS:
-        records = {"data_files": {twin.split: str(RECORDS / twin.records)}}
-        if twin.original == "gsm8k":
-            records["data_files"]["train"] = str(RECORDS / twin.records)
+    for local in LOCAL_TASKS:
+        records = {"data_files": {local.split: str(RECORDS / local.records)}}
+        if local.original == "gsm8k":
+            records["data_files"]["train"] = str(RECORDS / local.records)
         changes: dict[str, object] = {
-            "include": str(twin.file),
-            "task": twin.name,
+            "include": str(local.file),
+            "task": local.name,
             "tag": [],
             "dataset_path": "json",
             "dataset_name": None,
             "dataset_kwargs": records,
         }
-        if twin.shots is not None:
-            changes["num_fewshot"] = twin.shots
-        _write(folder / f"{twin.name}.yaml", changes)
+        if local.shots is not None:
+            changes["num_fewshot"] = local.shots
+        _write(folder / f"{local.name}.yaml", changes)
     return folder
 
 
