@@ -1,4 +1,4 @@
-"""`stopping problems`: draw reasoning problems, to look at or to keep."""
+"""`stopping problems`: the built-in reasoning problems, to look at or to keep."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ PROBLEMS = Kind("file of built-in problems", b'"template": "')
 
 
 @click.command()
-@click.option("--n", type=at_least(), default=20, show_default=True, help="How many problems.")
+@click.option("--n", type=at_least(), default=20, show_default=True, help="How many.")
 @seed_option
 @click.option(
     "--difficulty",
@@ -40,10 +40,11 @@ PROBLEMS = Kind("file of built-in problems", b'"template": "')
 def problems(
     n: int, seed: int, difficulties: tuple[int, ...], out: Path | None, as_json: bool
 ) -> None:
-    """Draw multi-step reasoning problems with worked solutions and exact answers.
+    """Choose multi-step reasoning problems with worked solutions and exact answers.
 
-    The same seed gives the same problems, and a larger --n only adds to them. The file
-    has one object a line, with prompt, reference, answer, difficulty, family, template and id.
+    The same seed gives the same problems, and a larger --n only adds to them; even and odd seeds
+    have none in common. The file has one object a line, with prompt, reference, answer,
+    difficulty, family, template and id.
 
     \b
     Examples:

@@ -2,8 +2,9 @@
 
 Trace files (`MODEL.MODE.parquet` of the raw lens, `MODEL.MODE.temperature.parquet` of a calibrated
 one), evaluations (`MODEL.evaluation.json`), tables of `stopping paper` (`MODEL.paper.json`),
-summaries of runs of lm-evaluation-harness (`MODEL.harness.json`), and the slow parts of the
-report on the traces (`report.stored.json`).
+summaries of runs of lm-evaluation-harness (`MODEL.harness.json`), the slow parts of the report on
+the traces (`report.stored.json`), and the problems that all of them are about
+(`problems.jsonl.gz`).
 """
 
 from importlib.resources import files

@@ -1,20 +1,18 @@
 """Multi-step reasoning problems in words, with graded difficulty and exact answers.
 
-They are the prompts along which real language models are traced. The built-in families
-(`arithmetic`, `rates`, `ages`, `change`, `logic`) are generated from a seed (`generate`); a user's
-own prompts come from a JSONL file (`read_prompts`). A template is a pure function that draws the
-quantities of a small world, tells it as a story, and works out the answer step by step; see
-`empirical.problems.draft` for what a difficulty means.
+They are the prompts along which real language models are traced. A seed chooses among the built-in
+ones (`generate`), 4,000 from 25 templates in the families `arithmetic`, `rates`, `ages`, `change`
+and `logic`; a user's own prompts come from a JSONL file (`read_prompts`). A built-in problem's
+difficulty is the number of steps of its worked solution: 1 or 2, 2 or 3, 3 or 4, 5 or more.
 """
 
 from empirical.problems.answers import canonical, extract_answer, is_correct
-from empirical.problems.generator import DIFFICULTIES, FAMILIES, generate
+from empirical.problems.built_in import DIFFICULTIES, generate
 from empirical.problems.jsonl import read_prompts, to_jsonl, to_row
 from empirical.problems.problem import Problem, prompts_hash
 
 __all__ = [
     "DIFFICULTIES",
-    "FAMILIES",
     "Problem",
     "canonical",
     "extract_answer",

@@ -1,11 +1,13 @@
 """Problems: reproducible, balanced, right. The puzzles are solved again from their prose."""
 
+import gzip
 import itertools
 import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from importlib.resources import files as resources
 from pathlib import Path
 from statistics import mean, median
 from typing import TypeVar
@@ -15,8 +17,8 @@ import pytest
 from click.testing import CliRunner
 
 from empirical.commands.problems import problems as command
+from empirical.data import bundled_evaluations, bundled_traces
 from empirical.problems import (
-    FAMILIES,
     Problem,
     extract_answer,
     generate,
@@ -25,11 +27,15 @@ from empirical.problems import (
     read_prompts,
     to_jsonl,
 )
-from empirical.problems.arithmetic import SHARES
-from empirical.problems.draft import STEPS
+from empirical.traces.files import read_traces
 from stopping.errors import UserError
+from tests.empirical.problems import generator
+from tests.empirical.problems.generator import FAMILIES
+from tests.empirical.problems.generator.arithmetic import SHARES
+from tests.empirical.problems.generator.draft import STEPS, Draft, Template
 
-MANY = generate(2400, seed=7)
+SETS = (generate(2000, 0), generate(2000, 1))
+MANY = (*SETS[0], *SETS[1])
 NUMERIC = [p for p in MANY if p.template not in ("order", "row", "labels", "knights")]
 
 T = TypeVar("T")
@@ -53,39 +59,61 @@ def numbers(text: str) -> list[Fraction]:
 # --- the set
 
 
-def test_same_seed_same_problems_and_other_seed_others() -> None:
-    assert generate(60, seed=3) == generate(60, seed=3)
-    ours, theirs = generate(60, seed=3), generate(60, seed=4)
-    assert not {p.prompt for p in ours} & {p.prompt for p in theirs}
+def test_the_file_is_what_the_generator_writes() -> None:
+    """Run `python -m tests.empirical.problems.generator` after a change that is meant."""
+    packed = resources("empirical.data").joinpath(generator.FILE).read_bytes()
+    assert gzip.decompress(packed).decode("utf-8") == generator.text()
 
 
-@pytest.mark.parametrize("difficulties", [(1, 2, 3, 4), (3,), (1, 4)])
-def test_a_longer_set_begins_with_the_shorter(difficulties: tuple[int, ...]) -> None:
-    assert generate(300, 1, difficulties)[:37] == generate(37, 1, difficulties)
+def test_bundled_traces_and_evaluations_are_of_these_problems() -> None:
+    for path in bundled_traces().values():
+        origin = read_traces(path).provenance
+        assert origin.seed == 0
+        assert origin.prompts_hash == prompts_hash(generate(origin.prompts, 0))
+    for path in bundled_evaluations().values():
+        origin = json.loads(path.read_text(encoding="utf-8"))["provenance"]
+        assert origin["prompts_hash"] == prompts_hash(generate(origin["prompts"], origin["seed"]))
 
 
-@pytest.mark.parametrize("difficulties", [(1,), (1, 2, 3, 4)])
-def test_thousands_without_a_prompt_twice(difficulties: tuple[int, ...]) -> None:
-    drawn = generate(4000, 0, difficulties)
-    assert len({p.prompt for p in drawn}) == len({p.id for p in drawn}) == 4000
+@pytest.mark.parametrize("seed", range(6))
+def test_a_seed_gives_the_same_problems_balanced(seed: int) -> None:
+    drawn = generate(2000, seed)
+    assert drawn[:37] == generate(37, seed)
+    assert len({p.prompt for p in drawn}) == 2000
+    assert {p.prompt for p in drawn} == {p.prompt for p in SETS[seed % 2]}
+    same_place = [(p.difficulty, p.family, p.template) for p in drawn]
+    assert same_place == [(p.difficulty, p.family, p.template) for p in SETS[0]]
+
+
+def test_seeds_differ_and_even_and_odd_ones_share_nothing() -> None:
+    firsts = [{p.prompt for p in generate(60, seed)} for seed in range(8)]
+    for left, right in itertools.combinations(range(8), 2):
+        shared = len(firsts[left] & firsts[right])
+        assert shared <= (0 if (left + right) % 2 else 10), (left, right)
+    assert not {p.prompt for p in SETS[0]} & {p.prompt for p in SETS[1]}
+
+
+@pytest.mark.parametrize("difficulties", [(3,), (1, 4)])
+@pytest.mark.parametrize("seed", [1, 6])
+def test_some_difficulties_alone(difficulties: tuple[int, ...], seed: int) -> None:
+    drawn = generate(300, seed, difficulties)
+    assert drawn == tuple(p for p in generate(2000, seed) if p.difficulty in difficulties)[:300]
+    assert drawn[:37] == generate(37, seed, difficulties)
 
 
 def test_a_repeated_prompt_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    from empirical.problems import generator
-    from empirical.problems.draft import Draft, Template
-
     def coin(rng: np.random.Generator, difficulty: int) -> Draft:
         side = str(rng.integers(3))
         return Draft(f"{side}?", ("It is.",), side)
 
     monkeypatch.setattr(generator, "FAMILIES", {"coin": (Template("coin", "coin", coin),)})
-    assert {p.answer for p in generator.generate(3)} == {"0", "1", "2"}
-    with pytest.raises(UserError, match="no new prompt"):
-        generator.generate(4)
+    assert {p.answer for p in generator.generate(3, 0, set())} == {"0", "1", "2"}
+    with pytest.raises(RuntimeError, match="no new prompt"):
+        generator.generate(4, 0, set())
 
 
 def test_balanced_over_difficulty_family_and_template() -> None:
-    for n in (20, 333, 2400):
+    for n in (20, 333, 2000):
         drawn = MANY[:n]
         by_difficulty = Counter(p.difficulty for p in drawn)
         assert max(by_difficulty.values()) - min(by_difficulty.values()) <= 1
@@ -95,17 +123,20 @@ def test_balanced_over_difficulty_family_and_template() -> None:
     for name, templates in FAMILIES.items():
         counts = Counter(p.template for p in MANY if p.family == name)
         assert set(counts) == {template.name for template in templates}
-        assert max(counts.values()) - min(counts.values()) <= 4
+        assert max(counts.values()) - min(counts.values()) <= 8
         assert len(templates) >= 4
 
 
 def test_ids_say_what_the_problem_is() -> None:
-    for index, p in enumerate(MANY):
-        assert p.id == f"{p.family}/{p.template}/{p.difficulty}/{index:06d}"
+    for chosen in SETS:
+        for index, p in enumerate(chosen):
+            assert p.id == f"{p.family}/{p.template}/{p.difficulty}/{index:06d}"
 
 
 @pytest.mark.parametrize(
-    "arguments", [(0,), (5, -1), (5, 0, ()), (5, 0, (0,)), (5, 0, (1, 5))], ids=str
+    "arguments",
+    [(0,), (5, -1), (5, 0, ()), (5, 0, (0,)), (5, 0, (1, 5)), (2001,), (1001, 3, (1, 4))],
+    ids=str,
 )
 def test_arguments_out_of_range(arguments: tuple[int]) -> None:
     with pytest.raises(UserError):

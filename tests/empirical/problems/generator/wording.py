@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from empirical.problems.draft import several
+from tests.empirical.problems.generator.draft import several
 
 
 @dataclass(frozen=True)

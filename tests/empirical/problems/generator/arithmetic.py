@@ -4,8 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from empirical.problems.draft import Draft, Template, choice, few, several, size, whole
-from empirical.problems.wording import (
+from tests.empirical.problems.generator.draft import (
+    Draft,
+    Template,
+    choice,
+    few,
+    several,
+    size,
+    whole,
+)
+from tests.empirical.problems.generator.wording import (
     Noun,
     an,
     counted,

@@ -8,9 +8,9 @@ import itertools
 
 import numpy as np
 
-from empirical.problems.draft import Draft, Template, choice, several, size, whole
-from empirical.problems.truth import TRUTH_TEMPLATES
-from empirical.problems.wording import joined, numeral, ordinal, people
+from tests.empirical.problems.generator.draft import Draft, Template, choice, several, size, whole
+from tests.empirical.problems.generator.truth import TRUTH_TEMPLATES
+from tests.empirical.problems.generator.wording import joined, numeral, ordinal, people
 
 SCALES = (
     ("taller", "shorter", "the tallest", "the shortest"),

@@ -4,8 +4,16 @@ from fractions import Fraction
 
 import numpy as np
 
-from empirical.problems.draft import Draft, Template, choice, few, several, size, whole
-from empirical.problems.wording import fraction, people
+from tests.empirical.problems.generator.draft import (
+    Draft,
+    Template,
+    choice,
+    few,
+    several,
+    size,
+    whole,
+)
+from tests.empirical.problems.generator.wording import fraction, people
 
 MODES = (
     ("walks", 3, 6),

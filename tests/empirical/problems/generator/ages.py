@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 
-from empirical.problems.draft import Draft, Template, choice, few, whole
-from empirical.problems.wording import joined, numeral, people, times
+from tests.empirical.problems.generator.draft import Draft, Template, choice, few, whole
+from tests.empirical.problems.generator.wording import joined, numeral, people, times
 
 
 def generations(rng: np.random.Generator, difficulty: int) -> Draft:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from empirical.problems.draft import Draft, Template, choice, several, whole
-from empirical.problems.wording import an, joined, numeral, people
+from tests.empirical.problems.generator.draft import Draft, Template, choice, several, whole
+from tests.empirical.problems.generator.wording import an, joined, numeral, people
 
 COLOURS = ("red", "blue", "green", "white", "black", "yellow", "brown", "silver", "purple", "grey")
 PRIZES = ("coin", "key", "ring", "letter", "map", "pearl", "ticket", "medal", "watch")
