@@ -174,16 +174,19 @@ class Law:
     density : Density
     sub_gaussian : float or None
         A sub-Gaussian parameter in the same unit; None if there is none (then T10 is silent).
+    flat : bool
+        The density is constant on its support, `[-1, 1]`: T13 knows the constant exactly.
     """
 
     name: str
     unit: Unit
     density: Density
     sub_gaussian: float | None
+    flat: bool = False
 
 
 LAWS = (
-    Law("uniform", "eps_max", uniform(1.0), 1.0 / math.sqrt(3.0)),
+    Law("uniform", "eps_max", uniform(1.0), 1.0 / math.sqrt(3.0), flat=True),
     # A normal law truncated to [-eps_max, eps_max] has its parent's sub-Gaussian parameter.
     Law("normal of scale eps_max/2, truncated", "eps_max", truncated_normal(0.5, 1.0), 0.5),
     Law("normal", "sigma", normal(1.0), 1.0),

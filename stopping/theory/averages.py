@@ -25,14 +25,16 @@ for any i.i.d. noise; and to gain from layers beyond `J` it must overshoot by mo
 and, with `J = 0`, integrating the tail alone, **C <= E (eps - eps')+** (the *difference bound*),
 half of Gini's mean difference. It is `eps_max / 3` for uniform and `sigma / sqrt(pi)` for normal
 noise, `pi` times better than T10's `sigma sqrt(pi)`, needs no sub-Gaussian parameter, and is at
-most `sigma / sqrt(2)` for every law with standard deviation `sigma` (Jensen).
+most `min(eps_max / 2, sigma / sqrt(3))` for every law (`adaptive_average.distribution_free_bound`).
+None of this needs a continuous law: ties only stop the search earlier.
 
 One step alone with uniform noise costs `gamma (2 eps_max - gamma)^2 / (8 eps_max^2)`, which is
 largest at `gamma = 2/3 eps_max`: `C_1 = 4/27 eps_max` exactly.
 
 The maximisers are found by local optimisation from several starts over the exact law: each `C_J`
-reported is attained by its drifts to the quadrature's error, and that no other drifts do better is
-what the starts' agreement suggests, not a proof.
+reported is attained by its drifts to the quadrature's error, a lower bound of `C`. That no drifts
+do much better is proved from the other side: exactly for uniform noise (`uniform_average`), by an
+adversary who sees more than he may for other laws (`adaptive_average`).
 """
 
 import math
@@ -53,7 +55,9 @@ from stopping.model.densities import (
     standard_deviation,
 )
 from stopping.support.parallel import Workers, in_order
+from stopping.theory.adaptive_average import adaptive_bound, distribution_free_bound
 from stopping.theory.exact import scan_masses, stopping_law
+from stopping.theory.uniform_average import uniform_average
 from stopping.types import FloatArray
 
 ONE_STEP_UNIFORM = 4.0 / 27.0
@@ -112,8 +116,13 @@ class AverageCase:
         For `J = 1, 2, ...`.
     constant : float
         The last `C_J`: a lower bound of the supremum `C` over all windows.
+    upper : float
+        `C` is at most this: proved, over all drifts and windows, every error bounded.
+    any_law_bound : float
+        `min(eps_max / 2, sigma / sqrt 3)` at this law's scales: what no law exceeds.
     remainder : float
-        `C <= constant + remainder`, given that the last `C_J` is the maximum over its drifts.
+        `C <= constant + remainder` if the last `C_J` is the maximum over its drifts: whether more
+        layers are worth their time.
     regret_bound, regret_gap : float or None
         T2's `2 eps_max` and how far the constant stays below it; None for unbounded noise.
     tail_bound, tail_gap : float or None
@@ -130,6 +139,8 @@ class AverageCase:
     deviation: float
     worst: tuple[WorstDrifts, ...]
     constant: float
+    upper: float
+    any_law_bound: float
     remainder: float
     regret_bound: float | None
     regret_gap: float | None
@@ -251,12 +262,15 @@ def average_case(
     regret = 2.0 if bounded else None
     tails = None if law.sub_gaussian is None else law.sub_gaussian * math.sqrt(math.pi)
     difference = mean_positive_difference(law.density)
+    deviation = standard_deviation(law.density)
     return AverageCase(
         law=law.name,
         unit=law.unit,
-        deviation=standard_deviation(law.density),
+        deviation=deviation,
         worst=tuple(worst),
         constant=constant,
+        upper=proved_bound(law),
+        any_law_bound=distribution_free_bound(deviation, 1.0 if bounded else math.inf),
         remainder=remainder,
         regret_bound=regret,
         regret_gap=None if regret is None else regret - constant,
@@ -266,6 +280,20 @@ def average_case(
         difference_gap=difference - constant,
         contained=bounded,
     )
+
+
+def proved_bound(law: Law, cells: int = 2000) -> float:
+    """Bound `C` from above with every error bounded: exactly for uniform noise, else by `cells`.
+
+    Raises
+    ------
+    UserError
+        If the law's density is not symmetric about 0 and falling from there.
+    """
+    if law.flat:
+        # The next float above the fraction, so that the bound stays one.
+        return math.nextafter(float(uniform_average().upper), math.inf)
+    return adaptive_bound(law.density, cells)
 
 
 def average_table(
