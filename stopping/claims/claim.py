@@ -31,7 +31,7 @@ PART = 16
 LOOKS = 6
 """How often an undecided check is looked at: at most 32 times the draws of the first look."""
 
-VERSION = 2
+VERSION = 3
 """Raised whenever the same claims, settings and looks give other findings than before."""
 
 

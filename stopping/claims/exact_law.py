@@ -162,7 +162,7 @@ CLAIMS = (
     Claim(
         "T13",
         "T13.any",
-        "noise within eps_max of any law loses eps_max / 2 at most: two points attain it",
+        "noise within eps_max, any distribution: at most eps_max / 2, attained by two points",
         Relation.MEAN_EQUALS,
         distribution_free_bound(eps_max=1.0),
         Excess((2.0 - 1e-9,), RademacherNoise(1.0)),

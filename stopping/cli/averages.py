@@ -123,7 +123,7 @@ SECTIONS: tuple[tuple[Line, ...], ...] = (
         ("  gap", lambda case: _number(case.tail_gap)),
         ("difference bound", lambda case: _number(case.difference_bound)),
         ("  gap", lambda case: _number(case.difference_gap)),
-        ("any distribution", lambda case: _number(case.any_law_bound)),
+        ("any distribution", lambda case: _number(case.any_distribution_bound)),
     ),
     (
         *((f"worst fall, {j + 1} below V*", _fall(j)) for j in range(SHOWN)),

@@ -1,4 +1,4 @@
-r"""T13 for any law: an upper bound of the average case with every error bounded.
+r"""T13 for any distribution: an upper bound of the average case with every error bounded.
 
 `C` is a supremum over sequences of falls that are fixed beforehand. Let the adversary choose each
 fall after the first with the reading in sight: what he gains in addition only raises the supremum.
@@ -145,7 +145,8 @@ def _adversary(grid: _Grid, v: FloatArray) -> FloatArray:
         best[start : start + _BLOCK] = inside.max(axis=1)
     # z below the grid: a log-concave law's (e_0 - z) F(z) is at most e_N times the mass there.
     below = grid.outside * ((e - e[0]) + 2 * e[-1] + v[0])
-    return np.maximum.accumulate(np.maximum(best, below)) + ROUNDING * 1e-2 * e[-1]
+    rising: FloatArray = np.maximum.accumulate(np.maximum(best, below)) + ROUNDING * 1e-2 * e[-1]
+    return rising
 
 
 def _grid(density: Density, cells: int) -> _Grid:
@@ -179,7 +180,7 @@ def _end(density: Density) -> float:
 
 
 def distribution_free_bound(deviation: float = math.inf, eps_max: float = math.inf) -> float:
-    """`min(eps_max / 2, deviation / sqrt 3)`: T13 for i.i.d. noise of any law whatever.
+    """`min(eps_max / 2, deviation / sqrt 3)`: T13 for i.i.d. noise of any distribution.
 
     *Proof.* By the difference bound `C <= E (eps - eps')+`, the integral of `F (1 - F)`. Noise
     within `eps_max` makes that at most `2 eps_max / 4`. With the quantile function `Q` it is the

@@ -118,8 +118,8 @@ class AverageCase:
         The last `C_J`: a lower bound of the supremum `C` over all windows.
     upper : float
         `C` is at most this: proved, over all drifts and windows, every error bounded.
-    any_law_bound : float
-        `min(eps_max / 2, sigma / sqrt 3)` at this law's scales: what no law exceeds.
+    any_distribution_bound : float
+        `min(eps_max / 2, sigma / sqrt 3)` at this law's scales: what no distribution exceeds.
     remainder : float
         `C <= constant + remainder` if the last `C_J` is the maximum over its drifts: whether more
         layers are worth their time.
@@ -140,7 +140,7 @@ class AverageCase:
     worst: tuple[WorstDrifts, ...]
     constant: float
     upper: float
-    any_law_bound: float
+    any_distribution_bound: float
     remainder: float
     regret_bound: float | None
     regret_gap: float | None
@@ -270,7 +270,7 @@ def average_case(
         worst=tuple(worst),
         constant=constant,
         upper=proved_bound(law),
-        any_law_bound=distribution_free_bound(deviation, 1.0 if bounded else math.inf),
+        any_distribution_bound=distribution_free_bound(deviation, 1.0 if bounded else math.inf),
         remainder=remainder,
         regret_bound=regret,
         regret_gap=None if regret is None else regret - constant,

@@ -117,8 +117,8 @@ def test_bounds_and_gaps(table: tuple[AverageCase, ...]) -> None:
     for case in table:
         assert case.constant + case.remainder < case.difference_bound
         assert case.constant < case.upper < 1.006 * case.constant
-        assert case.upper < case.difference_bound <= case.any_law_bound
-        assert case.any_law_bound == min(
+        assert case.upper < case.difference_bound <= case.any_distribution_bound
+        assert case.any_distribution_bound == min(
             case.deviation / np.sqrt(3), 0.5 if case.contained else np.inf
         )
         assert case.difference_gap == pytest.approx(case.difference_bound - case.constant)
