@@ -42,6 +42,7 @@ PLACES = ("", "folder", "binary", "empty", "missing/deeper/file", "ä🦉 x", "/
 
 MODEL = ("--model", "model", "--device", "cpu", "--dtype", "float32", "--chat", "off")
 SHORT = (*MODEL, "--max-new-tokens", "1")
+TEXTS = (*MODEL, "--mode", "generated", "--max-new-tokens", "1")
 TRACED = ("traces.parquet", "--window", "3", "--replicates", "100")
 ALONE = ("--jobs", "1")
 
@@ -59,7 +60,7 @@ def base() -> dict[str, tuple[str, ...]]:
         "fit": (*TRACED, *ALONE, "--scale", "nats", "--classes", "1", "--refits", "0"),
         "generate": (*SHORT, "--rule", "search:K=1", "--prompt", "one"),
         "learn": (*TRACED, "--no-theory", *ALONE),
-        "lens fit": (*SHORT, "--out", "new.lens", "--layers", "2", "--tokens", "30"),
+        "lens fit": (*TEXTS, "--out", "new.lens", "--layers", "2", "--tokens", "30"),
         "lens show": ("missing.lens",),
         "lm-eval": ("run",),
         "merge": ("merged.parquet", "missing.parquet"),
@@ -73,7 +74,7 @@ def base() -> dict[str, tuple[str, ...]]:
             *("--drift", "0", "--rise", "1", "--perturbed", "0.2", "--tokens", "9"),
             *("--window", "2", "--rule", "search", *ALONE),
         ),
-        "trace": (*SHORT, "--out", "new.parquet", "--layers", "2", "--problems", "1"),
+        "trace": (*TEXTS, "--out", "new.parquet", "--layers", "2", "--problems", "1"),
         "validate": (*TRACED, "--rule", "search"),
         "verify": ("T2", "--effort", "0.01", *ALONE),
     }  # fmt: skip

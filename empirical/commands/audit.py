@@ -25,7 +25,7 @@ from empirical.commands.targets import (
 from empirical.published import SETTING, SOURCE
 from stopping.cli.numbers import NATS
 from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, seed_option
+from stopping.cli.ui import json_option, output, refuse_ignored, seed_option
 
 FORMATS = {"share": ".1%", "nats": ".2f", "layers": ".2f"}
 
@@ -67,6 +67,8 @@ def audit(
       stopping audit my.parquet --noise 0.5      verdicts at a larger noise level
       stopping audit my.parquet --json > a.json  everything, machine-readable
     """
+    if as_json:
+        refuse_ignored("with --json", "brief")
     results = for_each(
         traces,
         "audit",

@@ -18,7 +18,7 @@ from stopping.changepoint import Scale
 from stopping.changepoint.model import FORMAT
 from stopping.cli.numbers import JOBS
 from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, progress, seed_option
+from stopping.cli.ui import json_option, output, progress, refuse_ignored, seed_option
 from stopping.errors import UserError
 from stopping.support.files import FIGURE, require_writable
 
@@ -114,6 +114,8 @@ def fit(
       stopping fit my.parquet --figure fit.svg          draw turning points and noise
       stopping fit my.parquet --json > f.json           everything, machine-readable
     """
+    if compare and (scale is not None or classes is not None):
+        refuse_ignored("with --scale or --classes", "compare")
     treatment = chosen_treatment(scale, classes, compare)
     paths = list(traces) or list(bundled_traces().values())
     if len(paths) > 1 and (out is not None or calibrated is not None):

@@ -23,7 +23,7 @@ from empirical.texts import Chat, uses_chat
 from stopping.changepoint import FittedOn
 from stopping.cli.numbers import Number, at_least
 from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, seed_option
+from stopping.cli.ui import json_option, output, refuse_ignored, seed_option
 from stopping.errors import UserError
 from stopping.support.files import require_writable, written_aside
 
@@ -137,6 +137,8 @@ def generate(
     final` is plain decoding: nothing of the model's generation_config.json is
     used but its token ids.
     """
+    if as_json:
+        refuse_ignored("with --json", "show")
     question = read_prompt(prompt, prompt_file)
     draws = read_sampling(temperature, top_p)
     require_models_extra()

@@ -28,7 +28,14 @@ from empirical.fitting.learning.regressors import require_sklearn
 from empirical.traces.files import read_traces
 from stopping.cli.numbers import NATS
 from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, progress, seed_option, workers_options
+from stopping.cli.ui import (
+    json_option,
+    output,
+    progress,
+    refuse_ignored,
+    seed_option,
+    workers_options,
+)
 from stopping.errors import UserError
 from stopping.support.parallel import Workers
 
@@ -90,6 +97,8 @@ def learn_command(
       stopping learn my.parquet --json > learned.json
     """
     require_sklearn()
+    if no_theory:
+        refuse_ignored("with --no-theory", "cost")
     if other is not None and len(traces) != 1:
         raise UserError("--with: give one trace file, whose tokens the other lens read too")
     jobs = [Job(str(path), path, other) for path in traces] or bundled_jobs()

@@ -159,6 +159,8 @@ def fit(
     require_models_extra()
     if kind == "temperature":
         refuse_ignored("with --kind temperature", "rank", "epochs")
+    if mode == "reference":
+        refuse_ignored("with --mode reference", "max_new_tokens")
     from empirical.lenses import Origin, fit_lens, head_hash
     from empirical.lenses.files import FORMAT
     from empirical.model.anatomy import Anatomy

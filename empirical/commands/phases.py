@@ -29,7 +29,7 @@ from empirical.commands.targets import (
 )
 from empirical.published import SOURCE
 from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, seed_option
+from stopping.cli.ui import json_option, output, refuse_ignored, seed_option
 from stopping.support.files import FIGURE, require_writable
 
 
@@ -38,7 +38,7 @@ from stopping.support.files import FIGURE, require_writable
 Examples:
   stopping phases                               the bundled traces
   stopping phases my.parquet --figure out.svg   own traces, with a figure
-  stopping phases --brief --json > phases.json  machine-readable
+  stopping phases --json > phases.json          machine-readable
 """
 )
 @traces_argument
@@ -65,6 +65,8 @@ def phases(
     layer is large if its mean contribution norm lies above a band around the middle layers';
     guess and perturb are the runs of large layers at the two ends of the stack.
     """
+    if as_json:
+        refuse_ignored("with --json", "brief")
     require_writable((figure, FIGURE), inputs=traces)
     # What layers write does not depend on the lens: the raw lens's files say it all.
     results = for_each(

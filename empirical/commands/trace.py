@@ -28,7 +28,7 @@ from empirical.traces.parts import require_room
 from empirical.traces.split import choose_shard, local_device
 from stopping.cli.numbers import BATCH, CountOr, at_least
 from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, progress, prose, seed_option
+from stopping.cli.ui import json_option, output, progress, prose, refuse_ignored, seed_option
 from stopping.support.files import require_writable
 
 # Enough for any `--tokens` that one sits through; generating them takes a moment.
@@ -140,6 +140,8 @@ def trace(
     interrupted run, however it ended, goes on where it was when the same command is given again.
     """
     require_models_extra()
+    if mode == "reference":
+        refuse_ignored("with --mode reference", "max_new_tokens")
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     default = _SUPPLY if tokens else DEFAULT_PROBLEMS
     chosen = chosen_problems(prompts, problems, seed, default, references=mode == "reference")

@@ -24,7 +24,7 @@ from empirical.commands.targets import (
 )
 from stopping.cli.numbers import NATS
 from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, seed_option
+from stopping.cli.ui import json_option, output, refuse_ignored, seed_option
 from stopping.rules import parse_rule
 
 OWN_TEXT = (
@@ -78,6 +78,8 @@ def validate(
       stopping validate my.parquet --rule search:p=0.5 --window 6
       stopping validate my.parquet --json > v.json        everything, machine-readable
     """
+    if as_json:
+        refuse_ignored("with --json", "by_difficulty")
     rules = [parse_rule(spec, K) for spec in specs] or None
     results = for_each(
         traces,

@@ -114,6 +114,8 @@ def load_model(
     import torch
     import transformers
 
+    if device_map is not None and device != "auto":
+        raise UserError("give either a device or a device map, not both")
     place = _device(device)
     if dtype not in DTYPES:
         raise UserError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
@@ -121,8 +123,6 @@ def load_model(
         dtype = "float32" if place.type == "cpu" else "bfloat16"
     source, options, name = locate(str(spec))
     spread: dict[str, Any] = {} if device_map is None else {"device_map": device_map}
-    if spread and device != "auto":
-        raise UserError("give either a device or a device map, not both")
     with _quiet():
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from stopping.cli.numbers import WINDOW, Number, at_least
 from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, progress, seed_option, table
+from stopping.cli.ui import json_option, output, progress, refuse_ignored, seed_option, table
 from stopping.errors import UserError
 
 # Hypothesis is an extra: the package that needs it is imported when the command runs.
@@ -153,6 +153,8 @@ def conformance(
 
 def chosen(kind: str, one_by_one: bool, options: dict[str, Any]) -> dict[str, Any]:
     """Return the conventions that were given, or say which one the kind does not know."""
+    if options["framework"] == "numpy":
+        refuse_ignored("with --framework numpy", "device")
     dtypes = options.pop("dtypes")
     given = {name: value for name, value in options.items() if value not in (None, False)}
     if one_by_one:

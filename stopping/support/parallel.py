@@ -46,8 +46,8 @@ class Workers:
     Attributes
     ----------
     jobs : int, optional
-        Worker processes on this machine; default: its cores. A cluster that runs already has its
-        own number, all of them are used.
+        Worker processes on this machine; default: its cores. Not with a scheduler: a cluster that
+        runs already has its own number, all of them are used.
     backend : {"loky", "dask", "ray"}
         Processes of this machine, or a cluster.
     scheduler : str, optional
@@ -57,7 +57,8 @@ class Workers:
     Raises
     ------
     UserError
-        If the backend is unknown or not installed, `jobs` is below 1, or loky gets a scheduler.
+        If the backend is unknown or not installed, `jobs` is below 1 or beside a scheduler, or loky
+        gets a scheduler.
     """
 
     jobs: int | None = None
@@ -77,6 +78,11 @@ class Workers:
             raise UserError(
                 f"scheduler {self.scheduler}: loky runs on this machine alone; choose the backend "
                 "dask or ray, or leave the scheduler out"
+            )
+        if self.jobs is not None and self.scheduler is not None:
+            raise UserError(
+                f"jobs: the cluster at {self.scheduler} has its own workers, all of them are used; "
+                "leave the number out, or the scheduler"
             )
 
     @property

@@ -95,7 +95,7 @@ def test_solutions_are_asked_for_only_where_they_are_traced(
 ) -> None:
     prompts, out = tmp_path / "mine.jsonl", tmp_path / "t.parquet"
     prompts.write_text('{"prompt": "Why?"}\n{"prompt": "How?"}\n', encoding="utf-8")
-    given = ["--prompts", prompts, "--max-new-tokens", 4, "--layers", 2]
+    given = ["--prompts", prompts, "--layers", 2]
     assert trace(folder, out, *given, "--mode", "generated") == 0
     assert read_traces(out).provenance.prompts == 2
     assert trace(folder, tmp_path / "u.parquet", *given) == 2
