@@ -16,6 +16,7 @@ from typing import Literal
 
 from stopping.changepoint import FittedOn
 from stopping.support.documents import Format, structured
+from stopping.support.results import Result
 
 FORMAT = Format("layer-stopping traces", 1, "trace file", "make one with `stopping trace`")
 
@@ -43,7 +44,7 @@ class StorageLoss:
 
 
 @dataclass(frozen=True)
-class Provenance:
+class Provenance(Result):
     """What made a set of traces.
 
     `weights` maps file names to SHA-256; `prompts` counts the prompts on offer, of which the file

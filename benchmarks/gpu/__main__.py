@@ -14,7 +14,7 @@ import torch
 from benchmarks.gpu import captures, decoding, families, kernels, montecarlo, steps
 from empirical.model.load import LoadedModel, load_model
 from empirical.provenance import library_versions, now
-from stopping.cli.ui import plain
+from stopping.support.documents import plain
 from stopping.support.files import write_atomic
 from tests.empirical.tiny_models import save_tiny_folder
 

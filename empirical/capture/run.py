@@ -15,6 +15,7 @@ from empirical.traces.files import Traces, merge_traces, write_traces
 from empirical.traces.parts import Shards, has_parts
 from empirical.traces.split import Shard
 from stopping.errors import UserError
+from stopping.support.results import Result
 from stopping.support.store import kept_in
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Result):
     """How a finished run went; rates count only what this process did."""
 
     file: str

@@ -1,8 +1,6 @@
 """What `audit` and `validate` share: which traces to read, and how numbers are printed."""
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +11,12 @@ from empirical.data import bundled_traces
 from empirical.traces.files import Traces, read_traces
 from stopping.cli.numbers import REPLICATES, WINDOW
 from stopping.cli.ui import progress, prose, table
-from stopping.support.statistics import Interval
+from stopping.support.tables import count as count
+from stopping.support.tables import estimate as estimate
+from stopping.support.tables import number as number
+from stopping.support.tables import percent as percent
+from stopping.support.tables import span as span
+from stopping.support.tables import status_text as status_text
 
 Result = TypeVar("Result")
 
@@ -36,7 +39,6 @@ replicates_option = click.option(
     help="Resamples of the bootstrap over prompts.",
 )
 narrow, sentences = table, prose
-COLOURS = {"holds": "green", "better": "green", "fails": "red", "worse": "red"}
 
 
 def for_each(
@@ -66,46 +68,3 @@ def headline(name: str, model: str, tokens: int, prompts: int, K: int, level: fl
         f": {count(tokens, 'token')} of {count(prompts, 'prompt')}, window of {count(K, 'step')}, "
         f"{level:.0%} intervals over prompts",
     )
-
-
-def status_text(status: str | None) -> Text:
-    """Render a status in its colour; a dash where there is none."""
-    return Text("–") if status is None else Text(str(status), style=COLOURS.get(status, "yellow"))
-
-
-def number(value: float | None, pattern: str) -> str:
-    """Format a number; a dash where there is none."""
-    if value is None or math.isnan(value):
-        return "–"
-    # A rounded zero has no sign.
-    text = format(value, pattern).replace("-", "−")
-    return text if text.strip("−+0.%") else text.strip("−+")
-
-
-def span(interval: Interval, pattern: str) -> str:
-    """Ends of an interval."""
-    if math.isnan(interval.low):
-        return "–"
-    return f"[{number(interval.low, pattern)}, {number(interval.high, pattern)}]"
-
-
-def estimate(interval: Interval, pattern: str) -> str:
-    """Estimate with the ends of its interval."""
-    if math.isnan(interval.low):
-        return number(interval.estimate, pattern)
-    return f"{number(interval.estimate, pattern)} {span(interval, pattern)}"
-
-
-def percent(interval: Interval) -> Interval:
-    """The same interval in percentage points."""
-    return replace(
-        interval,
-        estimate=100 * interval.estimate,
-        low=100 * interval.low,
-        high=100 * interval.high,
-    )
-
-
-def count(n: int, thing: str) -> str:
-    """`1 rule`, `2 rules`."""
-    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"

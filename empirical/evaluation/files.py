@@ -7,8 +7,7 @@ an end of an interval that could not be computed is null.
 from pathlib import Path
 
 from empirical.evaluation.run import Evaluation
-from stopping.cli.ui import as_json
-from stopping.support.documents import Format, structured
+from stopping.support.documents import Format, as_json, structured
 from stopping.support.files import write_atomic
 
 FORMAT = Format(

@@ -16,8 +16,8 @@ from typing import Any
 from empirical.evaluation.answers import Answer
 from empirical.evaluation.trail import restored
 from empirical.traces.parts import open_parts
-from stopping.cli.ui import plain
 from stopping.errors import UserError
+from stopping.support.documents import plain
 from stopping.support.files import write_atomic
 
 

@@ -22,6 +22,7 @@ from empirical.texts import generated_texts
 from empirical.traces.parts import has_parts
 from stopping.errors import UserError
 from stopping.rules import AbstractRule
+from stopping.support.results import Result
 from stopping.support.statistics import Interval, clopper_pearson
 from stopping.support.store import kept_in
 
@@ -51,7 +52,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Result):
     """What came out.
 
     Attributes
@@ -76,6 +77,10 @@ class Evaluation:
     plain_length: float
     rules: tuple[RuleResult, ...]
     answers: dict[str, tuple[str | None, ...]]
+
+    def items(self) -> tuple[RuleResult, ...]:
+        """Rules."""
+        return self.rules
 
 
 def evaluate(

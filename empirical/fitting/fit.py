@@ -34,6 +34,7 @@ from stopping.changepoint.inference import (
 from stopping.changepoint.layout import FinalNoise
 from stopping.changepoint.profile import Profile, profile
 from stopping.errors import UserError
+from stopping.support.results import Result
 from stopping.support.statistics import Interval
 from stopping.support.threads import one_thread
 from stopping.types import FloatArray
@@ -90,7 +91,7 @@ class Climb:
 
 
 @dataclass(frozen=True)
-class Fit:
+class Fit(Result):
     """All of it, for one trace file.
 
     Attributes
@@ -123,6 +124,10 @@ class Fit:
     held_out_tokens: int
     predictive: Predictive
     bounds: BoundsCheck
+
+    def items(self) -> tuple[LayerFit, ...]:
+        """Layers."""
+        return self.layers
 
     def count(self, status: Status | str) -> int:
         """Number of parameters with this status."""
@@ -289,7 +294,7 @@ def _climb(estimate: Estimate, errors: Uncertainty) -> Climb:
 
 def write_fit(path: Path, fitted: Fit, traces: Traces, about: Mapping[str, Any]) -> None:
     """Save the model for `stopping solve`, with what made it; `about` joins the provenance."""
-    from stopping.cli.ui import plain
+    from stopping.support.documents import plain
 
     write_model(
         path,

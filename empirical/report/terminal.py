@@ -17,7 +17,7 @@ from empirical.report.results import ModelResult, Report
 from empirical.report.summary import HEADINGS, SummaryRow
 from empirical.report.verdict import lens_kind
 from stopping.claims import tally
-from stopping.cli.tables import prose
+from stopping.support.tables import prose
 
 COLOURS = {"good": "green", "bad": "red", "open": "yellow", "mute": "dim"}
 NAME = 18

@@ -10,7 +10,7 @@ They come from models with `stopping trace`, and stand in files: see `empirical.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from empirical.provenance import Mode, Provenance
 from stopping.errors import UserError
+from stopping.support.results import Report, Result, entries
 from stopping.types import BoolArray
 
 PER_TOKEN = {"prompt": np.int32, "position": np.int32, "token": np.int32, "difficulty": np.int8}
@@ -45,7 +46,7 @@ _LARGEST_VOCABULARY = 1 << 32
 
 
 @dataclass(frozen=True, eq=False)
-class Traces:
+class Traces(Result):
     """Statistics of `n` tokens at the probed layers, rows ascending by (prompt, position).
 
     Only entropies must be known. An array of others that is not has shape (n, 0), so that it cannot
@@ -93,6 +94,29 @@ class Traces:
     residual_cosine: NDArray[np.float32]
     provenance: Provenance
     vocabulary: Mapping[int, str] = field(default_factory=dict)
+
+    def items(self) -> Iterable[dict[str, Any]]:
+        """Tokens, with what is known of each."""
+        known = (name for name in _ROWS if name not in OPTIONAL or self.holds(name))
+        return entries(self, "row", *known)
+
+    def report(self) -> Report:
+        """Where they come from, and what the layers say on average."""
+        from stopping.support.tables import records_table
+
+        origin = self.provenance
+        yield (
+            f"{origin.model}: {len(self):,} tokens of {len(np.unique(self.prompt)):,} prompts, "
+            f"{origin.lens} lens, {origin.mode} mode"
+        )
+        columns = {"layer": self.layers, "entropy": self.entropy.mean(axis=0, dtype=float)}
+        if self.holds("log_prob"):
+            columns["log-loss"] = -self.log_prob.mean(axis=0, dtype=float)
+        if self.holds("top1") and self.holds("token"):
+            columns["accuracy"] = (self.top1 == self.token[:, None]).mean(axis=0)
+        lists = [column.tolist() for column in columns.values()]
+        layers = [dict(zip(columns, values, strict=True)) for values in zip(*lists, strict=True)]
+        yield records_table("Means by layer, nats", layers)
 
     def __post_init__(self) -> None:
         self._check_shapes()

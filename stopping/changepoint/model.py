@@ -11,7 +11,7 @@ nats, and never a class. The likelihood of a token is the finite mixture
 which is exact: no latent path is sampled or approximated.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from stopping.changepoint.scale import Scale
 from stopping.errors import UserError
 from stopping.model.paths import Paths
 from stopping.support.documents import Format
+from stopping.support.results import Result
 from stopping.types import FloatArray
 
 FORMAT = Format(
@@ -33,7 +34,7 @@ _NODES = 24
 
 
 @dataclass(frozen=True, eq=False)
-class ChangePointModel:
+class ChangePointModel(Result):
     """Classes of tokens, their weights, and the scale.
 
     Attributes
@@ -69,6 +70,19 @@ class ChangePointModel:
         finite = np.isfinite(self.weights).all()
         if not finite or (self.weights < 0).any() or abs(self.weights.sum() - 1) > LAW_TOLERANCE:
             raise UserError(f"weights: must be >= 0 and sum to 1, got {self.weights}")
+
+    def items(self) -> Iterable[dict[str, Any]]:
+        """Layers of each class; steps are those onto the layer."""
+        for number, (weight, part) in enumerate(zip(self.weights, self.components, strict=True)):
+            for layer, turning in enumerate(part.turning):
+                yield {
+                    **{"class": number, "weight": weight, "layer": layer, "turning": turning},
+                    "noise_sd": part.noise_sd[layer],
+                    **{
+                        name: getattr(part, name)[layer - 1] if layer else None
+                        for name in ("drift_mean", "drift_sd", "rise_mean", "rise_sd")
+                    },
+                }
 
     @property
     def w(self) -> int:

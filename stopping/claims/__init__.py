@@ -1,7 +1,8 @@
 """The registry of claims: it drives `stopping verify`, the tests and the book."""
 
 from stopping.claims import deterministic, exact_law, games, optimal, stochastic
-from stopping.claims.claim import LOOKS, VERSION, Claim, Control, Finding, check, spending, tally
+from stopping.claims.claim import LOOKS, VERSION, Claim, Control, check, spending
+from stopping.claims.finding import Finding, Findings, tally
 
 CLAIMS: tuple[Claim, ...] = (
     *deterministic.CLAIMS,
@@ -18,6 +19,7 @@ __all__ = [
     "Claim",
     "Control",
     "Finding",
+    "Findings",
     "check",
     "spending",
     "tally",

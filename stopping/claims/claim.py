@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from stopping.claims.finding import Finding, Findings
 from stopping.simulation.montecarlo import (
     Draw,
     Estimate,
@@ -84,41 +85,6 @@ class Claim:
     block: int = BLOCK
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What `check` found of a claim and of its negative control."""
-
-    label: str
-    name: str
-    statement: str
-    relation: Relation
-    bound: float
-    verdict: Verdict
-    estimate: Estimate
-    control: str
-    control_bound: float
-    control_verdict: Verdict
-    control_estimate: Estimate
-
-    @property
-    def sound(self) -> bool:
-        """The claim holds and the check rejects the negative control."""
-        return self.verdict is Verdict.HOLDS and self.control_verdict is Verdict.VIOLATED
-
-    @property
-    def undecided(self) -> bool:
-        """More draws are needed: nothing speaks against the claim or its negative control."""
-        open_ = Verdict.UNDECIDED in (self.verdict, self.control_verdict)
-        wrong = self.verdict is Verdict.VIOLATED or self.control_verdict is Verdict.HOLDS
-        return open_ and not wrong
-
-    @property
-    def open_draws(self) -> tuple[int, ...]:
-        """Draws of what is undecided: of the claim, of its negative control, or of both."""
-        sides = (self.verdict, self.estimate), (self.control_verdict, self.control_estimate)
-        return tuple(found.n for verdict, found in sides if verdict is Verdict.UNDECIDED)
-
-
 def check(
     claims: tuple[Claim, ...],
     *,
@@ -130,7 +96,7 @@ def check(
     looks: int = LOOKS,
     begin: Callable[[int], object] = lambda _: None,
     advance: Callable[[int], object] = lambda _: None,
-) -> tuple[Finding, ...]:
+) -> Findings:
     """Check claims and negative controls by Monte Carlo, and draw on where nothing is decided.
 
     Each look doubles the draws of what is still undecided. The error is spent over the looks (see
@@ -174,7 +140,7 @@ def check(
         undecided = [side for side in undecided if found[side][0] is Verdict.UNDECIDED]
         if not undecided:
             break
-    return tuple(
+    return Findings(
         _finding(claim, found[_Side(claim, False)], found[_Side(claim, True)]) for claim in claims
     )
 
@@ -191,33 +157,6 @@ def spending(error: float, looks: int) -> tuple[float, ...]:
 def draws_of(claim: Claim, effort: float, control: bool = False) -> int:
     """Draws of `claim`, or of its negative control, at the first look."""
     return max(2, round(claim.draws * (min(effort, 1.0) if control else effort)))
-
-
-def tally(findings: Sequence[Finding]) -> str:
-    """Say in a sentence how many claims hold, and apart from each other what else was found.
-
-    What is undecided is said with the draws that did not settle it, and apart from a claim that is
-    violated, or whose negative control passes: such a check proves nothing.
-    """
-    sound = sum(finding.sound for finding in findings)
-    controls = "with their negative controls rejected"
-    if sound == len(findings):
-        return f"All {sound} claims hold, {controls}."
-    open_ = [finding for finding in findings if finding.undecided]
-    violated = [finding for finding in findings if finding.verdict is Verdict.VIOLATED]
-    passed = [f for f in findings if f.control_verdict is Verdict.HOLDS and f not in violated]
-    text = [f"{sound} of {len(findings)} claims hold, {controls}"]
-    if open_:
-        most = max(max(finding.open_draws) for finding in open_)
-        text.append(f"{len(open_)} undecided after up to {most:,} draws ({_names(open_)})")
-    text.append(f"{len(violated)} violated ({_names(violated)})" if violated else "none violated")
-    if passed:
-        text.append(f"{len(passed)} whose negative control passes ({_names(passed)})")
-    return "; ".join(text) + "."
-
-
-def _names(findings: Sequence[Finding]) -> str:
-    return ", ".join(finding.name for finding in findings)
 
 
 @dataclass(frozen=True)

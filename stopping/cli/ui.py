@@ -4,26 +4,23 @@ Results go to standard output, progress and errors to standard error, so that `-
 be piped while a bar is shown.
 """
 
-import dataclasses
 import functools
-import json
-import math
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
-import numpy as np
 from rich.console import Console
 
 from stopping.cli.numbers import JOBS, SEED
 from stopping.cli.progress import progress as progress
-from stopping.cli.tables import PAGE
-from stopping.cli.tables import prose as prose
-from stopping.cli.tables import table as table
 from stopping.errors import UserError
+from stopping.support.documents import as_json as as_json
 from stopping.support.parallel import BACKENDS, Workers
+from stopping.support.tables import PAGE
+from stopping.support.tables import prose as prose
+from stopping.support.tables import table as table
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -93,25 +90,3 @@ def output() -> Console:
     if console.is_terminal or "COLUMNS" in os.environ:
         return console
     return Console(highlight=False, width=PAGE)
-
-
-def as_json(value: object) -> str:
-    """Serialise dataclasses, arrays and plain values; NaN and infinity become null."""
-    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def plain(value: Any) -> Any:
-    """Turn dataclasses and numpy values into what `json` accepts."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -5,9 +5,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import click
-from rich.text import Text
 
-from stopping.claims import CLAIMS, Claim, Finding, check, tally
+from stopping.claims import CLAIMS, Claim, check
 from stopping.cli.numbers import Number
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import (
@@ -18,11 +17,9 @@ from stopping.cli.ui import (
     prose,
     resume_option,
     seed_option,
-    table,
     workers_options,
 )
 from stopping.errors import UserError
-from stopping.simulation.montecarlo import Relation, Verdict
 from stopping.support.parallel import Workers
 from stopping.support.store import Journal
 
@@ -30,7 +27,6 @@ THOROUGH = 1e8 / Claim.draws
 """Effort at which a claim gets 1e8 draws; dear ones, by linear programs, as many times more."""
 MOST = 10_000.0
 """Largest effort: more would take years."""
-COLOURS = {Verdict.HOLDS: "green", Verdict.VIOLATED: "red", Verdict.UNDECIDED: "yellow"}
 
 
 @click.command()
@@ -106,7 +102,8 @@ def verify(
     if as_json:
         click.echo(to_json({"seed": seed, "effort": effort, "error": error, "claims": findings}))
     else:
-        show(findings, seconds, seed, error)
+        detail = f"seed {seed}, error level {error:g}, {seconds:.1f} s."
+        output().print(findings, prose(f"{findings.draws:,} draws, {detail}"), sep="")
     return 0 if all(finding.sound for finding in findings) else 1
 
 
@@ -124,45 +121,3 @@ def select(names: tuple[str, ...]) -> tuple[Claim, ...]:
 def matches(claim: Claim, pattern: str) -> bool:
     """Whether a label or name fits the pattern."""
     return claim.label == pattern or fnmatchcase(claim.name, pattern)
-
-
-def show(findings: tuple[Finding, ...], seconds: float, seed: int, error: float) -> None:
-    """Print the table and the summary."""
-    rows = table("Claims", "claim", "statement", "bound", "found", "verdict", "control")
-    rows.columns[1].justify = "left"
-    for finding in findings:
-        rows.add_row(
-            finding.name,
-            Text(finding.statement),
-            f"{finding.bound:.4g}",
-            found_text(finding),
-            coloured(finding.verdict),
-            Text("rejected" if finding.control_verdict is Verdict.VIOLATED else "NOT rejected"),
-        )
-    out = output()
-    out.print(rows)
-    draws = sum(f.estimate.n + f.control_estimate.n for f in findings)
-    out.print(
-        prose(tally(findings)),
-        prose(f"{draws:,} draws, seed {seed}, error level {error:g}, {seconds:.1f} s."),
-    )
-    for finding in findings:
-        if not finding.sound:
-            out.print(
-                prose(
-                    f"{finding.name}: {finding.verdict}; control ({finding.control}): "
-                    f"{finding.control_verdict}"
-                )
-            )
-
-
-def found_text(finding: Finding) -> str:
-    """Largest draw for a claim about every draw, mean and standard error for one about means."""
-    if finding.relation in (Relation.ALWAYS_AT_MOST, Relation.ALWAYS_BELOW):
-        return f"max {finding.estimate.greatest:.4g}"
-    return f"{finding.estimate.mean:.4f} ± {finding.estimate.stderr:.4f}"
-
-
-def coloured(verdict: Verdict) -> Text:
-    """Render a verdict in its colour."""
-    return Text(str(verdict), style=COLOURS[verdict])

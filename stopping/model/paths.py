@@ -12,19 +12,22 @@ turning point `V*`) and `eps` the projection noise. Stopping at `l` costs the to
 Shapes are `(n, layers)`, the final layer `L` in the last column; layers are column indices.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from stopping.errors import UserError
 from stopping.model.windows import as_batch
+from stopping.support.results import Result, entries
 from stopping.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)
-class Paths:
+class Paths(Result):
     """Latent and observed entropies of `n` tokens.
 
     Attributes
@@ -80,6 +83,10 @@ class Paths:
         level = np.take_along_axis(G, turning[:, None], axis=1)
         refinement = np.where(beyond, level, G)
         return cls(refinement, G - refinement, as_batch(noise, "noise"), turning, l_min)
+
+    def items(self) -> Iterable[Any]:
+        """Tokens."""
+        return entries(self, "token", "turning", "G", "x")
 
     @property
     def n(self) -> int:

@@ -27,6 +27,7 @@ from stopping.optimal.rules import Bayes, Snell
 from stopping.rules import AbstractRule, FixedOffset, ForwardExit, zoo
 from stopping.simulation.montecarlo import Estimate, blocks, estimate, stream
 from stopping.support.parallel import Workers, in_order
+from stopping.support.results import Result
 from stopping.types import FloatArray
 
 BLOCK = 1 << 12
@@ -93,7 +94,7 @@ class Bracket:
 
 
 @dataclass(frozen=True, eq=False)
-class RuleComparison:
+class RuleComparison(Result):
     """What `price` found.
 
     Attributes
@@ -118,6 +119,10 @@ class RuleComparison:
     gaps: tuple[Gap, ...]
     region: tuple[RegionSample, ...]
     rule: Snell
+
+    def items(self) -> tuple[Gap, ...]:
+        """Rules."""
+        return self.gaps
 
     @property
     def bracket(self) -> Bracket:

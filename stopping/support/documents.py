@@ -4,6 +4,7 @@ Whoever reads one learns in plain words whether it is missing, damaged, of anoth
 than the package.
 """
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import cattrs
+import numpy as np
 
 from stopping.errors import UserError
 from stopping.support.files import Kind, write_atomic
@@ -115,6 +117,28 @@ def structured(content: dict[str, Any], kind: type[T], what: str) -> T:
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
+
+
+def as_json(value: object) -> str:
+    """Serialise dataclasses, arrays and plain values; NaN and infinity become null."""
+    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """Turn dataclasses and numpy values into what `json` accepts."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def read_text(path: Path) -> str:

@@ -55,6 +55,7 @@ from stopping.model.densities import (
     standard_deviation,
 )
 from stopping.support.parallel import Workers, in_order
+from stopping.support.results import Result
 from stopping.theory.adaptive_average import adaptive_bound, distribution_free_bound
 from stopping.theory.exact import scan_masses, stopping_law
 from stopping.theory.uniform_average import uniform_average
@@ -104,7 +105,7 @@ class WorstDrifts:
 
 
 @dataclass(frozen=True)
-class AverageCase:
+class AverageCase(Result):
     """T13 for one law; all constants in its unit. Fields are plain values, ready for JSON.
 
     Attributes

@@ -45,18 +45,21 @@ A token that no admissible world explains has no certificate: its rows are NaN, 
 False, and both rules fall back to the final layer, which is ordinary decoding.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from stopping.errors import UserError
+from stopping.support.results import Result, entries
 from stopping.theory.identification import as_noise_levels, as_window, identify
 from stopping.types import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
-class Certificate:
+class Certificate(Result):
     """Worst-case excess of every layer of every token (T8).
 
     Attributes
@@ -74,9 +77,13 @@ class Certificate:
     first: IntArray
     last: IntArray
 
+    def items(self) -> Iterable[Any]:
+        """Tokens."""
+        return entries(self, "token", "explained", "first", "last", "excess")
+
 
 @dataclass(frozen=True)
-class Hedge:
+class Hedge(Result):
     """The randomised minimax rule for every token (T7, T8).
 
     Attributes
@@ -92,6 +99,10 @@ class Hedge:
     weights: FloatArray
     value: FloatArray
     explained: BoolArray
+
+    def items(self) -> Iterable[Any]:
+        """Tokens."""
+        return entries(self, "token", "explained", "value", "weights")
 
 
 def certify(x: ArrayLike, eps_max: ArrayLike) -> Certificate:

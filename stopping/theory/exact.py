@@ -20,9 +20,10 @@ piece halved, and Fubini's theorem, by which the probability of reaching `l-1` i
 of `s_l(y) P(x[l-1] < y - tau)`, with the closed-form distribution function.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -32,6 +33,7 @@ from stopping.errors import UserError
 from stopping.model.densities import Density, densities
 from stopping.model.noise import AbstractNoise
 from stopping.model.windows import as_batch, window_start
+from stopping.support.results import Result, entries
 from stopping.types import FloatArray
 
 NODES = 16
@@ -41,7 +43,7 @@ HALVINGS = 6
 
 
 @dataclass(frozen=True, eq=False)
-class StoppingLaw:
+class StoppingLaw(Result):
     """The law of `V^` for one `G`.
 
     Attributes
@@ -69,6 +71,10 @@ class StoppingLaw:
     reached: FloatArray
     error: float
     tolerance: float
+
+    def items(self) -> Iterable[Any]:
+        """Layers."""
+        return entries(self, "layer", "latent", "probability", "reached")
 
     @property
     def converged(self) -> bool:

@@ -27,13 +27,16 @@ of worlds. Each strategy is then evaluated apart, and the gap between the loss t
 and the loss the adversary forces certifies both. All constraints are closed: see T8 on suprema.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import linalg
 
 from stopping.errors import UserError
+from stopping.support.results import Report, Result
 from stopping.theory.certificates import hedged_weights
 from stopping.theory.identification import as_noise_levels
 from stopping.theory.linear_programs import ScaledToken, constraints, solve, worst_excess
@@ -41,7 +44,7 @@ from stopping.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
-class ObservationGame:
+class ObservationGame(Result):
     """The game (*) at one observed token, solved from both sides.
 
     Attributes
@@ -69,6 +72,17 @@ class ObservationGame:
     upper: float
     lower: float
     breach: float
+
+    def items(self) -> Iterable[Any]:
+        """Layers, each with the stopper's weight, and the adversary's worlds with its weights."""
+        worlds = dict(zip(self.turning_points.tolist(), self.mixture, strict=True))
+        for layer, weight in enumerate(self.weights):
+            yield {"layer": layer, "stop": weight, "turning_point": worlds.get(layer, 0.0)}
+
+    def report(self) -> Report:
+        """The two mixtures, and the value between its two bounds."""
+        yield from super().report()
+        yield f"value between {self.lower:.6g} and {self.upper:.6g} nats"
 
     @property
     def gap(self) -> float:

@@ -36,18 +36,21 @@ All comparisons are exact in floating point: a world built with noise of exactly
 miss its own interval by a rounding error; allow for it in `eps_max`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from stopping.errors import UserError
 from stopping.model.windows import as_batch
+from stopping.support.results import Result, entries
 from stopping.types import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
-class Identification:
+class Identification(Result):
     """The noise levels `[lower, upper)` at which each turning point explains each token (T9).
 
     Attributes
@@ -65,6 +68,10 @@ class Identification:
     upper: FloatArray
     least_eps_max: FloatArray
     turning_point: IntArray
+
+    def items(self) -> Iterable[Any]:
+        """Tokens."""
+        return entries(self, "token", "least_eps_max", "turning_point", "lower", "upper")
 
     def consistent(self, eps_max: ArrayLike) -> BoolArray:
         """Which turning points explain each token at this noise level, shape (n, layers).

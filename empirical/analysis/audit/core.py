@@ -10,13 +10,14 @@ from empirical.analysis.audit.window import Window, audit_window
 from empirical.traces.files import Traces
 from empirical.traces.window import take_sample
 from stopping.errors import UserError
+from stopping.support.results import Result
 
 NOISE_CEILING = 0.25
 """Noise level of the verdicts, nats: T2 then guarantees half a nat."""
 
 
 @dataclass(frozen=True)
-class Audit:
+class Audit(Result):
     """How far A0 to A4 hold on the tokens of one set of traces.
 
     Attributes
@@ -40,6 +41,10 @@ class Audit:
     calibration: Calibration
     noise: Noise
     window: Window
+
+    def items(self) -> tuple[Verdict, ...]:
+        """Assumptions."""
+        return self.verdicts
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:

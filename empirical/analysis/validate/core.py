@@ -13,6 +13,7 @@ from empirical.traces.files import Traces
 from empirical.traces.window import Sample, take_sample
 from stopping.errors import UserError
 from stopping.rules import AbstractRule, Final, zoo
+from stopping.support.results import Result
 from stopping.support.statistics import Interval
 from stopping.types import IntArray
 
@@ -22,7 +23,7 @@ MATERIAL = 0.001
 
 
 @dataclass(frozen=True)
-class Validation:
+class Validation(Result):
     """Rules against the oracle layer on the tokens of one set of traces.
 
     Attributes
@@ -51,6 +52,10 @@ class Validation:
     level: float
     material: float
     rows: tuple[Row, ...]
+
+    def items(self) -> tuple[Row, ...]:
+        """Rules."""
+        return self.rows
 
     def __getitem__(self, name: str) -> Row:
         """Return a row by the name or the spec of its rule."""

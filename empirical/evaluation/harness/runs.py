@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stopping.cli.ui import as_json
 from stopping.errors import UserError
-from stopping.support.documents import Format, structured
+from stopping.support.documents import Format, as_json, structured
 
 FORMAT = Format("layer-stopping harness runs", 2, "summary of harness runs", "see its module")
 

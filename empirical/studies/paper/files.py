@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from empirical.studies.paper.results import PaperResult
-from stopping.cli.ui import as_json
-from stopping.support.documents import Format, structured
+from stopping.support.documents import Format, as_json, structured
 
 FORMAT = Format(
     "layer-stopping paper tables", 1, "file of paper tables", "make one with `stopping paper`"

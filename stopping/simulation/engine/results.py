@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from stopping.rules import AbstractRule
 from stopping.simulation.engine.model import Model
 from stopping.simulation.engine.plans import Plan
+from stopping.support.results import Result
 from stopping.types import FloatArray
 
 Counts = NDArray[np.int64]
@@ -51,12 +52,16 @@ class RuleStatistics:
 
 
 @dataclass(frozen=True)
-class Simulation:
+class Simulation(Result):
     """Every rule on the same `n` tokens, and what drew them."""
 
     rules: tuple[RuleStatistics, ...]
     n: int
     seed: int
+
+    def items(self) -> Sequence[RuleStatistics]:
+        """Rules."""
+        return self.rules
 
     def __getitem__(self, rule: AbstractRule) -> RuleStatistics:
         for found in self.rules:

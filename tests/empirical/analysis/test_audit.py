@@ -13,8 +13,8 @@ from empirical.analysis.audit.tokens import position_decile
 from empirical.analysis.audit.verdicts import at_most, within
 from empirical.traces.files import Traces, write_traces
 from stopping.cli import main
-from stopping.cli.ui import as_json
 from stopping.errors import UserError
+from stopping.support.documents import as_json
 from stopping.support.statistics import Interval
 from stopping.theory.identification import identify
 from stopping.types import FloatArray

@@ -19,9 +19,9 @@ from empirical.analysis.validate import (
 from empirical.analysis.validate.core import compare
 from empirical.traces.files import Traces, write_traces
 from stopping.cli import main
-from stopping.cli.ui import as_json
 from stopping.errors import UserError
 from stopping.rules import FixedOffset, Search, WindowMinimum, parse_rule
+from stopping.support.documents import as_json
 from stopping.support.statistics import Interval
 from tests.empirical.synthetic import calibrated, traces_from, with_mode
 from tests.empirical.tiny import CLOSE, tiny

@@ -29,9 +29,9 @@ from empirical.evaluation.harness.local_tasks import LOCAL_TASKS, OURS, RECORDS,
 from empirical.evaluation.harness.model import ConfidentLM
 from empirical.evaluation.harness.runs import FORMAT, compare_runs, read_runs
 from empirical.problems import generate
-from stopping.cli.ui import as_json
 from stopping.errors import UserError
 from stopping.rules import Search, Tolerance
+from stopping.support.documents import as_json
 from tests.empirical.tiny_models import save_tiny_folder
 
 # The harness and its libraries warn of their own affairs.

@@ -29,8 +29,8 @@ from empirical.report.terminal import broken, show, show_summary
 from empirical.report.verdict import MATERIAL, ModelVerdict, covering_level, judge, qualifies
 from empirical.traces.files import Traces, write_traces
 from stopping.cli.main import exit_code
-from stopping.cli.ui import as_json
 from stopping.errors import UserError
+from stopping.support.documents import as_json
 from stopping.support.statistics import Interval
 from tests.empirical.synthetic import calibrated, from_entropies, traces_from, with_mode
 

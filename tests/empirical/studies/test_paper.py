@@ -25,9 +25,9 @@ from empirical.studies.paper.files import paper_text, read_paper
 from empirical.studies.paper.run import contrast, searched_tokens
 from empirical.traces.window import take_sample
 from stopping.cli import main
-from stopping.cli.ui import plain as as_plain
 from stopping.errors import UserError
 from stopping.rules import Search
+from stopping.support.documents import plain as as_plain
 from tests.empirical.tiny import tiny
 from tests.empirical.tiny_models import save_tiny_folder
 

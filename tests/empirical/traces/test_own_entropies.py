@@ -14,8 +14,8 @@ from empirical.analysis.validate import validate
 from empirical.fitting.learning import observe
 from empirical.traces.files import Traces, merge_traces, read_traces, write_traces
 from empirical.traces.window import take_sample
-from stopping.cli.ui import as_json
 from stopping.errors import UserError
+from stopping.support.documents import as_json
 from tests.empirical.synthetic import calibrated
 
 X = np.random.default_rng(0).gamma(2.0, 1.0, (40, 6))

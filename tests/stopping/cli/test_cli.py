@@ -11,8 +11,8 @@ import click
 import pytest
 
 from stopping.cli.main import exit_code, group, places, summary
-from stopping.cli.ui import as_json
 from stopping.errors import UserError
+from stopping.support.documents import as_json
 from stopping.support.files import write_atomic, written_aside
 
 

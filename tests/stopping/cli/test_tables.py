@@ -10,11 +10,11 @@ from rich.console import Console
 
 from stopping.cli.main import main
 from stopping.cli.robustness import ERROR, select, summary
-from stopping.cli.ui import plain
 from stopping.model.densities import LAWS
 from stopping.model.scenarios import Bound, scenarios
 from stopping.simulation.montecarlo import Estimate, Moments, summarise
 from stopping.simulation.robustness import Basis, Outcome, Row, robustness_table
+from stopping.support.documents import plain
 from stopping.theory.averages import average_table
 
 Captured = pytest.CaptureFixture[str]

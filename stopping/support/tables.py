@@ -1,14 +1,17 @@
-"""Tables and prose that fit the page, however narrow: no number is ever cut.
+"""Tables and prose that fit the page, however narrow: no number is ever cut; and what cells hold.
 
 A column that is aligned to the left holds text, which wraps between words; any other holds numbers,
 which do not wrap, but for an interval, which may stand below its estimate. Columns that have no
 room side by side are continued below, behind the first one again.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from html import escape
 from textwrap import wrap
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.cells import cell_len
@@ -17,11 +20,20 @@ from rich.constrain import Constrain
 from rich.table import Column, Table
 from rich.text import Text
 
+if TYPE_CHECKING:
+    from stopping.support.statistics import Interval
+
 PAGE = 100
 """Columns of the widest page: longer lines of prose are hard to read."""
 
 TEXT = 16
 """Columns that a text keeps before a table is divided."""
+
+NONE = "–"
+COLOURS = {
+    **dict.fromkeys(("holds", "better"), "green"),
+    **dict.fromkeys(("fails", "worse", "violated"), "red"),
+}
 
 
 def table(title: str, *columns: str, caption: str | None = None) -> Table:
@@ -49,6 +61,103 @@ class _Prose:
         lines = self.text.split("\n")
         wrapped = (wrap(line, options.max_width, break_on_hyphens=False) for line in lines)
         yield Text("\n".join("\n".join(line) for line in wrapped))
+
+
+def records_table(
+    title: str, records: Sequence[Mapping[str, Any]], caption: str | None = None
+) -> Table:
+    """Return a table with a column for each name, whatever the values are."""
+    names = list(dict.fromkeys(name for record in records for name in record))
+    texts = {name for name in names if any(isinstance(r.get(name), (str, list)) for r in records)}
+    result = table(title, *(name.replace("_", " ") for name in names), caption=caption)
+    for name, column in zip(names, result.columns, strict=True):
+        column.justify = "left" if name in texts else "right"
+    for record in records:
+        result.add_row(*(Text(cell(record.get(name))) for name in names))
+    return result
+
+
+def cell(value: Any) -> str:
+    """Write any value: four digits of a number, an estimate with its interval."""
+    if value is None:
+        return NONE
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}".replace("-", "−")
+    if isinstance(value, float):
+        return number(value, ".4g")
+    if isinstance(value, (list, tuple)):
+        return " ".join(cell(item) for item in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {cell(item)}" for name, item in value.items())
+    return estimate(value, ".4g") if hasattr(value, "estimate") else str(value)
+
+
+def number(value: float | None, pattern: str) -> str:
+    """Format a number; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return NONE
+    # A rounded zero has no sign.
+    text = format(value, pattern).replace("-", "−")
+    return text if text.strip("−+0.%") else text.strip("−+")
+
+
+def span(interval: "Interval", pattern: str) -> str:
+    """Ends of an interval."""
+    if math.isnan(interval.low):
+        return NONE
+    return f"[{number(interval.low, pattern)}, {number(interval.high, pattern)}]"
+
+
+def estimate(interval: "Interval", pattern: str) -> str:
+    """Estimate with the ends of its interval."""
+    if math.isnan(interval.low):
+        return number(interval.estimate, pattern)
+    return f"{number(interval.estimate, pattern)} {span(interval, pattern)}"
+
+
+def percent(interval: "Interval") -> "Interval":
+    """The same interval in percentage points."""
+    return replace(
+        interval,
+        estimate=100 * interval.estimate,
+        low=100 * interval.low,
+        high=100 * interval.high,
+    )
+
+
+def count(n: int, thing: str) -> str:
+    """`1 rule`, `2 rules`."""
+    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
+
+
+def status_text(status: str | None) -> Text:
+    """Render a status in its colour; a dash where there is none."""
+    return Text(NONE) if status is None else Text(str(status), style=COLOURS.get(status, "yellow"))
+
+
+def html(rows: Table) -> str:
+    """Write a table for a notebook, in the notebook's own colours."""
+    console = Console(force_jupyter=False)
+
+    def line(tag: str, cells: Iterable[RenderableType]) -> str:
+        return "".join(
+            f'<{tag} style="text-align: {column.justify}">'
+            f"{escape(_text(console, text).plain)}</{tag}>"
+            for column, text in zip(rows.columns, cells, strict=True)
+        )
+
+    def note(tag: str, text: Any) -> str:
+        return f"<{tag}>{escape(_text(console, text).plain)}</{tag}>" if text else ""
+
+    body = zip(*(column.cells for column in rows.columns), strict=True)
+    lines = "".join(f"<tr>{line('td', cells)}</tr>" for cells in body)
+    return (
+        f"<table>{note('caption', rows.title)}"
+        f"<thead><tr>{line('th', (column.header for column in rows.columns))}</tr></thead>"
+        f"<tbody>{lines}</tbody></table>{note('p', rows.caption)}"
+    )
 
 
 class Fitted(Table):

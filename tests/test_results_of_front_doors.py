@@ -1,0 +1,116 @@
+"""Every result that a public function returns prints as a table and hands out its rows."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+
+import empirical
+import stopping
+from empirical.capture.run import Summary
+from empirical.data import bundled_evaluations, stored_parts
+from empirical.evaluation.files import read_evaluation
+from empirical.provenance import Provenance
+from empirical.report.fitting import FileFit
+from empirical.report.stored import read_store
+from stopping.changepoint import write_model
+from stopping.model.densities import LAWS
+from stopping.optimal import diagram
+from stopping.support.results import Result
+
+TOOLS = {"LoadedModel"}
+"""Returned to be used, not read."""
+
+
+def paths() -> stopping.Paths:
+    process = stopping.Process(layers=6, noise=stopping.UniformNoise(0.3), K=3, perturbed=0.5)
+    return process.sample(np.random.default_rng(0), 30)
+
+
+def traces() -> empirical.Traces:
+    return empirical.read_traces(empirical.bundled_traces()["smollm2-135m-instruct.reference"])
+
+
+def model() -> stopping.ChangePointModel:
+    with TemporaryDirectory() as folder:
+        write_model(
+            Path(folder) / "model.json", diagram.world(diagram.reference(), 0.3, perturbed=0.5)
+        )
+        return stopping.read_model(Path(folder) / "model.json")
+
+
+def fit() -> object:
+    store = read_store(stored_parts())
+    part = next(part for part in store.parts if part.kind == "fit")
+    return store.find(part.kind, part.inputs, FileFit).fit
+
+
+def written() -> Provenance:
+    with TemporaryDirectory() as folder:
+        return empirical.write_traces(Path(folder) / "copy.parquet", traces())
+
+
+MAKERS: dict[str, Callable[[], object]] = {
+    "Audit": lambda: empirical.audit(traces(), replicates=100),
+    "AverageCase": lambda: stopping.average_case(LAWS[0], np.random.default_rng(0), max_layers=1),
+    "Certificate": lambda: stopping.certify(paths().x, 0.3),
+    "ChangePointModel": model,
+    "Evaluation": lambda: read_evaluation(next(iter(bundled_evaluations().values()))),
+    "Findings": lambda: stopping.check(stopping.CLAIMS[:1], effort=0.01),
+    "Fit": fit,
+    "Identification": lambda: stopping.identify(paths().x),
+    "Paths": paths,
+    "Provenance": written,
+    "RuleComparison": lambda: stopping.compare_rules(model(), 0.02, paths=1000, dual_paths=10),
+    "Simulation": lambda: stopping.simulate(
+        stopping.Process(layers=6, noise=stopping.UniformNoise(0.3), K=3, perturbed=0.5),
+        [stopping.Search(K=3)],
+        n=1000,
+        seed=0,
+    ),
+    "StoppingLaw": lambda: stopping.stopping_law([1.0, 0.5, 0.7], stopping.UniformNoise(0.3)),
+    "Summary": lambda: Summary("a.parquet", 10, 2, 1, 3, 0.5, 4.0, traces().provenance),
+    "Traces": traces,
+    "Validation": lambda: empirical.validate(traces(), replicates=100),
+}
+
+
+def kinds(package: object) -> set[type]:
+    """Dataclasses with values that the package exports, or that what it exports returns."""
+    exported = [getattr(package, name) for name in package.__all__]  # type: ignore[attr-defined]
+    returned = {
+        inspect.signature(one).return_annotation for one in exported if inspect.isfunction(one)
+    }
+    data = {one for one in exported if one in (stopping.Paths, stopping.ChangePointModel)}
+    return data | {
+        kind
+        for kind in returned
+        if inspect.isclass(kind)
+        and (dataclasses.is_dataclass(kind) or issubclass(kind, Result))
+        and kind.__name__ not in TOOLS
+    }
+
+
+def test_every_result_is_known_here() -> None:
+    found = kinds(stopping) | kinds(empirical)
+    assert all(issubclass(kind, Result) for kind in found)
+    assert {kind.__name__ for kind in found} == set(MAKERS)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_it_prints_and_hands_out_rows(name: str) -> None:
+    result = MAKERS[name]()
+    assert type(result).__name__ == name
+    assert isinstance(result, Result)
+    text, records = str(result), result.records()
+    assert repr(result) == text
+    assert len(text.splitlines()) > 3
+    assert max(map(len, text.splitlines())) <= 100
+    assert "<table>" in result._repr_html_()
+    assert records
+    assert all(records[0].keys() == record.keys() for record in records)
+    assert result.to_arrow().num_rows == len(records)
