@@ -55,15 +55,6 @@ def information(objective: Objective, theta: FloatArray) -> Information:
     return Information(scores, -_complete_hessian(objective, theta) - missing)
 
 
-def token_scores(objective: Objective, theta: FloatArray) -> FloatArray:
-    """Scores of all tokens, unweighted, shape (n, size)."""
-    scores = np.zeros((len(objective.z), objective.layout.size))
-    for rows, laws, joint in _blocks(objective, theta):
-        for m, columns, own in _cell_scores(objective, theta, laws, rows):
-            scores[rows, columns] += joint[:, m, None] * own
-    return scores
-
-
 def _blocks(objective: Objective, theta: FloatArray) -> Iterator[tuple[slice, Cells, FloatArray]]:
     """Rows in blocks, each with the responsibilities of its tokens."""
     laws = cells(objective.layout, theta)

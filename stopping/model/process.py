@@ -124,14 +124,3 @@ class Process:
         perturbation = np.cumsum(np.where(beyond, rise + drift, 0.0), axis=1)
         noise = self.noise.sample(rng, refinement + perturbation, turning, self.l_min)
         return Paths(refinement, perturbation, noise, turning, self.l_min)
-
-    def mean_latent(self) -> FloatArray:
-        """Exact `E G[l]`, shape (layers,): the mean that a sample's must approach."""
-        drift = per_layer(self.drift, self.layers, "drift").copy()
-        drift[0] = 0.0
-        rise = per_layer(self.rise, self.layers, "rise") + per_layer(
-            self.rise_excess, self.layers, "rise_excess"
-        )
-        # Layer l lies beyond V* with probability P(V* < l).
-        beyond = np.concatenate([[0.0], np.cumsum(self.turning_law())[:-1]])
-        return self.start + np.cumsum(beyond * rise - (1.0 - beyond) * drift)

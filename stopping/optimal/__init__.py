@@ -17,9 +17,9 @@ Conventions, the same in all modules:
   `V[t] = Y[t]` for the first time is optimal, and of all optimal times the first.
 
 Results: **S1** exact induction (`chain`, `belief`), **S2** regression and dual bound
-(`regression`, `dual`), **S3** the Bayes rule on the full window (`rules.Bayes`). `classics` and
-`put` hold problems with known answers, `layers` the one this package is about, `pricing` the
-optimum against every rule, `phases` where the paper's search comes close to it.
+(`regression`, `dual`), **S3** the Bayes rule on the full window (`rules.Bayes`). `classics` holds
+problems with known answers, `layers` the one this package is about, `comparison` the optimum
+against every rule, `diagram` where the paper's search comes close to it.
 """
 
 from stopping.optimal.belief import BeliefSolution, solve_belief

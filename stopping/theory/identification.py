@@ -86,12 +86,6 @@ class Identification(Result):
         """Whether no noise level up to and including `ceiling` explains the token, shape (n,)."""
         return self.least_eps_max > as_noise_levels(ceiling, len(self.least_eps_max))
 
-    def refuted_share(self, ceiling: float) -> float:
-        """Share of the tokens that refute A1-A4 together with `eps_max <= ceiling`."""
-        if len(self.least_eps_max) == 0:
-            raise UserError("no tokens: the share that refutes the assumptions is undefined")
-        return float(self.refuted(ceiling).mean())
-
 
 def identify(x: ArrayLike) -> Identification:
     """Find the noise levels that explain each token (T9).

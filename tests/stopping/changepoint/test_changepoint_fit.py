@@ -13,7 +13,7 @@ from stopping.changepoint.layout import Layout
 from stopping.changepoint.objective import Objective
 from stopping.changepoint.profile import Profile, profile
 from stopping.changepoint.recovery import Recovery, recover
-from stopping.changepoint.scores import information, token_scores
+from stopping.changepoint.scores import information
 from stopping.errors import UserError
 from stopping.model.paths import at
 from tests.stopping.changepoint.models import LOG, SOFTPLUS, one_class, two_classes, with_types
@@ -57,10 +57,9 @@ def test_value_and_derivatives(case: tuple[ChangePointModel, str]) -> None:
     assert value == pytest.approx(objective.weight @ in_nats / objective.total, rel=1e-10)
     differences = approx_fprime(theta, lambda t: objective.value_and_gradient(t)[0], 1e-7)
     assert gradient == pytest.approx(differences, rel=1e-5, abs=2e-5)
-    scores = token_scores(objective, theta)
-    assert objective.weight @ scores / objective.total == pytest.approx(gradient, abs=1e-9)
     found = information(objective, theta)
-    assert found.scores == pytest.approx(scores)
+    mean_score = objective.weight @ found.scores / objective.total
+    assert mean_score == pytest.approx(gradient, abs=1e-9)
     second = np.array(
         [
             objective.value_and_gradient(theta + e)[1] - objective.value_and_gradient(theta - e)[1]
@@ -82,7 +81,7 @@ def test_derivatives_of_restricted_walks(switch: str) -> None:
     _, gradient = objective.value_and_gradient(theta)
     differences = approx_fprime(theta, lambda t: objective.value_and_gradient(t)[0], 1e-7)
     assert gradient == pytest.approx(differences, rel=1e-5, abs=2e-5)
-    assert token_scores(objective, theta).mean(axis=0) == pytest.approx(gradient, abs=1e-9)
+    assert information(objective, theta).scores.mean(axis=0) == pytest.approx(gradient, abs=1e-9)
 
 
 REPLICATIONS = 200

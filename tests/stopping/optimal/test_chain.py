@@ -10,17 +10,9 @@ from hypothesis import strategies as st
 
 from stopping.errors import UserError
 from stopping.optimal.chain import Chain, evaluate, simulate, solve, with_recall
-from stopping.optimal.classics import (
-    Put,
-    binomial_put,
-    moser,
-    moser_value,
-    perpetual_put,
-    secretary,
-    secretary_success,
-)
-from stopping.optimal.put import european_put
+from stopping.optimal.classics import moser, moser_value, secretary, secretary_success
 from stopping.types import FloatArray
+from tests.stopping.optimal.puts import Put, binomial_put, european_put, perpetual_put
 
 
 @st.composite

@@ -9,13 +9,12 @@ import pytest
 from stopping.errors import UserError
 from stopping.optimal.bases import Laguerre, Polynomial, basis_from
 from stopping.optimal.chain import solve
-from stopping.optimal.classics import Put, binomial_put
 from stopping.optimal.dual import Dual
 from stopping.optimal.problem import AbstractProblem, View, prolonged
-from stopping.optimal.put import PutProblem, european_put
 from stopping.optimal.regression import Policy, fit_policy
 from stopping.simulation.montecarlo import Estimate, estimate
 from stopping.types import FloatArray
+from tests.stopping.optimal.puts import Put, PutProblem, binomial_put, european_put
 
 TABLE_1 = (
     # Longstaff and Schwartz (2001), table 1: spot, volatility, years, simulated value, its s.e.

@@ -22,8 +22,9 @@ from stopping.theory.averages import (
     drift_excess,
     worst_drifts,
 )
-from stopping.theory.exact import gaussian_step, laplace_step, stopping_law, uniform_step
+from stopping.theory.exact import stopping_law
 from stopping.types import FloatArray
+from tests.stopping.theory.one_step import gaussian_step, laplace_step, uniform_step
 
 DEEPEST = 5
 

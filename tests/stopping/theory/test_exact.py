@@ -32,16 +32,14 @@ from stopping.model.noise import (
 )
 from stopping.model.process import Process
 from stopping.rules import Search, Tolerance
-from stopping.theory.exact import (
-    StoppingLaw,
-    flat_law,
+from stopping.theory.exact import StoppingLaw, flat_law, stopping_law
+from stopping.types import FloatArray
+from tests.stopping.theory.one_step import (
     gaussian_step,
     laplace_step,
-    stopping_law,
     uniform_slope,
     uniform_step,
 )
-from stopping.types import FloatArray
 
 pytestmark = pytest.mark.numerical
 

@@ -189,7 +189,7 @@ def test_worlds_of_the_model_are_explained_by_their_own_turning_point() -> None:
     found = identify(x)
     assert found.consistent(eps)[np.arange(n), turning].all()
     assert (found.least_eps_max <= eps).all()
-    assert found.refuted_share(eps) == 0.0
+    assert not found.refuted(eps).any()
     # The negative control: with the rises below 2 eps_max the same check must fail somewhere.
     weak = np.where(np.arange(layers) <= turning[:, None], steps, 0.5 * steps)
     y = np.cumsum(weak, axis=1) + rng.uniform(-eps, eps, (n, layers))
@@ -200,9 +200,7 @@ def test_refutation_is_relative_to_the_ceiling() -> None:
     found = identify([[0.0, 1.0, 0.5], [0.0, 0.0, 0.0]])
     assert found.least_eps_max.tolist() == [0.5, 0.0]
     assert found.refuted(0.5).tolist() == [False, False]
-    assert found.refuted_share(0.49) == 0.5
-    with pytest.raises(UserError, match="no tokens"):
-        identify(np.empty((0, 3))).refuted_share(1.0)
+    assert found.refuted(0.49).tolist() == [True, False]
 
 
 def test_noise_level_per_token() -> None:
