@@ -105,7 +105,7 @@ def _filled_in(loaded: LoadedModel, prompt: str) -> tuple[Part, ...]:
     if failure is not None:
         reason = " ".join(str(failure).split())[:300]
         raise UserError(
-            f"{loaded.name}: the chat template fails ({reason}); mend the tokenizer's "
+            f"{loaded.name}: the chat template fails ({reason}); correct the tokenizer's "
             "chat_template, or leave it out with --chat off"
         ) from failure
     raise UserError(

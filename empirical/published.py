@@ -4,7 +4,7 @@ Source: Zhang et al., *Deeper is Not Always Better: Mitigating the Alignment Tax
 Layer Decoding*, arXiv:2606.21906 (2026). Shares are fractions, entropies nats. The keys are those
 of `empirical.analysis.audit.Statistic`. The paper states no intervals, and its statistics come from
 runs of different length (202,935 and 76,637 tokens), so that two of them which are the same number
-on one set of tokens (rising last layer, search leaves) differ there.
+on one set of tokens (rising final layer, search leaves) differ there.
 """
 
 from dataclasses import dataclass
@@ -46,13 +46,13 @@ OTHER_MODELS: tuple[PaperFigure, ...] = (
 )
 
 ENTROPY_EDGES: tuple[float, ...] = (0.0, 0.01, 0.05, 0.10, float("inf"))
-"""Edges of the bins of last-layer entropy, nats; each bin is closed below and open above."""
+"""Edges of the bins of final-layer entropy, nats; each bin is closed below and open above."""
 
 SUBSTITUTION_BY_ENTROPY: tuple[float | None, ...] = (0.0, None, 0.090, 0.148)
 """Substitution rate in each bin; the paper gives "about 0" for the first, none for the second."""
 
 VALLEY_BY_DECILE: dict[int, float] = {1: 0.097, 7: 0.134, 10: 0.080}
-"""Share of tokens that leave the last layer, by decile of the position; three are published."""
+"""Share of tokens that leave the final layer, by decile of the position; three are published."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ ACCURACY: tuple[Published, ...] = (
 P_SWEEP: dict[float, float] = {0.0: 76.3, 0.2: 78.3, 0.4: 79.8, 0.6: 80.0, 0.8: 81.8, 1.0: 82.8}
 """Accuracy by `p`, per cent, at temperature 0 on the main setting."""
 
-RIVALS: dict[str, float] = {"last layer": 76.3, "dola": 77.3, "sled": 78.8, "search": 82.8}
+RIVALS: dict[str, float] = {"final layer": 76.3, "dola": 77.3, "sled": 78.8, "search": 82.8}
 """Accuracy of decoders, per cent, on the main setting; keys are kinds of specs."""
 
 GAIN_BY_TUNING: dict[str, float] = {"base": 1.1, "instruct": 2.6}

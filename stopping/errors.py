@@ -1,4 +1,4 @@
-"""Errors that a user can mend.
+"""Errors that a user can correct.
 
 Everything a user can get wrong (a file, an option, an array) raises `UserError`; the command line
 prints it without a traceback and exits with 2. Programming errors stay ordinary exceptions.
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class UserError(ValueError):
-    """Bad input: the message says what is wrong, where, and how to mend it."""
+    """Bad input: the message says what is wrong, where, and how to correct it."""
 
 
 class Interrupted(KeyboardInterrupt):

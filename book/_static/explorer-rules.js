@@ -1,6 +1,6 @@
 /* The rules and the certificate of one token, for the explorer.
  *
- * `x` holds the token's entropies in nats, last layer last; every rule returns an index into it.
+ * `x` holds the token's entropies in nats, final layer last; every rule returns an index into it.
  * Each function mirrors the one of the package named beside it; tests/book holds the two together.
  */
 (function (root) {

@@ -158,8 +158,8 @@
         const here = n - 1 - steps, next = `layer ${here} reads ${nats(x[here - 1])}`;
         text = `Layer ${here + 1} reads ${nats(x[here])}; `;
         if (here === lo) text += "the window ends here: stop.";
-        else if (here > stop) text += next + ", less: go on.";
-        else text += next + (tau > 0 ? ", not less by more than the tolerance: stop." : ", no less: stop.");
+        else if (here > stop) text += next + ", lower: go on.";
+        else text += next + (tau > 0 ? ", not lower by more than the tolerance: stop." : ", not lower: stop.");
       } else {
         const off = token.turning - stop;
         const where = off === 0 ? "at V*" : `${layers(Math.abs(off))} ${off > 0 ? "below" : "above"} V*`;
@@ -242,7 +242,7 @@
       const text = stop === n - 1
         ? `The search stays at layer ${found.first + stop}, which says ${says(stop)}: ${right(stop)}.`
         : `The search stops at layer ${found.first + stop}, ${layers(n - 1 - stop)} back, which says ` +
-          `${says(stop)}: ${right(stop)}. The last layer says ${says(n - 1)}: ${right(n - 1)}. ` +
+          `${says(stop)}: ${right(stop)}. The final layer says ${says(n - 1)}: ${right(n - 1)}. ` +
           `Log-loss ${nats(loss(stop))} in place of ${nats(loss(n - 1))} nats.`;
       readout.textContent = text;
       svg.setAttribute("aria-label", "Entropy by layer. " + text);

@@ -99,7 +99,7 @@ def exactness(seen: Tensor, expected: Tensor) -> str:
 
 
 def oracle(model: nn.Module, anatomy: Anatomy, states: list[Tensor]) -> str:
-    """Let the last layer return another layer's states, also 30 times amplified ones."""
+    """Let the final layer return another layer's states, also 30 times amplified ones."""
     amplified = [scale * h for h in states[:-1] for scale in (1.0, 30.0)]
     expected = []
     for h in amplified:
@@ -187,7 +187,7 @@ def rewritten(page: str, findings: list[Finding]) -> str:
     """The page with a new table; rows of families that were not looked at stay."""
     heads = {f.name: f.name for f in fields(Finding)} | {
         "head": "after unembedding",
-        "lens": "lens of the last layer",
+        "lens": "lens of the final layer",
         "oracle": "lens of any layer",
     }
     lines = rows(page) | {finding.family: row(finding) for finding in findings}

@@ -77,7 +77,7 @@ def simulated(seed: int) -> HTML:
 
 
 def real(seed: int, each: int) -> HTML:
-    """Tokens of the bundled traces: `each` of those that stay, move, are mended and are broken."""
+    """Tokens of the bundled traces: `each` that stay, move, go wrong → right, right → wrong."""
     models = {name: _sample(traces, seed, each) for name, traces in bundled().items()}
     data = {"sliders": [TOLERANCE.as_json(), {**WINDOW.as_json(), "max": 11}], "models": models}
     first, name = next(iter(models.values())), next(iter(models))
@@ -85,7 +85,7 @@ def real(seed: int, each: int) -> HTML:
     stop = int(Tolerance(0.0, 10).choose(np.array([token["x"]]))[0])
     sentence = (
         f"The first of these tokens, of {name}: after “{token['before']}” the search stops at "
-        f"layer {first['first'] + stop}, which says “{token['says'][stop]}”; the last layer says "
+        f"layer {first['first'] + stop}, which says “{token['says'][stop]}”; the final layer says "
         f"“{token['says'][-1]}”."
     )
     return _explorer("real", data, sentence, stop=stop)

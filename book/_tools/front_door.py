@@ -66,14 +66,14 @@ def rows(model: Model) -> Iterator[tuple[str, str]]:
     verdict = judge(model.audit, model.validation, "raw")
     effect, tokens = model.effect, model.validation.tokens
     yield "tokens (prompts)", f"{tokens:,} ({model.validation.prompts})"
-    yield "search leaves the last layer", percent(search.overall.moved.estimate, 0)
-    yield "log-loss, search less final layer, nats", interval(search.decisive, signed=True)
+    yield "search leaves the final layer", percent(search.overall.moved.estimate, 0)
+    yield "log-loss, search minus final layer, nats", interval(search.decisive, signed=True)
     yield (
-        "accuracy, search less final layer, points",
+        "accuracy, search minus final layer, points",
         points(search.overall.accuracy_vs_final, unit=False),
     )
     yield (
-        "log-loss less entropy, mean of the window (A0: zero)",
+        "log-loss minus entropy, mean of the window (A0: zero)",
         number(model.audit.calibration.window_gap.estimate, signed=True),
     )
     yield (
@@ -130,15 +130,15 @@ def picture(found: Mapping[str, Model]) -> str:
 
 
 def draw_token(ax: Axes, traces: Traces) -> None:
-    """The token on which the search breaks a right prediction at the greatest loss."""
+    """The token on which the search turns a right prediction wrong at the greatest loss."""
     x = traces.entropy[:, -K - 1 :].astype(float)
     tokens, stop = np.arange(len(x)), Search(K).choose(x)
     loss, says = -traces.log_prob[:, -K - 1 :].astype(float), traces.top1[:, -K - 1 :]
     right = says == traces.token[:, None]
-    broken = right[:, -1] & ~right[tokens, stop] & (stop < K - 2)
+    lost = right[:, -1] & ~right[tokens, stop] & (stop < K - 2)
     # A word that can be seen in print.
     words = np.array([bool(traces.vocabulary[int(t)].strip()) for t in says[tokens, stop]])
-    row = int(np.where(broken & words, loss[tokens, stop] - loss[:, -1], -np.inf).argmax())
+    row = int(np.where(lost & words, loss[tokens, stop] - loss[:, -1], -np.inf).argmax())
     layers, at = traces.layers[-K - 1 :], int(stop[row])
     ax.plot(layers, x[row], "o-", color=BLUE, ms=4)
     ax.plot(layers[at], x[row, at], "o", ms=12, mfc="none", mec=ORANGE, mew=2)
@@ -153,7 +153,7 @@ def draw_token(ax: Axes, traces: Traces) -> None:
         )
     goes_on = traces.vocabulary[int(traces.token[row])].strip()
     ax.set(xlabel="layer", ylabel="entropy, nats", ylim=(-0.5, 1.25 * x[row].max()))
-    title = f"A walk back from the last layer: what it says\n(the text goes on with “{goes_on}”)"
+    title = f"Back from the final layer: what each layer says\n(the text goes on with “{goes_on}”)"
     ax.set_title(title, fontsize=9.5)
 
 

@@ -17,7 +17,7 @@ the run of layers from layer 1 that lie above the band, the perturb phase the ru
 layer L, and everything between is the refine phase; either run may be empty. A large layer in the
 middle stays where it is and is listed as an outlier.
 
-The criterion sees sizes alone. It does not say that what a last layer writes is harmful, nor that
+The criterion sees sizes alone. It does not say that what a final layer writes is harmful, nor that
 layers within the band help: a model may perturb its tokens with updates of ordinary size.
 """
 
@@ -64,7 +64,7 @@ PUBLISHED = (
     PublishedRange("layer 1", Phase.GUESS, (1.6, 1.6), (0.67, 0.67)),
     PublishedRange("middle", Phase.REFINE, (0.23, 0.57), (0.91, 0.97)),
     # "Two to three times the middle's": of the centre of the range above.
-    PublishedRange("last layer", Phase.PERTURB, (0.80, 1.20), (0.69, 0.69)),
+    PublishedRange("final layer", Phase.PERTURB, (0.80, 1.20), (0.69, 0.69)),
 )
 
 

@@ -159,19 +159,19 @@ def show_statistics(out: Console, result: Audit) -> None:
 
 
 def show_bins(out: Console, result: Audit) -> None:
-    """Depths, substitution by last-layer entropy, valleys by position."""
+    """Depths, substitution by final-layer entropy, valleys by position."""
     depths = result.statistics.depth_counts
     rows = narrow("Depth of the search", "layers back", *(str(d) for d in range(len(depths))))
     rows.add_row("share of tokens", *(number(c / result.tokens, ".1%") for c in depths))
     out.print(rows)
-    rows = narrow("Argmax changed, by last-layer entropy", "nats", "tokens", "here", "paper")
+    rows = narrow("Argmax changed, by final-layer entropy", "nats", "tokens", "here", "paper")
     for b in result.statistics.by_entropy:
         name = f"{b.low:g} to {b.high:g}" if b.high < float("inf") else f"{b.low:g} and above"
         rows.add_row(name, f"{b.tokens:,}", estimate(b.substituted, ".1%"), number(b.paper, ".1%"))
     out.print(rows)
     deciles = result.statistics.by_position
     rows = narrow(
-        "Search leaves the last layer, by tenth of the completion",
+        "Search leaves the final layer, by tenth of the completion",
         *("", *(str(d.decile) for d in deciles)),
     )
     rows.add_row("here", *(number(d.leaves.estimate, ".1%") for d in deciles))
@@ -207,7 +207,7 @@ def show_levels(out: Console, result: Audit) -> None:
         *("eps_max", "noise alone", "late rise", "too gentle", "too noisy"),
         *("steps > 2eps", "> 4eps", "bound"),
         caption="too gentle: refutes dominance; too noisy: refutes refinement with this noise; "
-        "bound: 2 eps / entropy of the last layer, vacuous from 100% on",
+        "bound: 2 eps / entropy of the final layer, vacuous from 100% on",
     )
     for level in result.noise.levels:
         origin = "" if level.origin.startswith("ceiling") else f"  {level.origin}"
@@ -239,5 +239,5 @@ def summary(result: Audit) -> str:
     return (
         f"Of A0-A4: {', '.join(counts)}. At the noise that explains 90% of the tokens "
         f"(eps_max = {level.eps_max:.2f} nats) T2 guarantees an excess below {level.bound:.2f} "
-        f"nats, {level.bound_to_entropy:.0%} of the last layer's mean entropy: {word}."
+        f"nats, {level.bound_to_entropy:.0%} of the final layer's mean entropy: {word}."
     )

@@ -199,7 +199,7 @@ def show(result: Evaluation) -> None:
     )
     solved = narrow(
         "Problems solved (exact match), against plain decoding",
-        *("rule", "solved %", "less plain (points)", "mended", "broken", "p", "verdict"),
+        *("rule", "solved %", "minus plain (points)", "fixed", "regressed", "p", "verdict"),
         caption=f"p: McNemar's exact test, adjusted for {count(len(rules), 'rule')}; intervals at "
         f"{rules[0].overall.difference.level:.2%}",
     )
@@ -208,8 +208,8 @@ def show(result: Evaluation) -> None:
             row.name,
             number(100 * row.overall.accuracy.estimate, ".1f"),
             estimate(percent(row.overall.difference), "+.1f"),
-            f"{row.overall.mended}",
-            f"{row.overall.broken}",
+            f"{row.overall.fixed}",
+            f"{row.overall.regressed}",
             number(row.p_adjusted, ".3f"),
             status_text(row.comparison),
         )
@@ -232,7 +232,7 @@ def show(result: Evaluation) -> None:
     console.print(texts)
     groups = rules[0].by_difficulty
     by = narrow(
-        "By difficulty: solved %, less plain (points)",
+        "By difficulty: solved %, minus plain (points)",
         "rule",
         *(f"{g.difficulty or 'unknown'} ({g.measures.problems})" for g in groups),
         caption="* 95% interval of this difference excludes zero; not adjusted",

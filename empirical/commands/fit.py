@@ -55,7 +55,7 @@ SCALES = ("nats", "log", "softplus")
     type=click.Choice(["none", "tied"]),
     default="none",
     show_default=True,
-    help="Convention for the last layer's noise, which no data identify.",
+    help="Convention for the final layer's noise, which no data identify.",
 )
 @click.option(
     "--layer-types",

@@ -47,16 +47,16 @@ def show_comparison(out: Console, comparison: Comparison) -> None:
     ):
         rows = narrow(
             f"{title}: held-out log-density, nats per token",
-            *("", "parameters", "log-density", "less chosen", "95%"),
+            *("", "parameters", "log-density", "minus chosen", "95%"),
             caption=f"{comparison.tokens:,} tokens of {comparison.prompts} held-out prompts",
         )
         for candidate in candidates:
-            rows.add_row(*_candidate_cells(candidate, candidate.less_chosen.estimate == 0))
+            rows.add_row(*_candidate_cells(candidate, candidate.minus_chosen.estimate == 0))
         out.print(rows)
 
 
 def _candidate_cells(candidate: Candidate, chosen: bool) -> tuple[str, ...]:
-    difference = candidate.less_chosen
+    difference = candidate.minus_chosen
     return (
         ("change point: " if chosen else "") + candidate.name + (" (chosen)" if chosen else ""),
         str(candidate.parameters),
@@ -219,7 +219,7 @@ def summary(result: Fit) -> str:
     moved = predictive["share moved"]
     beaten = ""
     if result.comparison is not None:
-        ahead = [m.name for m in result.comparison.models if m.less_chosen.low > 0]
+        ahead = [m.name for m in result.comparison.models if m.minus_chosen.low > 0]
         beaten = (
             f" On held-out prompts the change-point model loses to: {', '.join(ahead)}."
             if ahead

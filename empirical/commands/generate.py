@@ -54,7 +54,7 @@ Examples:
 @click.option(
     "--prompt-file",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    help="Read the prompt from a file (- for standard input), less its last line break.",
+    help="Read the prompt from a file (- for standard input), without its last line break.",
 )
 @click.option(
     "--rule",

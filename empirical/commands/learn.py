@@ -1,4 +1,4 @@
-"""`stopping learn`: does any rule that looks at the window beat the last layer on new prompts?"""
+"""`stopping learn`: does any rule that looks at the window beat the final layer on new prompts?"""
 
 import math
 from dataclasses import dataclass
@@ -143,7 +143,7 @@ def show(out: Console, name: str, found: Learned) -> None:
     """Print the rules, why they win or lose, and how many tokens a gain would need."""
     out.print(headline(name, found.model, found.tokens, found.prompts, found.K, 0.95))
     rows = narrow(
-        f"Held-out change against the last layer ({number(found.last_log_loss, '.3f')} nats)",
+        f"Held-out change against the final layer ({number(found.last_log_loss, '.3f')} nats)",
         *("rule", "log-loss, nats", "accuracy, points", "moved", "expected", "probes", "verdict"),
         caption="expected: by the rule itself, of log-loss (learned) or entropy (theory); verdict: "
         f"5% for all {len(found.rows) - 1} rules together, better or worse by more than "
@@ -201,9 +201,9 @@ def verdict(found: Learned) -> str:
         return "The references are the model's own greedy text: no verdict about gains."
     better = [row.name for row in found.rows if row.comparison is Comparison.BETTER]
     if better:
-        return f"Better than the last layer on new prompts: {', '.join(better)}."
+        return f"Better than the final layer on new prompts: {', '.join(better)}."
     oracle = found.rows[-1].log_loss.estimate
     return (
-        f"None of {count(len(found.rows) - 1, 'rule')} beats the last layer "
+        f"None of {count(len(found.rows) - 1, 'rule')} beats the final layer "
         f"on new prompts; hindsight would gain {number(-oracle, '.3f')} nats."
     )

@@ -88,10 +88,10 @@ def summary(report: "LensReport") -> str:
         for qualities in zip(*((row.raw, row.fitted) for row in report.layers), strict=True)
     ]
     before, after = max(gaps[0]), max(gaps[1])
-    mended = sum(0.0 in row.fitted.gap for row in report.layers)
+    calibrated = sum(0.0 in row.fitted.gap for row in report.layers)
     return (
-        f"The largest calibration gap goes from {before:.2f} to {after:.2f} nats; at {mended} of "
-        f"{len(report.layers)} layers the fitted lens's gap is compatible with 0. This is "
+        f"The largest calibration gap goes from {before:.2f} to {after:.2f} nats; at {calibrated} "
+        f"of {len(report.layers)} layers the fitted lens's gap is compatible with 0. This is "
         "calibration in the mean: a rule that picks the least entropy still picks the layers that "
         "are over-confident on that token."
     )

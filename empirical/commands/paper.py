@@ -194,7 +194,7 @@ def show(result: PaperResult) -> None:
         )
         rows = narrow(
             "Against plain decoding at the same temperature, on the same problems",
-            *("decoder", "T", "solved %", "less plain (points)", "p", "adjusted", "moved"),
+            *("decoder", "T", "solved %", "minus plain (points)", "p", "adjusted", "moved"),
             "other word",
             caption="p: McNemar's exact test; adjusted for all rows; moved: tokens from an earlier "
             "layer; other word: than the final layer's",
@@ -207,7 +207,7 @@ def show(result: PaperResult) -> None:
         c = result.contrast
         console.print(
             sentences(
-                f"Gain of the search on {c.first} less that on {c.second}, same problems: "
+                f"Gain of the search on {c.first} minus that on {c.second}, same problems: "
                 f"{estimate(percent(c.gain), '+.1f')} points."
             )
         )
@@ -228,8 +228,8 @@ def _cells(arm: ArmResult) -> tuple[str, ...]:
 
 
 def _summary(model: ModelResult) -> str:
-    better = sum(a.p_adjusted < 0.05 and a.overall.mended > a.overall.broken for a in model.arms)
-    worse = sum(a.p_adjusted < 0.05 and a.overall.mended < a.overall.broken for a in model.arms)
+    better = sum(a.p_adjusted < 0.05 and a.overall.fixed > a.overall.regressed for a in model.arms)
+    worse = sum(a.p_adjusted < 0.05 and a.overall.fixed < a.overall.regressed for a in model.arms)
     leaves, changed = model.tokens["leaves"].ours, model.tokens["argmax_changed"].ours
     floor = (
         " Plain decoding solves so few problems that no decoder can be told worse: a floor."

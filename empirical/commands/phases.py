@@ -131,7 +131,7 @@ def show_phases(out: Console, result: Phases) -> None:
         "Phases",
         *("phase", "layers", "share of depth", "norm", "cosine", "paper: norm", "paper: cosine"),
         caption=f"ranges of the layers' means; paper: {PUBLISHED_DEPTH} layers, {SOURCE}: "
-        "layer 1, the middle, the last layer",
+        "layer 1, the middle, the final layer",
     )
     for published in PUBLISHED:
         members = result.of(published.phase)
@@ -149,13 +149,13 @@ def show_phases(out: Console, result: Phases) -> None:
 
 
 def verdict(result: Phases) -> str:
-    """Say where the phases lie, and whether the last layer does what the paper's does."""
+    """Say where the phases lie, and whether the final layer does what the paper's does."""
     guess, perturb = result.of(Phase.GUESS), result.of(Phase.PERTURB)
     outliers = [str(layer.layer) for layer in result.layers if layer.outlier]
     last = result.layers[-1]
     ratio = last.norm.mean / result.middle_norm
     size = (
-        f"the last layer writes {ratio:.1f} times what a middle layer does, at cosine "
+        f"the final layer writes {ratio:.1f} times what a middle layer does, at cosine "
         f"{last.cosine.mean:.2f} (paper: 2 to 3 times, 0.69)"
     )
     parts = [

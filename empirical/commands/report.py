@@ -44,7 +44,7 @@ EARLY = "Verdicts so far; claims, fits and the page follow"
     "--window",
     type=WINDOW,
     default=None,
-    help="Steps back from the last layer that the search may take. "
+    help="Steps back from the final layer that the search may take. "
     "[default: 10, or as many as the traces allow]",
 )
 @click.option(

@@ -29,7 +29,7 @@ window_option = click.option(
     type=WINDOW,
     default=10,
     show_default=True,
-    help="Steps back from the last layer that the search may take.",
+    help="Steps back from the final layer that the search may take.",
 )
 replicates_option = click.option(
     "--replicates",

@@ -128,4 +128,4 @@ def _result(
 def _comparison(p_adjusted: float, overall: Paired) -> Comparison:
     if p_adjusted >= _ERROR:
         return Comparison.UNDECIDED
-    return Comparison.BETTER if overall.mended > overall.broken else Comparison.WORSE
+    return Comparison.BETTER if overall.fixed > overall.regressed else Comparison.WORSE

@@ -6,12 +6,17 @@ an end of an interval that could not be computed is null.
 
 from pathlib import Path
 
+from empirical.evaluation.paired import FORMER
 from empirical.evaluation.run import Evaluation
 from stopping.support.documents import Format, as_json, structured
 from stopping.support.files import write_atomic
 
 FORMAT = Format(
-    "layer-stopping evaluation", 1, "evaluation", "make one with `stopping evaluate --out`"
+    "layer-stopping evaluation",
+    2,
+    "evaluation",
+    "make one with `stopping evaluate --out`",
+    former=FORMER,
 )
 
 

@@ -1,9 +1,9 @@
 """Two ways of answering the same problems: what differs, how surely, and is it chance?
 
-Of `n` problems, `mended` are solved by the rule alone and `broken` by plain decoding alone; the
+Of `n` problems, `fixed` are solved by the rule alone and `regressed` by plain decoding alone; the
 others say nothing about the difference. The difference of the two accuracies is
 
-    delta = P(mended) - P(broken),   estimated by (mended - broken) / n.
+    delta = P(fixed) - P(regressed),   estimated by (fixed - regressed) / n.
 
 **Test.** Given their number, the problems that only one solves fall either way with probability
 1/2 if the accuracies are equal. McNemar's exact test is the binomial test of that: it rejects with
@@ -11,9 +11,9 @@ probability at most its level, whatever `n`.
 
 **Interval.** The score interval of Tango (1998): all `delta` at which
 
-    (mended - broken - n delta) / sqrt(n (2 q + delta (1 - delta)))
+    (fixed - regressed - n delta) / sqrt(n (2 q + delta (1 - delta)))
 
-lies within the normal quantiles, with `q` the likeliest P(broken) under that `delta`. At
+lies within the normal quantiles, with `q` the likeliest P(regressed) under that `delta`. At
 `delta = 0` this is McNemar's statistic. It is asymptotic, but does not collapse where few problems
 differ: where none do it still has a length of about 8 / n at 95 %, while the usual interval and the
 bootstrap have none at all. The tests compute its coverage exactly.
@@ -29,6 +29,9 @@ from scipy import optimize, stats
 from stopping.errors import UserError
 from stopping.support.statistics import Interval, clopper_pearson
 
+FORMER = {"mended": "fixed", "broken": "regressed"}
+"""Names of fields in files of format version 1."""
+
 
 @dataclass(frozen=True)
 class Paired:
@@ -42,8 +45,8 @@ class Paired:
     accuracy: Interval
     plain: Interval
     difference: Interval
-    mended: int
-    broken: int
+    fixed: int
+    regressed: int
     p_value: float
 
 
@@ -65,25 +68,25 @@ def paired(rule: ArrayLike, plain: ArrayLike, level: float = 0.95) -> Paired:
     a, b = np.asarray(rule, dtype=np.bool_), np.asarray(plain, dtype=np.bool_)
     if a.ndim != 1 or a.shape != b.shape or not a.size:
         raise UserError(f"answers {a.shape} and {b.shape}: need one of each for every problem")
-    mended, broken = int((a & ~b).sum()), int((~a & b).sum())
+    fixed, regressed = int((a & ~b).sum()), int((~a & b).sum())
     return Paired(
         problems=len(a),
         accuracy=clopper_pearson(int(a.sum()), len(a)),
         plain=clopper_pearson(int(b.sum()), len(b)),
-        difference=score_interval(mended, broken, len(a), level),
-        mended=mended,
-        broken=broken,
-        p_value=mcnemar(mended, broken),
+        difference=score_interval(fixed, regressed, len(a), level),
+        fixed=fixed,
+        regressed=regressed,
+        p_value=mcnemar(fixed, regressed),
     )
 
 
-def mcnemar(mended: int, broken: int) -> float:
+def mcnemar(fixed: int, regressed: int) -> float:
     """Two-sided p-value of McNemar's exact test."""
-    differing = mended + broken
-    return float(stats.binomtest(mended, differing, 0.5).pvalue) if differing else 1.0
+    differing = fixed + regressed
+    return float(stats.binomtest(fixed, differing, 0.5).pvalue) if differing else 1.0
 
 
-def score_interval(mended: int, broken: int, n: int, level: float = 0.95) -> Interval:
+def score_interval(fixed: int, regressed: int, n: int, level: float = 0.95) -> Interval:
     """Tango's score interval of the difference of two paired proportions.
 
     Raises
@@ -91,38 +94,39 @@ def score_interval(mended: int, broken: int, n: int, level: float = 0.95) -> Int
     UserError
         If the counts are negative or exceed `n`, or `n` is not positive.
     """
-    if n <= 0 or min(mended, broken) < 0 or mended + broken > n:
-        raise UserError(f"need mended + broken <= n, got {mended} and {broken} of {n}")
+    if n <= 0 or min(fixed, regressed) < 0 or fixed + regressed > n:
+        raise UserError(f"need fixed + regressed <= n, got {fixed} and {regressed} of {n}")
     quantile = float(stats.norm.ppf((1 + level) / 2))
-    estimate = (mended - broken) / n
+    estimate = (fixed - regressed) / n
     return Interval(
         estimate,
-        -_upper_end(broken, mended, n, quantile),
-        _upper_end(mended, broken, n, quantile),
+        -_upper_end(regressed, fixed, n, quantile),
+        _upper_end(fixed, regressed, n, quantile),
         level,
     )
 
 
-def _upper_end(mended: int, broken: int, n: int, quantile: float) -> float:
+def _upper_end(fixed: int, regressed: int, n: int, quantile: float) -> float:
     """Largest `delta` at which the statistic is not below `-quantile`."""
-    if mended == n:
+    if fixed == n:
         return 1.0
 
     def excess(delta: float) -> float:
-        return _statistic(delta, mended, broken, n) + quantile
+        return _statistic(delta, fixed, regressed, n) + quantile
 
     # The statistic falls in delta: it is 0 at the estimate and falls without bound towards 1.
-    end = optimize.brentq(excess, (mended - broken) / n, 1 - 1e-12, xtol=1e-10)
+    end = optimize.brentq(excess, (fixed - regressed) / n, 1 - 1e-12, xtol=1e-10)
     return float(end)
 
 
-def _statistic(delta: float, mended: int, broken: int, n: int) -> float:
-    surplus = mended - broken - n * delta
+def _statistic(delta: float, fixed: int, regressed: int, n: int) -> float:
+    surplus = fixed - regressed - n * delta
     if surplus == 0:
         return 0.0
-    # The likeliest P(broken) when P(mended) exceeds it by delta is the larger root of a quadratic.
-    b = -mended - broken + (2 * n - mended + broken) * delta
-    c = -broken * delta * (1 - delta)
+    # The likeliest P(regressed) when P(fixed) exceeds it by delta is the larger root of a
+    # quadratic.
+    b = -fixed - regressed + (2 * n - fixed + regressed) * delta
+    c = -regressed * delta * (1 - delta)
     q = (math.sqrt(b * b - 8 * n * c) - b) / (4 * n)
     variance = n * (2 * q + delta * (1 - delta))
     return surplus / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, surplus)

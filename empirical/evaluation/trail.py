@@ -1,6 +1,6 @@
 """What a decoder did along one text, token by token: enough for the paper's token statistics.
 
-The search reads `x[L-1]` before it may stay at `L`, and whatever layer it stops at. So last-layer
+The search reads `x[L-1]` before it may stay at `L`, and whatever layer it stops at. So final-layer
 rise, depth and entropy at the valley are there for every token without reading the whole window.
 """
 

@@ -4,7 +4,7 @@ Half of the prompts, drawn at random, fit each candidate; the log-density of the
 tokens, in nats whatever the candidate's scale, judges it. Candidates are
 
 - *treatments* of the change-point model: the scale (nats, logarithm, softplus), latent classes of
-  tokens, strata of the last layer's entropy (one model for each third, cut to its stratum so that
+  tokens, strata of the final layer's entropy (one model for each third, cut to its stratum so that
   it is a density), heavier tails (classes that differ in scale alone);
 - *models* on the chosen scale with as many classes: independent normal layers, one full normal
   covariance, a random walk, a walk with noise. Of these the full covariance contains every moment
@@ -76,7 +76,7 @@ class Candidate:
     name: str
     parameters: int
     log_likelihood: float
-    less_chosen: Interval
+    minus_chosen: Interval
     eligible: bool
 
 
@@ -152,7 +152,7 @@ def compare(
     found = list(in_order((partial(ask, parts, seed, *rest) for ask, rest in asked), workers))
     eligible = [wanted for _, wanted in free] + [False, False]
     names = [t.name for t, _ in free]
-    names += [f"nats, {STRATA} strata of the last layer", "nats, heavier tails (3 scales)"]
+    names += [f"nats, {STRATA} strata of the final layer", "nats, heavier tails (3 scales)"]
     means = [float(density.mean()) for _, density in found]
     best = max((i for i, ok in enumerate(eligible) if ok), key=lambda i: means[i])
     chosen = free[best][0]
@@ -205,7 +205,7 @@ def _of_treatment(parts: Split, seed: int, treatment: Treatment) -> tuple[int, F
 
 
 def _of_strata(parts: Split, seed: int) -> tuple[int, FloatArray]:
-    """One model for each stratum of the last layer's entropy, cut to it: a density."""
+    """One model for each stratum of the final layer's entropy, cut to it: a density."""
     cuts = np.quantile(parts.train[:, -1], np.arange(1, STRATA) / STRATA)
     ends = np.concatenate([[-np.inf], cuts, [np.inf]])
     own, other = (np.digitize(part[:, -1], cuts) for part in (parts.train, parts.test))

@@ -8,7 +8,7 @@ r"""The noise of the probe, seen in ways that do not share the fitted model's as
   that independent noise alone does not make these increments.
 - *bounded* (T9): the least `eps_max` that lets A1 to A4 explain a token: no law, no independence;
   one number per token instead of one per layer, and a lower bound on the noise that hit it.
-- *measured*: raw less calibrated entropy of the same token, where a calibrated lens has traced the
+- *measured*: raw minus calibrated entropy of the same token, where a calibrated lens has traced the
   same tokens (`empirical.analysis.projection_noise`); with the correlation of neighbouring layers,
   which the model takes to be zero.
 """

@@ -68,7 +68,7 @@ class RawLens(AbstractLens):
         return "raw"
 
     def read(self, layer: int, h: Tensor) -> Tensor:
-        """Logits that the model would have given had its last layer returned `h`."""
+        """Logits that the model would have given had its final layer returned `h`."""
         return self._anatomy.lens(h)
 
     def before_head(self, layer: int, h: Tensor) -> tuple[Tensor, float]:

@@ -1,18 +1,18 @@
 """The anatomy of a causal language model: nothing else here knows what is inside one.
 
-The logit lens of a residual state `h` is *what the model would have said had its last layer
+The logit lens of a residual state `h` is *what the model would have said had its final layer
 returned `h`*. So the parts that matter are
 
 - the **layers**: the stack of blocks through which the residual stream runs;
 - the **decoder**: the module that owns the stack and returns the normed last state;
-- the **tail**: the modules between the last layer and the decoder's output (the final norm);
+- the **tail**: the modules between the final layer and the decoder's output (the final norm);
 - the **head**: all that the model does after its decoder (unembedding, soft-caps, logit scales).
 
 None of them is looked up in a table of architectures. One forward pass over a few tokens shows
 which modules ran, in which order, and which tensor went from where to where (see
 `empirical.model.calls`): that finds layers, decoder and tail. The head is the model's own code, run
 on a shell of the model (see `empirical.model.headless`). A final check compares the lens of the
-last layer with the model's logits; a model that is built otherwise is refused, never read wrongly.
+final layer with the model's logits; a model that is built otherwise is refused, never read wrongly.
 """
 
 import math
@@ -55,7 +55,7 @@ class Anatomy:
     ----------
     layers : the `L` layers, in order.
     decoder : returns the last hidden state without computing logits.
-    tail : modules between the last layer and the decoder's output.
+    tail : modules between the final layer and the decoder's output.
     shell : the model with a pass-through in the place of its decoder.
     vocabulary_size : width of the logits.
     first_position : what the model calls the place of a text's first token, in `position_ids`.
@@ -146,7 +146,7 @@ class Anatomy:
             )
 
     def lens(self, h: Tensor) -> Tensor:
-        """Logits that the model would have given had its last layer returned `h`.
+        """Logits that the model would have given had its final layer returned `h`.
 
         Parameters
         ----------
@@ -161,7 +161,7 @@ class Anatomy:
         return logits
 
     def normed(self, h: Tensor) -> Tensor:
-        """What the decoder would have handed to the head had its last layer returned `h`."""
+        """What the decoder would have handed to the head had its final layer returned `h`."""
         for module in self.final_norm:
             h = tensor_of(module(h))
         return h
@@ -208,7 +208,7 @@ class Anatomy:
             )
         if seen.shape != (2 * len(logits), *logits.shape[1:]):
             raise LensError(
-                f"{kind}: the lens of the last layer has shape "
+                f"{kind}: the lens of the final layer has shape "
                 f"{(len(seen) // 2, *seen.shape[1:])}, the model's logits {tuple(logits.shape)}"
             )
         seen, around = seen.chunk(2)
@@ -219,7 +219,7 @@ class Anatomy:
         error = _farthest(seen, logits)
         if not error <= allowed:
             raise LensError(
-                f"{kind}: the lens of the last layer differs from the model's logits by "
+                f"{kind}: the lens of the final layer differs from the model's logits by "
                 f"{error:.3g} (allowed {allowed:.1g}); this architecture is not supported"
             )
 
@@ -298,7 +298,7 @@ def _find_decoder(
 def _find_tail(
     kind: str, calls: Sequence[Call], layers: tuple[nn.Module, ...], decoder: nn.Module
 ) -> tuple[nn.Module, ...]:
-    """Walk back from the decoder's output to the last layer's, one module call at a time."""
+    """Walk back from the decoder's output to the final layer's, one module call at a time."""
     ended = ends(calls)
     first, until = ended[layers[-1]][-1], ended[decoder][-1]
     state, goal = calls[until].returned, calls[first].returned
@@ -317,7 +317,7 @@ def _find_tail(
                 break
         else:
             raise LensError(
-                f"{kind}: the last layer and the decoder's output are not connected by module "
+                f"{kind}: the final layer and the decoder's output are not connected by module "
                 "calls alone; this architecture is not supported"
             )
         tail.insert(0, call.module)

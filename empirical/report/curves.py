@@ -1,6 +1,6 @@
 """What the figures show of the tokens themselves: computed here, drawn in `figures`.
 
-A token is *perturbed* if its entropy rises at the last layer, `x[L] > x[L-1]`: exactly then the
+A token is *perturbed* if its entropy rises at the final layer, `x[L] > x[L-1]`: exactly then the
 search leaves `L`.
 """
 

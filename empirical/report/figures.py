@@ -49,7 +49,7 @@ def draw_calibration(ax: "Axes", calibration: Calibration) -> None:
 def draw_entropy_bands(ax: "Axes", curves: Curves) -> None:
     """Median and quartiles of the entropy over the layers, perturbed tokens against the others."""
     series: tuple[tuple[str, EntropyBand | None, str, str, str], ...] = (
-        ("rises at the last layer", curves.perturbed, VERMILION, "s", "--"),
+        ("rises at the final layer", curves.perturbed, VERMILION, "s", "--"),
         ("does not", curves.others, BLUE, "o", "-"),
     )
     for label, band, colour, marker, style in series:
@@ -96,7 +96,7 @@ def draw_token_paths(axes: Sequence["Axes"], curves: Curves) -> None:
         )
         back = len(token.entropy) - 1 - token.stop
         ax.set_title(f"“{token.text}”")
-        ax.set_xlabel("stays at the last layer" if back == 0 else f"stops {_layers(back)} before")
+        ax.set_xlabel("stays at the final layer" if back == 0 else f"stops {_layers(back)} before")
         _whole_layers(ax, curves.window, most=4)
     axes[0].set_ylim(bottom=0)  # shared; set before all are drawn it would fix the top as well
     for ax in axes[: len(curves.tokens) : 2]:

@@ -107,11 +107,11 @@ def _entropy_bands(curves: Curves, audit: Audit, name: str, model: str) -> Illus
     svg = _drawn(
         lambda figure: draw_entropy_bands(figure.add_subplot(), curves),
         f"{name}-bands",
-        f"Median entropy by layer, tokens that rise at the last layer and others, {model}",
+        f"Median entropy by layer, tokens that rise at the final layer and others, {model}",
     )
     return Illustration(
         svg,
-        f"{percent(perturbed)} of the tokens rise at the last layer"
+        f"{percent(perturbed)} of the tokens rise at the final layer"
         + (f", by {number(rise)} nats on average." if perturbed > 0 else "."),
         "Lines: medians; bands: middle half of the tokens. Grey ground: what the search reads.",
     )
@@ -120,13 +120,13 @@ def _entropy_bands(curves: Curves, audit: Audit, name: str, model: str) -> Illus
 def _depths(audit: Audit, name: str, model: str) -> Illustration:
     shares = [count / audit.tokens for count in audit.statistics.depth_counts]
     leaves, depth = (audit.statistics[k].ours for k in ("leaves", "depth_when_leaving"))
-    message = f"The search leaves the last layer on {percent(leaves.estimate)} of the tokens"
+    message = f"The search leaves the final layer on {percent(leaves.estimate)} of the tokens"
     if leaves.estimate > 0:
         message += f" and then goes {number(depth.estimate)} layers back on average"
     svg = _drawn(
         lambda figure: draw_depths(figure.add_subplot(), shares),
         f"{name}-depths",
-        f"Share of tokens by how far before the last layer the search stops, {model}",
+        f"Share of tokens by how far before the final layer the search stops, {model}",
     )
     return Illustration(svg, f"{message}.", "Blue: stays; orange: moves.")
 
@@ -144,8 +144,8 @@ def _token_paths(curves: Curves, name: str, model: str) -> Illustration:
     )
     return Illustration(
         svg,
-        "The search walks back from the last layer while entropy falls, and stops at the ring.",
-        "Tokens drawn at random, half of them from those that rise at the last layer. Above each: "
+        "The search walks back from the final layer while entropy falls, and stops at the ring.",
+        "Tokens drawn at random, half of them from those that rise at the final layer. Above each: "
         "the token that the text goes on with.",
     )
 

@@ -5,7 +5,7 @@ derivatives of the cell's log-density are `+-A[k]` by the mean of the step onto 
 `(A[k]^2 - h' S^-1 h) / 2` by its variance (`h` the indicator of the layers from `k` on) and
 `(a[l]^2 - S^-1[l, l]) / 2` by the noise variance of layer `l`. The token's score is their average
 over cells, weighted by responsibilities (Fisher's identity), and its observed information is that
-of the complete data less what not knowing the cell takes away (Louis 1982):
+of the complete data minus what not knowing the cell takes away (Louis 1982):
 
     I = -Q'' - sum over tokens of (sum_cv r_cv s_cv s_cv' - s s').
 """

@@ -34,7 +34,7 @@ def _paired_worlds(rng: np.random.Generator, n: int) -> tuple[FloatArray, FloatA
     rise = 2.0 * rng.random(n) ** 3 + JUST
     x, worlds = indistinguishable_worlds(1.0, 1.0, LAYERS)
     x, worlds = np.tile(x, (n, 1)), np.tile(worlds, (n, 1, 1))
-    # The pair for d = 1 becomes that for d by moving the last layer.
+    # The pair for d = 1 becomes that for d by moving the final layer.
     x[:, -1] += rise - 1.0
     worlds[:, :, -1] += (rise - 1.0)[:, None]
     return rise, x, worlds
@@ -47,7 +47,7 @@ def _losses(worlds: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class DeterministicShortfall:
-    """`2 eps_max - d` less what a rule loses in the worse of the two worlds; never positive.
+    """`2 eps_max - d` minus what a rule loses in the worse of the two worlds; never positive.
 
     `mixed` breaks the assumption: it randomises between the last two layers.
     """
@@ -68,7 +68,7 @@ class DeterministicShortfall:
 
 @dataclass(frozen=True)
 class MixtureShortfall:
-    """`eps_max - d^2 / (4 eps_max)` less a random rule's loss against the adversary's mixture."""
+    """`eps_max - d^2 / (4 eps_max)` minus a random rule's loss against the adversary's mixture."""
 
     even: bool = False
 

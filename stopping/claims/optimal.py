@@ -78,7 +78,7 @@ class DualBound:
 
 @dataclass(frozen=True)
 class SolvedLoss:
-    """Exact value less the loss of the solved rule, or of one that stops in hindsight."""
+    """Exact value minus the loss of the solved rule, or of one that stops in hindsight."""
 
     hindsight: bool = False
 
@@ -93,8 +93,8 @@ class SolvedLoss:
 
 
 @dataclass(frozen=True)
-class BayesLessSearch:
-    """Excess of the Bayes rule less that of the search, the rule told `told` times the noise."""
+class BayesMinusSearch:
+    """Excess of the Bayes rule minus that of the search, the rule told `told` times the noise."""
 
     told: float = 1.0
 
@@ -142,8 +142,8 @@ CLAIMS = (
         "the Bayes rule's excess is at most the search's",
         Relation.MEAN_AT_MOST,
         0.0,
-        BayesLessSearch(),
-        Control("a Bayes rule told 30 times the noise", BayesLessSearch(30.0)),
+        BayesMinusSearch(),
+        Control("a Bayes rule told 30 times the noise", BayesMinusSearch(30.0)),
         draws=1 << 16,
     ),
 )

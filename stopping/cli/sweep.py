@@ -42,7 +42,7 @@ SIGNS = {1: "+", 0: ".", -1: "-"}
     default="0.05,0.1,0.2,0.4,0.8",
     show_default=True,
     type=Axis(Number(0, 1)),
-    help="Share of tokens that turn before the last layer.",
+    help="Share of tokens that turn before the final layer.",
 )
 @click.option("--law", type=click.Choice(LAWS), default="uniform", show_default=True)
 @click.option("--window", type=WINDOW, default=10, show_default=True, help="K.")

@@ -38,7 +38,7 @@ def as_batch(entropy: ArrayLike, what: str = "entropy") -> FloatArray:
     return batch
 
 
-def last_layer(x: FloatArray) -> int:
+def final_layer(x: FloatArray) -> int:
     """Column index of the final layer `L`."""
     return int(x.shape[1]) - 1
 

@@ -55,7 +55,7 @@ class BeliefSolution:
     beliefs, levels : ndarrays, shapes (m,), (k,)
         The grid; `levels` is `[0]` without recall.
     stops : bool ndarray, shape (T, m, k)
-        Stopping region before the last layer.
+        Stopping region before the final layer.
     relative : ndarray, shape (T + 1, m, k)
         `v`, zero where it stops.
     """

@@ -9,7 +9,7 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from stopping.model.windows import last_layer, window_start
+from stopping.model.windows import final_layer, window_start
 from stopping.rules.base import AbstractRule, Reading, require, require_generator
 from stopping.rules.scan import scan_probes
 from stopping.theory.certificates import hedged_weights, minimax_layer
@@ -52,12 +52,12 @@ class Guarded(AbstractRule):
 
     def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
         l_min = window_start(x.shape[1], self.K)
-        if l_min == last_layer(x):
+        if l_min == final_layer(x):
             return np.full(len(x), l_min)
         return l_min + guarded_search(x[:, l_min:], self.guard)
 
     def _probes(self, x: FloatArray) -> IntArray:
-        return scan_probes(last_layer(x) - self._choose(x, None), x.shape[1], self.K)
+        return scan_probes(final_layer(x) - self._choose(x, None), x.shape[1], self.K)
 
 
 @final
@@ -78,7 +78,7 @@ class Hedged(AbstractRule):
 
     def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
         l_min = window_start(x.shape[1], self.K)
-        if l_min == last_layer(x):
+        if l_min == final_layer(x):
             return np.full(len(x), l_min)
         weights = hedged_search(x[:, l_min:], self.eps_max)
         return l_min + _draw(weights, require_generator(rng, "hedged"))
@@ -108,13 +108,13 @@ class Minimax(AbstractRule):
 
     def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
         l_min = window_start(x.shape[1], self.K)
-        if l_min == last_layer(x):
+        if l_min == final_layer(x):
             return np.full(len(x), l_min)
         return l_min + minimax_layer(x[:, l_min:], self.eps_max)
 
     def _probes(self, x: FloatArray) -> IntArray:
         # The certificate reads the whole window.
-        return np.full(len(x), last_layer(x) - window_start(x.shape[1], self.K))
+        return np.full(len(x), final_layer(x) - window_start(x.shape[1], self.K))
 
 
 @final
@@ -139,7 +139,7 @@ class HedgedMinimax(AbstractRule):
 
     def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
         l_min = window_start(x.shape[1], self.K)
-        if l_min == last_layer(x):
+        if l_min == final_layer(x):
             return np.full(len(x), l_min)
         weights = hedged_weights(x[:, l_min:], self.eps_max).weights
         return l_min + _draw(weights, require_generator(rng, "hedged-minimax"))

@@ -5,7 +5,7 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from stopping.model.windows import last_layer, window_start
+from stopping.model.windows import final_layer, window_start
 from stopping.rules.base import AbstractRule, Reading, require
 from stopping.types import FloatArray, IntArray
 
@@ -22,7 +22,7 @@ class Final(AbstractRule):
         return "final layer"
 
     def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
-        return np.full(x.shape[0], last_layer(x))
+        return np.full(x.shape[0], final_layer(x))
 
     def _probes(self, x: FloatArray) -> IntArray:
         return np.zeros(x.shape[0], dtype=np.intp)
@@ -71,10 +71,10 @@ class WindowMinimum(AbstractRule):
     def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
         l_min = window_start(x.shape[1], self.K)
         depth: IntArray = x[:, l_min:][:, ::-1].argmin(axis=1)
-        return last_layer(x) - depth
+        return final_layer(x) - depth
 
     def _probes(self, x: FloatArray) -> IntArray:
-        return np.full(x.shape[0], last_layer(x) - window_start(x.shape[1], self.K))
+        return np.full(x.shape[0], final_layer(x) - window_start(x.shape[1], self.K))
 
 
 @final

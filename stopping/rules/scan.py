@@ -15,7 +15,7 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from stopping.model.windows import last_layer, run_length, window_start
+from stopping.model.windows import final_layer, run_length, window_start
 from stopping.rules.base import AbstractRule, Reading, require, require_generator
 from stopping.types import FloatArray, IntArray
 
@@ -35,7 +35,7 @@ def printed_formula(x: FloatArray, K: int = 10) -> IntArray:
     """`max{ l < L : l = l_min or x[l-1] >= x[l] }`, the paper's displayed definition."""
     if x.shape[1] == 1:
         return np.zeros(x.shape[0], dtype=np.intp)
-    return last_layer(x) - 1 - scan_depth(x[:, :-1], max(K - 1, 0))
+    return final_layer(x) - 1 - scan_depth(x[:, :-1], max(K - 1, 0))
 
 
 @final
@@ -64,7 +64,7 @@ class Search(AbstractRule):
             )
         elif self.p == 0.0:
             depth = np.zeros_like(depth)
-        return last_layer(x) - depth
+        return final_layer(x) - depth
 
     def _probes(self, x: FloatArray) -> IntArray:
         # The draw can precede the search, so a token that falls back costs nothing; what
@@ -92,13 +92,13 @@ class Shifted(AbstractRule):
         return f"search {self.shift:+d}"
 
     def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
-        last = last_layer(x)
+        last = final_layer(x)
         moved = last - scan_depth(x, self.K) + self.shift
         return np.clip(moved, window_start(x.shape[1], self.K), last)
 
     def _probes(self, x: FloatArray) -> IntArray:
         scan = scan_probes(scan_depth(x, self.K), x.shape[1], self.K)
-        return np.maximum(scan, last_layer(x) - self._choose(x, None))
+        return np.maximum(scan, final_layer(x) - self._choose(x, None))
 
 
 @final
@@ -123,7 +123,7 @@ class Tolerance(AbstractRule):
         return f"tolerance {self.tau:g}"
 
     def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
-        return last_layer(x) - scan_depth(x, self.K, self.tau)
+        return final_layer(x) - scan_depth(x, self.K, self.tau)
 
     def _probes(self, x: FloatArray) -> IntArray:
         return scan_probes(scan_depth(x, self.K, self.tau), x.shape[1], self.K)

@@ -36,7 +36,7 @@ class World:
     drift, rise : float
         `gamma` and `delta`, in units of the noise.
     perturbed : float
-        Share of tokens that turn before the last layer.
+        Share of tokens that turn before the final layer.
     law : {"uniform", "gaussian"}
     K : int
         Steps back that the window allows; the stack has `K + 1` layers.

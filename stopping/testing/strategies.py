@@ -141,7 +141,7 @@ def entropies(
 def ranks(
     draw: st.DrawFn, depth: Range, layers: Range, *, tie: bool = False, reach: int = 8
 ) -> NDArray[np.int64]:
-    """Whole numbers, one per layer, that fall for exactly `depth` steps back from the last layer.
+    """Whole numbers, one per layer, that fall for exactly `depth` steps back from the final layer.
 
     A search with a window deep enough stops after them: at the first layer, or since the next
     number is higher, or with `tie` equal. Further down anything follows, but neighbours differ.
@@ -168,7 +168,7 @@ def ranks(
 
 
 def from_steps_back(back: Sequence[int]) -> NDArray[np.int64]:
-    """Numbers whose increments, read from the last layer backwards, are `back`; the least is 0."""
+    """Numbers whose increments, read from the final layer backwards, are `back`; the least is 0."""
     numbers = np.concatenate([[0], np.cumsum(back)]).astype(np.int64)[::-1]
     lowered: NDArray[np.int64] = numbers - numbers.min()
     return lowered

@@ -51,7 +51,7 @@ class Suite(Generic[Subject]):
         return tuple(name for name, r in self.requirements.items() if not r.applies(self.subject))
 
     def chosen(self, only: Iterable[str] = (), without: Iterable[str] = ()) -> tuple[str, ...]:
-        """Names that match a pattern of `only`, or all, less those that match one of `without`.
+        """Names that match a pattern of `only`, or all, without those that match one of `without`.
 
         Raises
         ------

@@ -188,7 +188,7 @@ class _Worlds:
     """The consistent worlds of each token, in the closed form of T8.
 
     `left[l] = min_{k <= l} x[k]` and `right[l] = min_{m >= l} (x[m] - 2 eps_max (m - l))` are the
-    least upper bounds of `G[l]`, less `eps_max`, on either side of the turning point. `first` and
+    least upper bounds of `G[l]`, minus `eps_max`, on either side of the turning point. `first` and
     `last` are 0 where the token is unexplained.
     """
 

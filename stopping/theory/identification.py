@@ -21,7 +21,7 @@ bounds travel towards it, hence a cycle through the constant never crosses `v`. 
 cycles say `x[j] - eps_max <= x[i] + eps_max` for `i < j <= v`, with no strict constraint on them:
 the lower end is closed. Right of `v` they say `x[i] - eps_max + 2 eps_max (j - i) < x[j] + eps_max`
 for `v <= i < j`, all strict: the upper end is open. With `j - i = 1` that is `x[i] < x[j]`, which
-no `eps_max` can mend; with `j - i >= 2` it is `eps_max < b_v`.  QED
+no `eps_max` can repair; with `j - i >= 2` it is `eps_max < b_v`.  QED
 
 **Corollary (at most two).** At every noise level at most two turning points explain a token, and
 two are neighbours. Both `a_v` and `b_v` grow with `v`, so the consistent `v` are consecutive; if

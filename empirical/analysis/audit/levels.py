@@ -20,7 +20,7 @@ overshoot (`V^ <= V*`), some of these steps belong to the refinement and need no
 
 **Guarantee.** T2 bounds the excess by `2 eps_max`. Ordinary decoding has the trivial bound
 `excess(L) <= G[L]`, since entropies are not negative; a guarantee that is no smaller than the mean
-last-layer entropy therefore promises no more than not searching at all. It is called *vacuous*.
+final-layer entropy therefore promises no more than not searching at all. It is called *vacuous*.
 """
 
 import math
@@ -48,13 +48,13 @@ class NoiseLevel:
         The partition of all tokens (module docstring); the estimates add up to one.
     steps_above_noise, steps_certain : Interval
         Share of the steps above the valley with `r > 2 eps_max` (not noise alone), and with
-        `r > 4 eps_max` (dominance certain); NaN if the search never leaves the last layer.
+        `r > 4 eps_max` (dominance certain); NaN if the search never leaves the final layer.
     bound : float
         T2's `2 eps_max`, nats.
     bound_to_entropy, bound_to_log_loss : float
-        The bound relative to the mean entropy and the mean log-loss of the last layer.
+        The bound relative to the mean entropy and the mean log-loss of the final layer.
     vacuous : bool
-        Whether the bound is no smaller than the mean entropy of the last layer.
+        Whether the bound is no smaller than the mean entropy of the final layer.
     """
 
     eps_max: float

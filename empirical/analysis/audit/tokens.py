@@ -47,9 +47,9 @@ class Statistic:
 
 @dataclass(frozen=True)
 class EntropyBin:
-    """Tokens whose last-layer entropy lies in `[low, high)` nats.
+    """Tokens whose final-layer entropy lies in `[low, high)` nats.
 
-    `leaves` is the share that leaves the last layer, `substituted` the share with a changed
+    `leaves` is the share that leaves the final layer, `substituted` the share with a changed
     argmax; the paper's value is of the latter.
     """
 
@@ -63,7 +63,7 @@ class EntropyBin:
 
 @dataclass(frozen=True)
 class PositionDecile:
-    """Tokens in one tenth of their completion (1 to 10): share that leaves the last layer."""
+    """Tokens in one tenth of their completion (1 to 10): share that leaves the final layer."""
 
     decile: int
     tokens: int
@@ -148,12 +148,12 @@ def statistics_of(tokens: SearchedTokens, K: int, seed: int, replicates: int) ->
     kept = leaves & ~changed
 
     wanted: dict[str, tuple[str, Unit, Ratio]] = {
-        "perturbed": ("last-layer entropy rises (perturbed)", "share", mean(rises)),
-        "last_rise": ("  mean rise at the last layer", "nats", mean(step, rises)),
+        "perturbed": ("final-layer entropy rises (perturbed)", "share", mean(rises)),
+        "last_rise": ("  mean rise at the final layer", "nats", mean(step, rises)),
         "total_rise": ("  mean rise from the valley", "nats", mean(at_last - at_valley, leaves)),
         "valley_entropy": ("  mean entropy at the valley", "nats", mean(at_valley, leaves)),
-        "last_fall": ("other tokens: mean fall at the last layer", "nats", mean(step, ~rises)),
-        "leaves": ("search leaves the last layer", "share", mean(leaves)),
+        "last_fall": ("other tokens: mean fall at the final layer", "nats", mean(step, ~rises)),
+        "leaves": ("search leaves the final layer", "share", mean(leaves)),
         "depth_when_leaving": ("  mean depth", "layers", mean(depth, leaves)),
         "within_five": ("  valley within 5 layers", "share", mean(depth <= 5, leaves)),
         "argmax_changed_when_leaving": ("  argmax changed", "share", mean(changed, leaves)),
@@ -165,12 +165,12 @@ def statistics_of(tokens: SearchedTokens, K: int, seed: int, replicates: int) ->
         ),
         "argmax_changed": ("argmax changed, of all tokens", "share", mean(changed)),
         "confident_when_staying": (
-            "staying tokens: last-layer entropy < 0.01",
+            "staying tokens: final-layer entropy < 0.01",
             "share",
             mean(at_last < 0.01, ~leaves),
         ),
         "confident_when_argmax_kept": (
-            "argmax kept: last-layer entropy < 0.01",
+            "argmax kept: final-layer entropy < 0.01",
             "share",
             mean(at_last < 0.01, ~changed),
         ),

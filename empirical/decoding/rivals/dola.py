@@ -8,7 +8,7 @@ each position the *premature layer* whose distribution is farthest from the fina
 and decodes from `log q - log p[m]` over the words with `q >= relative_top max q`; all others get
 no probability (Chuang et al. 2024, ICLR, arXiv:2309.03883, equations 3 to 5).
 
-Two departures of the published code are settings here, or mended:
+Two departures of the published code are settings here, or corrected:
 
 - it swaps the arguments of both divergences, taking `(KL(M || q) + KL(M || p)) / 2` with `M` the
   mean of both distributions: `divergence=released` does the same, `divergence=js` is the paper's;

@@ -28,7 +28,7 @@ class UnnormedLens(AbstractLens):
         return "raw, no norm"
 
     def read(self, layer: int, h: Tensor) -> Tensor:
-        """Logits of the bare head; of the last layer the model's own."""
+        """Logits of the bare head; of the final layer the model's own."""
         if layer == len(self._anatomy.layers):
             return self._anatomy.lens(h)
         logits: Tensor = self._anatomy.headless(inputs_embeds=h).logits

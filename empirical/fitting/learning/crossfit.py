@@ -1,9 +1,9 @@
 """Training on some prompts, choosing on others.
 
 The prompts are dealt into folds. For each fold the regression is trained on all the others; the
-*margin*, by which a layer's predicted log-loss must beat the last layer's before the rule moves, is
-chosen on these too, by an inner split, as the one that loses least there. No choice is ever made by
-a regression or a margin that saw the prompt.
+*margin*, by which a layer's predicted log-loss must beat the final layer's before the rule moves,
+is chosen on these too, by an inner split, as the one that loses least there. No choice is ever made
+by a regression or a margin that saw the prompt.
 
 The least of several noisy predictions is too low on average (a winner's curse): the gain that the
 rule promises itself exceeds the one it makes. The margin is what guards against it, and both gains

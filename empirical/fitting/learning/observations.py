@@ -46,7 +46,7 @@ class Observations:
 
     @property
     def gain(self) -> FloatArray:
-        """Log-loss of the layers below `L` less that of `L`, shape (n, K): what is learned."""
+        """Log-loss of the layers below `L` minus that of `L`, shape (n, K): what is learned."""
         difference: FloatArray = self.sample.log_loss[:, :-1] - self.sample.log_loss[:, -1:]
         return difference
 

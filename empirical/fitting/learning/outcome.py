@@ -1,6 +1,6 @@
 """What learned and model-based rules win or lose on prompts that they have not seen, and why.
 
-All differences are to the last layer of the same lens, paired over prompts. Three diagnostics say
+All differences are to the final layer of the same lens, paired over prompts. Three diagnostics say
 why a gain does not come about:
 
 - *promise and delivery*: what the regression expects of the layers that it picks, beside what they
@@ -36,7 +36,7 @@ FRACTIONS = (0.25, 0.5, 1.0)
 
 @dataclass(frozen=True)
 class LearnedRow:
-    """One rule on held-out prompts, against the last layer of the same lens.
+    """One rule on held-out prompts, against the final layer of the same lens.
 
     Attributes
     ----------
@@ -51,12 +51,12 @@ class LearnedRow:
     accuracy : Interval
         Change of the share of right next tokens.
     moved : Interval
-        Share of tokens not decoded from the last layer.
+        Share of tokens not decoded from the final layer.
     promised : float
         Mean change that the rule expected: of log-loss if it was learned, of entropy if it comes
         from a fitted model; NaN if it expects nothing.
     probes : float
-        Projections beyond the last layer's.
+        Projections beyond the final layer's.
     """
 
     name: str

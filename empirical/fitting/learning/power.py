@@ -1,6 +1,6 @@
 """How many tokens would show a gain of a given size.
 
-Let the difference per token of a rule to the last layer have, as a mean over prompts, the standard
+Let the difference per token of a rule to the final layer have, as a mean over prompts, the standard
 deviation `s` from prompt to prompt. A gain of `d` nats is found with probability 0.8 at the
 two-sided 5 % level by
 

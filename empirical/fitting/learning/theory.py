@@ -38,7 +38,8 @@ class TheoryChoice:
         Window column of each token.
     probes : ndarray, shape (n,)
     promised : ndarray, shape (n,)
-        Expected entropy of the layer chosen less that of `L`, by the model of the other half, nats.
+        Expected entropy of the layer chosen minus that of `L`, by the model of the other half,
+        nats.
     """
 
     name: str

@@ -58,7 +58,7 @@ def _model_row(model: str, rows: list[Published]) -> Entry:
     return Entry(
         f"accuracy, {model}",
         Topic.ACCURACY,
-        f"accuracy of {model}, last layer → Confident Decoding",
+        f"accuracy of {model}, final layer → Confident Decoding",
         figures,
         nothing,
         Verdict.NOT_TESTABLE,
@@ -106,7 +106,7 @@ DECODING: tuple[Entry, ...] = (
             + e.lines(lambda m: f"{number(_probes(m))} projections")
         ),
         Verdict.CONTRADICTED,
-        "to stay at the last layer the search must have read the one before; 0.116 fits the depth",
+        "to stay at the final layer the search must have read the one before; 0.116 fits the depth",
         COST_COMMAND,
         lambda e: e.all(lambda m: _probes(m) >= 1) and _lazy_share() > COST.lazy_share,
     ),
@@ -123,7 +123,7 @@ DECODING: tuple[Entry, ...] = (
     Entry(
         "gain",
         Topic.ACCURACY,
-        "decoding from the valley predicts better than the last layer, without training",
+        "decoding from the valley predicts better than the final layer, without training",
         "",
         lambda e: e.lines(
             lambda m: (
@@ -155,7 +155,7 @@ DECODING: tuple[Entry, ...] = (
         "both directions",
         lambda e: _rules(e, "search -2", "search -1", SEARCH, "search +1", "search +2"),
         Verdict.CONTRADICTED,
-        "towards the last layer each step is better, away from it worse",
+        "towards the final layer each step is better, away from it worse",
         VALIDATE,
         lambda e: e.all(
             lambda m: (

@@ -29,11 +29,11 @@ class ModelEvidence:
         return self.audit.statistics[key].ours
 
     def log_loss(self, rule: str) -> Interval:
-        """Return a rule's log-loss less the final layer's, nats, by the name of the rule."""
+        """Return a rule's log-loss minus the final layer's, nats, by the name of the rule."""
         return self.validation[rule].overall.log_loss_vs_final
 
     def accuracy(self, rule: str) -> Interval:
-        """Return a rule's accuracy less the final layer's, a share."""
+        """Return a rule's accuracy minus the final layer's, a share."""
         return self.validation[rule].overall.accuracy_vs_final
 
 

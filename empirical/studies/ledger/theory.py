@@ -103,7 +103,7 @@ THEORY: tuple[Entry, ...] = (
         "",
         _formula,
         Verdict.CONTRADICTED,
-        "the formula can never return the last layer, where the algorithm keeps most tokens",
+        "the formula can never return the final layer, where the algorithm keeps most tokens",
         "stopping conformance stopping.rules:printed_formula --kind selection",
         lambda _: _formula_steps() == (0, 1),
     ),
@@ -161,7 +161,7 @@ THEORY: tuple[Entry, ...] = (
         "",
         lambda e: e.lines(
             lambda m: (
-                f"log-loss less entropy {number(m.audit.calibration.window_gap.estimate)} nats "
+                f"log-loss minus entropy {number(m.audit.calibration.window_gap.estimate)} nats "
                 "over the window"
             )
         ),

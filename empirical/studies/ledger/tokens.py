@@ -12,15 +12,15 @@ from empirical.studies.ledger.evidence import Evidence, ModelEvidence
 _GUESS, _MIDDLE, _LAST = PUBLISHED
 PHASES_COMMAND, AUDIT_COMMAND = "stopping phases", "stopping audit"
 _WORDS: dict[str, tuple[str, Literal["share", "nats"]]] = {
-    "perturbed": ("tokens whose entropy rises at the last layer", "share"),
+    "perturbed": ("tokens whose entropy rises at the final layer", "share"),
     "last_rise": ("the mean rise there", "nats"),
     "valley_entropy": ("mean entropy at their valley", "nats"),
-    "last_fall": ("mean change at the last layer of the other tokens", "nats"),
-    "leaves": ("the search leaves the last layer", "share"),
+    "last_fall": ("mean change at the final layer of the other tokens", "nats"),
+    "leaves": ("the search leaves the final layer", "share"),
     "argmax_changed_when_leaving": ("the most probable token changes when it leaves", "share"),
     "argmax_changed": ("the most probable token changes, of all tokens", "share"),
     "relative_drop_argmax_kept": ("entropy falls where the token is kept, by", "share"),
-    "confident_when_staying": ("last-layer entropy below 0.01 where it stays", "share"),
+    "confident_when_staying": ("final-layer entropy below 0.01 where it stays", "share"),
     "within_five": ("valleys lie within five layers of the end", "share"),
 }
 
@@ -123,10 +123,10 @@ TOKENS: tuple[Entry, ...] = (
         "perturb",
         Topic.PHASES,
         "perturb: the last layers make large updates again",
-        f"last layer: 2 to 3 times the middle's norm, cosine {number(_LAST.cosine[0])}",
+        f"final layer: 2 to 3 times the middle's norm, cosine {number(_LAST.cosine[0])}",
         _phase(Phase.PERTURB),
         Verdict.CONTRADICTED,
-        "not on every model: one of the two has no such phase, and rises at the last layer more "
+        "not on every model: one of the two has no such phase, and rises at the final layer more "
         "often than the other",
         PHASES_COMMAND,
         _perturbed_without_a_phase,
@@ -135,7 +135,7 @@ TOKENS: tuple[Entry, ...] = (
     Entry(
         "substitution-by-entropy",
         Topic.TOKENS,
-        "substitutions grow with the entropy of the last layer",
+        "substitutions grow with the entropy of the final layer",
         "about 0 below 0.01; 9.0 % in [0.05, 0.10); 14.8 % from 0.10",
         lambda e: e.lines(lambda m: " → ".join(percent(share) for share in _bins(m))),
         Verdict.REPRODUCED,

@@ -52,7 +52,7 @@ def draw_gains(ax: "Axes", arms: Sequence[ArmResult]) -> None:
 
 
 def draw_deciles(ax: "Axes", model: ModelResult) -> None:
-    """Share of tokens that leave the last layer, by tenth of the text."""
+    """Share of tokens that leave the final layer, by tenth of the text."""
     for decile in model.tokens.by_position:
         _mark(ax, decile.decile, decile.leaves, BLUE, "o")
         if decile.paper is not None:
@@ -61,24 +61,24 @@ def draw_deciles(ax: "Axes", model: ModelResult) -> None:
     ax.set_ylim(bottom=0)
     ax.set_xticks(range(1, 11))
     ax.set_xlabel("tenth of the text")
-    ax.set_ylabel("tokens that leave the last layer, %")
+    ax.set_ylabel("tokens that leave the final layer, %")
 
 
 def draw_entropy(ax: "Axes", model: ModelResult) -> None:
-    """Tokens that leave, and tokens that become another word, by last-layer entropy."""
+    """Tokens that leave, and tokens that become another word, by final-layer entropy."""
     bins = model.tokens.by_entropy
     for x, one in enumerate(bins):
         _mark(ax, x - 0.12, one.leaves, BLUE, "o")
         _mark(ax, x + 0.12, one.substituted, VERMILION, "s")
         if one.paper is not None:
             _published(ax, x + 0.12, 100 * one.paper)
-    _legend(ax, "leave the last layer", "another word")
+    _legend(ax, "leave the final layer", "another word")
     ax.set_ylim(bottom=0)
     ax.set_xticks(
         range(len(bins)),
         [f"{b.low:g} to\n{b.high:g}" if b.high < 1e9 else f"{b.low:g}\nor more" for b in bins],
     )
-    ax.set_xlabel("entropy at the last layer, nats")
+    ax.set_xlabel("entropy at the final layer, nats")
     ax.set_ylabel("share of tokens, %")
 
 
@@ -94,7 +94,7 @@ def draw_categories(ax: "Axes", model: ModelResult) -> None:
 
 
 def draw_shares(ax: "Axes", model: ModelResult) -> None:
-    """Gain against `p`; the paper's accuracies less the one at 0."""
+    """Gain against `p`; the paper's accuracies minus the one at 0."""
     for p, arm in p_sweep(model):
         _mark(ax, p, arm.overall.difference, BLUE, "o")
     for p, accuracy in P_SWEEP.items():
@@ -158,8 +158,8 @@ def arm_label(arm: ArmResult) -> str:
 
 
 def _table(model: ModelResult, name: str) -> Illustration:
-    worse = sum(a.p_adjusted < 0.05 and a.overall.mended < a.overall.broken for a in model.arms)
-    better = sum(a.p_adjusted < 0.05 and a.overall.mended > a.overall.broken for a in model.arms)
+    worse = sum(a.p_adjusted < 0.05 and a.overall.fixed < a.overall.regressed for a in model.arms)
+    better = sum(a.p_adjusted < 0.05 and a.overall.fixed > a.overall.regressed for a in model.arms)
     return Illustration(
         _drawn(
             lambda ax: draw_gains(ax, model.arms),
@@ -177,7 +177,7 @@ def _deciles(model: ModelResult, name: str) -> Illustration:
     leaves = model.tokens["leaves"].ours.estimate
     return Illustration(
         _drawn(lambda ax: draw_deciles(ax, model), f"{name}-deciles", "Valley rate by position"),
-        f"The search leaves the last layer on {percent(leaves)} of the tokens.",
+        f"The search leaves the final layer on {percent(leaves)} of the tokens.",
         "Hollow diamonds: the three values that the paper gives, for its own model.",
     )
 
@@ -185,7 +185,7 @@ def _deciles(model: ModelResult, name: str) -> Illustration:
 def _entropy(model: ModelResult, name: str) -> Illustration:
     changed = model.tokens["argmax_changed"].ours.estimate
     return Illustration(
-        _drawn(lambda ax: draw_entropy(ax, model), f"{name}-entropy", "By last-layer entropy"),
+        _drawn(lambda ax: draw_entropy(ax, model), f"{name}-entropy", "By final-layer entropy"),
         f"{percent(changed)} of the tokens become another word.",
         "Hollow diamonds: the paper's rate of other words.",
     )

@@ -2,11 +2,16 @@
 
 from pathlib import Path
 
+from empirical.evaluation.paired import FORMER
 from empirical.studies.paper.results import PaperResult
 from stopping.support.documents import Format, as_json, structured
 
 FORMAT = Format(
-    "layer-stopping paper tables", 1, "file of paper tables", "make one with `stopping paper`"
+    "layer-stopping paper tables",
+    2,
+    "file of paper tables",
+    "make one with `stopping paper`",
+    former=FORMER,
 )
 
 

@@ -120,7 +120,7 @@ def _arm(
     baseline: str | None,
 ) -> PlannedArm:
     spec = PLAIN if rule is None else rule.spec()
-    name = "last layer" if rule is None else rule.name
+    name = "final layer" if rule is None else rule.name
     if settings.temperature > 0:
         spec = f"{spec} T={settings.temperature:g} seed={settings.seed}"
     return PlannedArm(spec, name, section, Arm(rule, settings), baseline)

@@ -88,7 +88,7 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two models on the same problems: the gain of the search in one less that in the other.
+    """Two models on the same problems: the gain of the search in one minus that in the other.
 
     `gain` has a 95 % interval over problems, each of which is paired.
     """

@@ -28,7 +28,7 @@ KNOBS: tuple[tuple[int, float], ...] = ((1, 4.0), (2, 4.0), (1, 12.0), (2, 12.0)
 
 @dataclass(frozen=True, eq=False)
 class ValueCurve:
-    """T6, T7: the least worst-case excess when the last layer is seen to rise by `d`.
+    """T6, T7: the least worst-case excess when the final layer is seen to rise by `d`.
 
     Attributes
     ----------

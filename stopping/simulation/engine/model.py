@@ -123,7 +123,7 @@ class Sampler:
         Returns
         -------
         ndarray, shape (readings, c)
-            Readings less `model.origin`; row `j` is layer `L - j`.
+            Readings minus `model.origin`; row `j` is layer `L - j`.
         """
         x = self._x[:, :c]
         latent = self._latent[which, ::-1, None].astype(np.float32)
@@ -144,7 +144,7 @@ class Sampler:
         return x
 
     def _rise(self, rng: np.random.Generator, which: int, random: int, c: int) -> None:
-        """Sum the random parts of the rises up to the last layer, in row 0."""
+        """Sum the random parts of the rises up to the final layer, in row 0."""
         for j in range(random - 1, -1, -1):
             row = self.excess[j, :c]
             mean = self.model.random_rise[self.model.layers - 1 - j]

@@ -52,7 +52,7 @@ class Scanner:
         self._going = np.empty((2, columns), dtype=bool)
 
     def begin(self, x: Rows, origin: float) -> None:
-        """Take the readings of a new piece, less `origin`; row `j` is layer `L - j`."""
+        """Take the readings of a new piece, minus `origin`; row `j` is layer `L - j`."""
         self.columns, self.origin, self.known = x.shape[1], origin, 0
         # Lists of rows: cutting rows out of an array one by one takes as long as working on them.
         c = self.columns
@@ -127,7 +127,7 @@ class Scanner:
         return self._deepest(steps, self.flags)
 
     def _record(self, steps: int) -> None:
-        """Know in which of the first `steps` rows below the last layer a new minimum is set."""
+        """Know in which of the first `steps` rows below the final layer a new minimum is set."""
         x, least = self.x, self._second[: self.columns]
         if not self.known:
             least[:] = x[0]

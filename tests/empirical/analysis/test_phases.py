@@ -90,7 +90,7 @@ def test_band_is_as_wide_as_the_middle_scatters() -> None:
 
 
 def test_uncertain_boundaries_are_said_to_be() -> None:
-    """A last layer right at the edge of the band is in and out of it from resample to resample."""
+    """A final layer right at the edge of the band is in and out of it from resample to resample."""
     norms = np.full(DEPTH, 0.3)
     norms[-1] = 0.3 * 1.5
     assert 0.05 < find_phases(traced(norms), replicates=400).stability < 0.95
@@ -112,7 +112,7 @@ def test_quartiles_and_intervals() -> None:
 def test_the_verdict_compares_with_the_paper() -> None:
     text = verdict(find_phases(traced(PROFILE, scatter=0.0), replicates=200))
     assert "Guess: layers 1–3 (15% of the depth" in text
-    assert "Perturb: layers 19–20; the last layer writes 3.0 times" in text
+    assert "Perturb: layers 19–20; the final layer writes 3.0 times" in text
     norms = PROFILE.copy()
     norms[-PERTURB:] = 0.3
     assert "No perturb phase by size" in verdict(find_phases(traced(norms), replicates=200))

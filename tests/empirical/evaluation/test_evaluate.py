@@ -1,7 +1,7 @@
 """Task accuracy: reading answers, the paired comparison, and `stopping evaluate`."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from scipy import stats
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from empirical.analysis.validate import Comparison
+from empirical.data import bundled_evaluations, bundled_papers
 from empirical.evaluation import (
     Answer,
     compare,
@@ -23,9 +24,11 @@ from empirical.evaluation import (
     score_interval,
     stated_part,
 )
+from empirical.evaluation.files import read_evaluation
 from empirical.evaluation.run import PLAIN, Settings, answer_batch
 from empirical.model.load import LoadedModel, load_model
 from empirical.problems import generate, to_row
+from empirical.studies.paper.files import read_paper
 from stopping.cli import main
 from stopping.errors import UserError
 from stopping.rules import AbstractRule, Final, Search, WindowMinimum
@@ -83,7 +86,7 @@ def test_mcnemar_is_the_binomial_test() -> None:
 def test_paired_counts() -> None:
     rule, plain = [1, 1, 1, 0, 0], [1, 0, 0, 1, 0]
     found = paired(rule, plain)
-    assert (found.mended, found.broken, found.problems) == (2, 1, 5)
+    assert (found.fixed, found.regressed, found.problems) == (2, 1, 5)
     assert found.difference.estimate == pytest.approx(0.2)
     assert (found.accuracy.estimate, found.plain.estimate) == (0.6, 0.4)
     with pytest.raises(UserError, match="one of each"):
@@ -91,30 +94,30 @@ def test_paired_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mended", "broken", "n"), [(0, 0, 40), (5, 2, 50), (12, 0, 12), (0, 9, 9)]
+    ("fixed", "regressed", "n"), [(0, 0, 40), (5, 2, 50), (12, 0, 12), (0, 9, 9)]
 )
-def test_the_score_interval_inverts_the_score_test(mended: int, broken: int, n: int) -> None:
-    """Its ends are where the statistic, with P(broken) found by search, meets the quantile."""
-    found = score_interval(mended, broken, n, 0.9)
-    mirrored = score_interval(broken, mended, n, 0.9)
+def test_the_score_interval_inverts_the_score_test(fixed: int, regressed: int, n: int) -> None:
+    """Its ends are where the statistic, with P(regressed) found by search, meets the quantile."""
+    found = score_interval(fixed, regressed, n, 0.9)
+    mirrored = score_interval(regressed, fixed, n, 0.9)
     assert (mirrored.low, mirrored.high) == pytest.approx((-found.high, -found.low))
     assert found.low <= found.estimate <= found.high
     if found.high < 1:
         delta = found.high
         q = np.linspace(max(0.0, -delta), (1 - delta) / 2, 200_001)[1:-1]
         likelihood = (
-            broken * np.log(q)
-            + mended * np.log(q + delta)
-            + (n - mended - broken) * np.log1p(-2 * q - delta)
+            regressed * np.log(q)
+            + fixed * np.log(q + delta)
+            + (n - fixed - regressed) * np.log1p(-2 * q - delta)
         )
         best = float(q[likelihood.argmax()])
-        z = (mended - broken - n * delta) / np.sqrt(n * (2 * best + delta * (1 - delta)))
+        z = (fixed - regressed - n * delta) / np.sqrt(n * (2 * best + delta * (1 - delta)))
         # The grid of q is 1/200,000 fine, the statistic's slope in q of the order of 10.
         assert z == pytest.approx(stats.norm.ppf(0.05), abs=1e-3)
 
 
 def _coverage(low: FloatArray, high: FloatArray, outcomes: FloatArray) -> FloatArray:
-    """Exact coverage at a grid of (P(mended), P(broken)), from all outcomes of N problems."""
+    """Exact coverage at a grid of (P(fixed), P(regressed)), from all outcomes of N problems."""
     found = []
     counts = np.column_stack([outcomes, N - outcomes.sum(axis=1)])
     for p in np.linspace(0.02, 0.48, 12):
@@ -149,7 +152,7 @@ def _answers(solved: list[bool], text: str = "x", **counts: int) -> list[Answer]
 
 
 def test_several_rules_share_the_error() -> None:
-    """Seven mended and none broken: p = 1/64 is significant alone and among three, not four."""
+    """Seven fixed and none regressed: p = 1/64 is significant alone and among three, not four."""
     problems = generate(20)
     plain = _answers([False] * 20)
     better = _answers([True] * 7 + [False] * 13, "y", tokens=12, moved=3)
@@ -165,7 +168,7 @@ def test_several_rules_share_the_error() -> None:
     worse = compare(problems, better, {("r", "r"): plain})[0]
     assert worse.comparison is Comparison.WORSE
     assert [g.measures.problems for g in worse.by_difficulty] == [5, 5, 5, 5]
-    assert sum(g.measures.broken for g in worse.by_difficulty) == 7
+    assert sum(g.measures.regressed for g in worse.by_difficulty) == 7
 
 
 def test_the_error_of_all_tests_together_is_kept() -> None:
@@ -173,8 +176,8 @@ def test_the_error_of_all_tests_together_is_kept() -> None:
     rng = np.random.default_rng(0)
 
     def share_of_verdicts(rules: int, counted: int) -> float:
-        mended = rng.binomial(20, 0.5, size=(1000, rules))
-        p = np.array([mcnemar(int(m), 20 - int(m)) for m in range(21)])[mended]
+        fixed = rng.binomial(20, 0.5, size=(1000, rules))
+        p = np.array([mcnemar(int(m), 20 - int(m)) for m in range(21)])[fixed]
         return float((counted * p.min(axis=1) < 0.05).mean())
 
     # Three standard errors of a share of 5 % in 1,000.
@@ -289,7 +292,7 @@ def test_evaluate_from_end_to_end(
     assert [rule for rule, _ in calls] == [Final(), Final()]
     final = json.loads(out.read_text())["rules"][1]
     assert final["overall"]["difference"]["estimate"] == 0
-    assert (final["changed"], final["overall"]["mended"], final["overall"]["broken"]) == (0, 0, 0)
+    assert (final["changed"], final["overall"]["fixed"], final["overall"]["regressed"]) == (0, 0, 0)
 
     # Other settings do not mix with what is there.
     capsys.readouterr()
@@ -347,3 +350,18 @@ def test_rivals_are_evaluated_like_rules(
 def test_too_few_problems_for_an_interval() -> None:
     with pytest.raises(UserError, match="at least two"):
         compare(generate(1), _answers([True]), {("r", "r"): _answers([True])})
+
+
+@pytest.mark.parametrize(
+    ("read", "paths"), [(read_evaluation, bundled_evaluations()), (read_paper, bundled_papers())]
+)
+def test_files_of_version_1_are_read(
+    read: Callable[[Path], object], paths: dict[str, Path], tmp_path: Path
+) -> None:
+    path = next(iter(paths.values()))
+    text = path.read_text()
+    for name, former in (("fixed", "mended"), ("regressed", "broken")):
+        text = text.replace(f'"{name}"', f'"{former}"')
+    (tmp_path / "old.json").write_text(text.replace('"version": 2', '"version": 1', 1))
+    assert '"mended"' in text
+    assert repr(read(tmp_path / "old.json")) == repr(read(path))

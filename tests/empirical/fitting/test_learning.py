@@ -209,7 +209,7 @@ def test_the_command(tmp_path: Path) -> None:
     options = ("--window", "4", "--no-theory", "--replicates", "100", "--jobs", "1")
     code, out, err = run(str(path), *options)
     assert code == 0, err
-    assert "Better than the last layer on new prompts" in out
+    assert "Better than the final layer on new prompts" in out
     assert "four times in five" in out
     assert "better or worse by more than 0.001 nats" in " ".join(out.split())
     code, out, _ = run(str(path), *options, "--json")

@@ -24,8 +24,10 @@ def states_of(model: Any, anatomy: Anatomy) -> list[torch.Tensor]:
     return [h for _, h in heard]
 
 
-def said_had_the_last_layer_returned(model: Any, anatomy: Anatomy, h: torch.Tensor) -> torch.Tensor:
-    """The definition of the lens: replace the output of the last layer and run the model."""
+def said_had_the_final_layer_returned(
+    model: Any, anatomy: Anatomy, h: torch.Tensor
+) -> torch.Tensor:
+    """The definition of the lens: replace the output of the final layer and run the model."""
 
     def swap(module: nn.Module, args: Any, output: Any) -> Any:
         return (h, *output[1:]) if isinstance(output, tuple) else h
@@ -50,7 +52,7 @@ def test_the_lens_is_what_the_model_would_have_said(family: str) -> None:
         final = model(input_ids=IDS, use_cache=False).logits
     assert torch.equal(lenses[-1], final)
     for h, seen in zip(states, lenses, strict=True):
-        assert torch.equal(seen, said_had_the_last_layer_returned(model, anatomy, h))
+        assert torch.equal(seen, said_had_the_final_layer_returned(model, anatomy, h))
     # The layers differ, so the comparison above tells them apart.
     assert (lenses[-1] - lenses[-2]).abs().max() > 0.01
 
@@ -63,7 +65,7 @@ def test_the_comparison_tells_a_lens_without_the_final_norm() -> None:
     state = states_of(model, anatomy)[-1]
     with torch.no_grad():
         normless = replace(anatomy, final_norm=()).lens(state)
-    expected = said_had_the_last_layer_returned(model, anatomy, state)
+    expected = said_had_the_final_layer_returned(model, anatomy, state)
     assert (normless - expected).abs().max() > 0.01
 
 

@@ -32,7 +32,7 @@ def through(traces: Traces, lens: str) -> Traces:
 
 
 def pair(shift: float = 1.5) -> tuple[Traces, Traces]:
-    """The same tokens, the raw lens promising `shift` nats too little below the last layer."""
+    """The same tokens, the raw lens promising `shift` nats too little below the final layer."""
     after = calibrated(seed=4, prompts=20, tokens=40)
     entropy = after.entropy.copy()
     entropy[:, :-1] = np.maximum(entropy[:, :-1] - shift, 0.0)

@@ -252,7 +252,7 @@ def test_quarters_are_cut_by_ease() -> None:
     found = quartiles([True] * 8, plain, ease)
     assert [q.number for q in found] == [1, 2, 3, 4]
     assert [q.measures.plain.estimate for q in found] == [0, 0, 1, 1]
-    assert [q.measures.mended for q in found] == [2, 2, 0, 0]
+    assert [q.measures.fixed for q in found] == [2, 2, 0, 0]
 
 
 def test_mistakes_about_quarters() -> None:

@@ -98,7 +98,7 @@ def test_the_theory_never_imports_the_shell() -> None:
 
 def test_exit_codes() -> None:
     def user_error() -> None:
-        raise UserError("mend [it] so")
+        raise UserError("correct [it] so")
 
     def interrupt() -> None:
         raise KeyboardInterrupt

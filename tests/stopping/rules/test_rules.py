@@ -27,7 +27,7 @@ from stopping.testing import entropies
 
 
 def algorithm_1(x: np.ndarray, K: int, tau: float = 0.0) -> tuple[int, int]:
-    """The paper's loop for one token: chosen layer and projections beyond the last layer's."""
+    """The paper's loop for one token: chosen layer and projections beyond the final layer's."""
     last = len(x) - 1
     l_min = max(0, last - K)
     layer, probes = last, 0
@@ -134,7 +134,7 @@ def test_rules_leave_their_input_alone(x: np.ndarray) -> None:
     assert np.array_equal(x, before)
 
 
-def test_the_printed_formula_contradicts_the_algorithm_only_at_the_last_layer() -> None:
+def test_the_printed_formula_contradicts_the_algorithm_only_at_the_final_layer() -> None:
     falling = np.array([[3.0, 2.0, 1.0]])
     assert Search().choose(falling).tolist() == [2]
     assert printed_formula(falling).tolist() == [1]
