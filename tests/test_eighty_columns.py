@@ -21,7 +21,6 @@ SAMPLE = ("calibrated.parquet", "--replicates", "100", "--window", "3")
 ALONE = ("--jobs", "1")
 CALLS = {
     "audit": SAMPLE,
-    "averages": ("--layers", "1", *ALONE),
     "beliefs": ("fitted.json", "drawn.parquet"),
     "cost": ("--config", "8b"),
     "fit": (
@@ -30,7 +29,6 @@ CALLS = {
     ),
     "learn": (*SAMPLE, "--no-theory", *ALONE),
     "phases": ("calibrated.parquet", "--replicates", "100"),
-    "robustness": ("--scenario", "A4", "--draws", "100", *ALONE),
     "solve": ("fitted.json", "--paths", "1000", *ALONE),
     "sweep": (
         "--drift",
@@ -45,6 +43,8 @@ CALLS = {
     ),
     "validate": SAMPLE,
     "verify": ("T2", "--effort", "0.01", *ALONE),
+    "verify --averages": ("--layers", "1", *ALONE),
+    "verify --robustness": ("A4", "--effort", "0.001", *ALONE),
 }
 
 
@@ -64,7 +64,7 @@ def test_nothing_is_cut(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(inputs)
-    code = exit_code(lambda: group.main([name, *CALLS[name]], standalone_mode=False))
+    code = exit_code(lambda: group.main([*name.split(), *CALLS[name]], standalone_mode=False))
     assert code in (0, 1)
     require_whole(capsys.readouterr().out)
 

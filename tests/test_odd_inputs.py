@@ -51,12 +51,10 @@ def base() -> dict[str, tuple[str, ...]]:
     """A small call of every command; those that cannot be small have an input that is missing."""
     return {
         "audit": TRACED,
-        "averages": ("--layers", "1", *ALONE),
         "beliefs": ("fitted.json", "traces.parquet"),
         "conformance": ("given:choose", "--kind", "selection", "--examples", "1", "--only", "nan"),
         "cost": ("--config", "8b"),
         "evaluate": (*SHORT, "--rule", "search:K=1", "--problems", "2"),
-        "figures": ("--only", "tolerance", "--quick", "--out", "figures"),
         "fit": (*TRACED, *ALONE, "--scale", "nats", "--classes", "1", "--refits", "0"),
         "generate": (*SHORT, "--rule", "search:K=1", "--prompt", "one"),
         "learn": (*TRACED, "--no-theory", *ALONE),
@@ -68,7 +66,6 @@ def base() -> dict[str, tuple[str, ...]]:
         "phases": ("traces.parquet", "--replicates", "100"),
         "problems": ("--n", "1"),
         "report": ("missing.parquet",),
-        "robustness": ("--scenario", "A4", "--draws", "10", *ALONE),
         "solve": ("missing.json",),
         "sweep": (
             *("--drift", "0", "--rise", "1", "--perturbed", "0.2", "--tokens", "9"),
@@ -78,6 +75,17 @@ def base() -> dict[str, tuple[str, ...]]:
         "validate": (*TRACED, "--rule", "search"),
         "verify": ("T2", "--effort", "0.01", *ALONE),
     }  # fmt: skip
+
+
+def modes() -> dict[str, tuple[tuple[str, ...], ...]]:
+    """Small calls of the other things that a command does."""
+    return {
+        "verify": (
+            ("--averages", "--layers", "1", *ALONE),
+            ("--robustness", "A4", "--effort", "0.0001", *ALONE),
+            ("--figures", "figures", "--quick", "tolerance"),
+        ),
+    }
 
 
 def commands() -> dict[str, click.Command]:
@@ -97,14 +105,14 @@ COMMANDS = commands()
 
 def calls(name: str) -> Iterator[tuple[click.Parameter, str, list[str]]]:
     """Each parameter with each odd value, in place of what the base call gives it."""
-    given = base()[name]
-    for parameter in COMMANDS[name].params:
-        for value in values(parameter):
-            yield (
-                parameter,
-                value,
-                [*name.split(), *replaced(COMMANDS[name], given, parameter, value)],
-            )
+    for given in (base()[name], *modes().get(name, ())):
+        for parameter in COMMANDS[name].params:
+            for value in values(parameter):
+                yield (
+                    parameter,
+                    value,
+                    [*name.split(), *replaced(COMMANDS[name], given, parameter, value)],
+                )
 
 
 def values(parameter: click.Parameter) -> tuple[str, ...]:

@@ -6,16 +6,20 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
 from rich.text import Text
 
 from stopping.cli.numbers import WINDOW, Number, at_least
-from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, progress, refuse_ignored, seed_option, table
+from stopping.cli.options import seed_option
+from stopping.cli.progress import progress
+from stopping.cli.result import Result, with_json
+from stopping.cli.ui import refuse_ignored, table
 from stopping.errors import UserError
 
 # Hypothesis is an extra: the package that needs it is imported when the command runs.
@@ -109,7 +113,7 @@ PER_KIND = {
     help="Folder to import from (default: the current one).",
 )
 @seed_option
-@json_option
+@with_json()
 def conformance(
     target: str,
     kind: str,
@@ -119,9 +123,8 @@ def conformance(
     examples: int,
     path: Path,
     seed: int,
-    as_json: bool,
     **options: Any,
-) -> int:
+) -> Result:
     """Test an implementation of confident layer decoding: MODULE:FUNCTION.
 
     A function of --kind selection gets entropies (tokens, layers) in nats and gives back layers;
@@ -144,11 +147,11 @@ def conformance(
     # What the function prints must not get into JSON.
     with importable(path), redirect_stdout(sys.stderr):
         report = examine(load(target), kind, only, without, conventions)
-    if as_json:
-        click.echo(to_json({"function": target, "kind": kind, "seed": seed, "report": report}))
-    else:
-        show(report, target, time.perf_counter() - start)
-    return 0 if report.passed else 1
+    return Result(
+        {"function": target, "kind": kind, "seed": seed, "report": report},
+        partial(show, report=report, target=target, seconds=time.perf_counter() - start),
+        code=0 if report.passed else 1,
+    )
 
 
 def chosen(kind: str, one_by_one: bool, options: dict[str, Any]) -> dict[str, Any]:
@@ -263,7 +266,7 @@ def examine(
         return asked.report(only, without, advance)
 
 
-def show(report: "Report", target: str, seconds: float) -> None:
+def show(out: Console, report: "Report", target: str, seconds: float) -> None:
     """Print the table, the failures and the summary, on 80 columns."""
     rows = table(f"{report.kind}: {target}", "requirement", "source", "what it must do", "verdict")
     for column in rows.columns:
@@ -275,7 +278,6 @@ def show(report: "Report", target: str, seconds: float) -> None:
         if result.note:
             verdict.append(f": {result.note}")
         rows.add_row(result.requirement, result.source, Text(result.statement), verdict)
-    out = output()
     out.print(rows, width=min(out.width, WIDTH))
     for failure in report.failures:
         out.print()

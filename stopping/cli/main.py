@@ -19,8 +19,7 @@ from stopping.errors import Interrupted, UserError
 
 ENTRY_POINT_GROUP = "stopping.commands"
 OWN: dict[str, str] = {
-    name: f"stopping.cli.{name}:{name}"
-    for name in ("averages", "conformance", "figures", "robustness", "solve", "sweep", "verify")
+    name: f"stopping.cli.{name}:{name}" for name in ("conformance", "solve", "sweep", "verify")
 }
 
 
@@ -55,9 +54,12 @@ class Commands(click.Group):
 
 
 def places() -> dict[str, str]:
-    """Where each command stands, `module:name`; own ones cannot be replaced."""
-    joined = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINT_GROUP)}
-    return joined | OWN
+    """Where each command stands, `module:name`; own ones cannot be replaced.
+
+    What an older installation has left behind, whose module is gone, is no command.
+    """
+    joined = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    return {n: entry.value for n, entry in joined.items() if find_spec(entry.module)} | OWN
 
 
 def summary(place: str) -> str:

@@ -6,6 +6,8 @@ takes seconds and the next minutes, the guess is false.
 
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -48,6 +50,14 @@ def progress(*columns: str, alike: bool = False) -> Progress:
         console=console,
         transient=True,
     )
+
+
+@contextmanager
+def counting(what: str, total: int, alike: bool = False) -> Iterator[Callable[[int], None]]:
+    """Show a bar of `total` steps; yield what to call with the steps done since the last call."""
+    with progress(alike=alike) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)
 
 
 class Lines(Progress):

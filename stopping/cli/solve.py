@@ -1,6 +1,7 @@
 """`stopping solve`: the best possible rule under a model, and what every other rule costs."""
 
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -8,27 +9,26 @@ from rich.console import Console
 
 from stopping.changepoint import ChangePointModel, read_model
 from stopping.cli.numbers import NATS
-from stopping.cli.phase_diagram import show_phases
-from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import (
-    fresh_option,
-    json_option,
-    output,
-    progress,
-    prose,
-    refuse_ignored,
-    resume_option,
+from stopping.cli.options import (
+    FILE,
+    Kept,
+    figure_option,
+    resume_options,
+    rules_option,
     seed_option,
-    table,
     workers_options,
 )
+from stopping.cli.phase_diagram import phases as phase_diagram
+from stopping.cli.progress import progress
+from stopping.cli.result import Result, with_json
+from stopping.cli.ui import prose, refuse_ignored, table
 from stopping.errors import UserError
-from stopping.optimal import diagram as diagrams
+from stopping.optimal import diagram
 from stopping.optimal.belief import BeliefSolution, solve_belief
 from stopping.optimal.comparison import RuleComparison, compare_rules
 from stopping.optimal.region import summarise
 from stopping.optimal.rules import FORMAT, Snell, save_rule
-from stopping.rules import AbstractRule, parse_rule
+from stopping.rules import parse_rule
 from stopping.support.files import FIGURE, require_writable
 from stopping.support.parallel import Workers
 
@@ -43,13 +43,7 @@ from stopping.support.parallel import Workers
     help="Cost of a probe (an unembedding), nats.",
 )
 @click.option("--no-recall", is_flag=True, help="A layer that was passed is lost.")
-@click.option(
-    "--rule",
-    "specs",
-    multiple=True,
-    metavar="SPEC",
-    help="Rule to compare, such as search or tolerance:tau=0.5; repeat. [default: all]",
-)
+@rules_option("Rule to compare, such as search or tolerance:tau=0.5; repeat. [default: all]")
 @click.option(
     "--paths",
     type=click.IntRange(1000, 10_000_000),
@@ -57,22 +51,17 @@ from stopping.support.parallel import Workers
     show_default=True,
     help="Tokens of the regression, and as many fresh ones to judge the rules.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Save the optimal rule here (JSON).")
-@click.option(
-    "--figure",
-    type=click.Path(path_type=Path),
-    help="Draw region and gaps (.svg, .pdf, .png).",
-)
+@click.option("--out", type=FILE, help="Save the optimal rule here (JSON).")
+@figure_option("region and gaps")
 @click.option(
     "--phases",
     is_flag=True,
     help="In place of all this: where is the paper's search near the optimum?",
 )
-@resume_option
-@fresh_option
 @seed_option
 @workers_options
-@json_option
+@resume_options
+@with_json()
 def solve(
     model: Path | None,
     cost: float,
@@ -82,12 +71,10 @@ def solve(
     out: Path | None,
     figure: Path | None,
     phases: bool,
-    resume: Path | None,
-    fresh: bool,
     seed: int,
     workers: Workers,
-    as_json: bool,
-) -> None:
+    kept: Kept,
+) -> Result:
     """Solve layer selection as an optimal stopping problem (S1-S3).
 
     MODEL is a change-point model as JSON: what `stopping fit` writes, or your own parameters in
@@ -109,35 +96,25 @@ def solve(
     require_writable((out, FORMAT.kind), (figure, FIGURE), inputs=inputs)
     if phases:
         refuse_ignored("with --phases", "cost", "no_recall", "specs", "out")
-        show_phases(model, figure, resume, fresh, seed, paths, workers, as_json)
-        return
-    if resume is not None or fresh:
+        return phase_diagram(model, figure, kept, seed, paths, workers)
+    if kept:
         raise UserError("--resume and --fresh belong to --phases; a solution has no parts to keep")
     started = time.perf_counter()
     law = reference_model() if model is None else read_model(model)
     rules = [parse_rule(spec, law.K) for spec in specs] or None
-    found = _compared(law, cost, not no_recall, rules, paths, seed, workers)
+    with progress() as bar:
+        bar.add_task("solving", total=None)
+        found = compare_rules(
+            law, cost, not no_recall, rules=rules, paths=paths, seed=seed, workers=workers
+        )
     exact = exact_value(law, cost, not no_recall)
-    saved: Snell | None = None
-    drawn: Path | None = None
-    try:
-        if out is not None:
-            saved = save_rule(out, found.rule, {"from": None if model is None else model.name})
-        if figure is not None:
-            from stopping.figures.draw import save_solution
-
-            save_solution(found, figure)
-            drawn = figure
-    finally:  # the result is printed even if it cannot be written
-        if as_json:
-            click.echo(to_json(_content(found, exact, model, saved, drawn)))
-        else:
-            _show(found, exact, model, saved, drawn, time.perf_counter() - started)
+    solved = Solved(found, exact, model, time.perf_counter() - started)
+    return Result(solved.content, solved.show, [(out, solved.save), (figure, solved.draw)])
 
 
 def reference_model() -> ChangePointModel:
     """The component that the phase diagrams vary, as a model."""
-    return diagrams.world(diagrams.reference(), eps_max=0.3, perturbed=0.5)
+    return diagram.world(diagram.reference(), eps_max=0.3, perturbed=0.5)
 
 
 def exact_value(model: ChangePointModel, cost: float, recall: bool) -> BeliefSolution | None:
@@ -152,83 +129,70 @@ def exact_value(model: ChangePointModel, cost: float, recall: bool) -> BeliefSol
     return solve_belief(component, cost, recall)
 
 
-def _compared(
-    model: ChangePointModel,
-    cost: float,
-    recall: bool,
-    rules: list[AbstractRule] | None,
-    paths: int,
-    seed: int,
-    workers: Workers,
-) -> RuleComparison:
-    with progress() as bar:
-        bar.add_task("solving", total=None)
-        return compare_rules(
-            model, cost, recall, rules=rules, paths=paths, seed=seed, workers=workers
+@dataclass
+class Solved:
+    """The solution, and the rule as it was saved."""
+
+    found: RuleComparison
+    exact: BeliefSolution | None
+    model: Path | None
+    seconds: float
+    saved: list[Snell] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Write the optimal rule."""
+        made = {"from": None if self.model is None else self.model.name}
+        self.saved.append(save_rule(path, self.found.rule, made))
+
+    def draw(self, path: Path) -> None:
+        """Draw region and gaps."""
+        from stopping.figures.draw import save_solution
+
+        save_solution(self.found, path)
+
+    def content(self) -> dict[str, object]:
+        """Everything, for `--json`."""
+        found, exact = self.found, self.exact
+        return {
+            "model": None if self.model is None else self.model.name,
+            "cost": found.cost,
+            "recall": found.recall,
+            "seed": found.seed,
+            "paths": found.paths,
+            "value": {"at_most": found.upper, "at_least": found.lower, "bracket": found.bracket},
+            "exact": None
+            if exact is None
+            else {"value": exact.value, "moved": exact.moved, "converged": exact.converged},
+            "region": [summarise(sample) for sample in found.region],
+            "rules": found.gaps,
+            "rule": self.saved[0].spec() if self.saved else None,
+        }
+
+    def show(self, out: Console) -> None:
+        """Print the bracket, the region, the gaps and the nearest rule."""
+        found, exact = self.found, self.exact
+        recall = "with recall" if found.recall else "without recall"
+        out.print(
+            prose(
+                f"{self.model or 'reference world'}: window of {found.rule.K} steps, "
+                f"{found.cost:g} nats a probe, {recall}, {found.paths:,} tokens, seed {found.seed}"
+            )
         )
-
-
-def _content(
-    found: RuleComparison,
-    exact: BeliefSolution | None,
-    model: Path | None,
-    saved: Snell | None,
-    figure: Path | None,
-) -> dict[str, object]:
-    return {
-        "model": None if model is None else model.name,
-        "cost": found.cost,
-        "recall": found.recall,
-        "seed": found.seed,
-        "paths": found.paths,
-        "value": {"at_most": found.upper, "at_least": found.lower, "bracket": found.bracket},
-        "exact": None
-        if exact is None
-        else {"value": exact.value, "moved": exact.moved, "converged": exact.converged},
-        "region": [summarise(sample) for sample in found.region],
-        "rules": found.gaps,
-        "rule": None if saved is None else saved.spec(),
-        "figure": None if figure is None else figure.name,
-    }
-
-
-def _show(
-    found: RuleComparison,
-    exact: BeliefSolution | None,
-    model: Path | None,
-    saved: Snell | None,
-    figure: Path | None,
-    seconds: float,
-) -> None:
-    out = output()
-    K = found.rule.K
-    recall = "with recall" if found.recall else "without recall"
-    out.print(
-        prose(
-            f"{model or 'reference world'}: window of {K} steps, {found.cost:g} nats a probe, "
-            f"{recall}, {found.paths:,} tokens, seed {found.seed}"
+        out.print(prose(value_text(found)))
+        if exact is not None:
+            state = "" if exact.converged else ", not converged"
+            out.print(f"exact, on a grid: {exact.value:.4f} (moved {exact.moved:.1e}{state})")
+        show_region(out, found)
+        show_gaps(out, found)
+        best = min((gap for gap in found.gaps[1:] if gap.bounded), key=lambda gap: gap.loss)
+        out.print(
+            prose(
+                f"Nearest rule: {best.name}, {best.gap:+.4f} nats (s.e. {best.gap_stderr:.4f}) "
+                f"from the optimum. ({self.seconds:.1f} s)"
+            )
         )
-    )
-    out.print(prose(value_text(found)))
-    if exact is not None:
-        state = "" if exact.converged else ", not converged"
-        out.print(f"exact, on a grid: {exact.value:.4f} (moved {exact.moved:.1e}{state})")
-    show_region(out, found)
-    show_gaps(out, found)
-    best = next(gap for gap in found.gaps[1:] if gap.bounded)
-    for gap in found.gaps[1:]:
-        if gap.bounded and gap.loss < best.loss:
-            best = gap
-    out.print(
-        prose(
-            f"Nearest rule: {best.name}, {best.gap:+.4f} nats (s.e. {best.gap_stderr:.4f}) "
-            f"from the optimum. ({seconds:.1f} s)"
-        )
-    )
-    if saved is not None:
-        out.print(f"saved: --rule {saved.spec()}", markup=False, soft_wrap=True)
-    if figure is not None:
-        out.print(f"figure: {figure}", markup=False, soft_wrap=True)
+        for rule in self.saved:
+            out.print(f"saved: --rule {rule.spec()}", markup=False, soft_wrap=True)
 
 
 def value_text(found: RuleComparison) -> str:

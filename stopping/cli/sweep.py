@@ -2,30 +2,31 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
+from rich.console import Console
+from rich.table import Table
 
 from stopping.cli.numbers import WINDOW, Axis, Number
-from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import (
-    fresh_option,
-    json_option,
-    output,
-    progress,
-    prose,
-    resume_option,
+from stopping.cli.options import (
+    Kept,
+    figure_option,
+    resume_options,
+    rules_option,
     seed_option,
-    table,
     workers_options,
 )
+from stopping.cli.progress import counting
+from stopping.cli.result import Result, with_json
+from stopping.cli.ui import prose, table
 from stopping.errors import UserError
 from stopping.rules import AbstractRule, Final, Search, parse_rule, zoo
-from stopping.simulation.sweep import LAWS, Cell, Law, World, grid, landscape, lead, settings
+from stopping.simulation.sweep import LAWS, Law, Losses, World, grid, landscape, lead, settings
 from stopping.support.files import FIGURE, require_writable
 from stopping.support.parallel import Workers
-from stopping.support.store import Journal
 
 SHOWN = 12
 """Values of an axis that the terminal shows."""
@@ -46,9 +47,7 @@ SIGNS = {1: "+", 0: ".", -1: "-"}
 )
 @click.option("--law", type=click.Choice(LAWS), default="uniform", show_default=True)
 @click.option("--window", type=WINDOW, default=10, show_default=True, help="K.")
-@click.option(
-    "--rule", "specs", multiple=True, metavar="RULE", help="Default: the zoo; repeatable."
-)
+@rules_option("Default: the zoo; repeatable.")
 @click.option(
     "--tokens",
     type=click.IntRange(2, 1_000_000_000),
@@ -56,16 +55,11 @@ SIGNS = {1: "+", 0: ".", -1: "-"}
     show_default=True,
     help="Tokens per world.",
 )
-@click.option(
-    "--figure",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Draw the worlds into this *.svg, *.pdf or *.png.",
-)
+@figure_option("the worlds")
 @seed_option
 @workers_options
-@resume_option
-@fresh_option
-@json_option
+@resume_options
+@with_json()
 def sweep(
     drift: tuple[float, ...],
     rise: tuple[float, ...],
@@ -77,10 +71,8 @@ def sweep(
     figure: Path | None,
     seed: int,
     workers: Workers,
-    resume: Path | None,
-    fresh: bool,
-    as_json: bool,
-) -> None:
+    kept: Kept,
+) -> Result:
     """Compare all rules over a grid of worlds: where does the search pay?
 
     Drifts, rises and the rules' settings are in units of the noise (eps_max, or sigma). An axis is
@@ -89,7 +81,7 @@ def sweep(
     \b
     Examples:
       stopping sweep                                          2,205 worlds, all rules
-      stopping sweep --resume cells.jsonl --jobs 2            goes on where it was stopped
+      stopping sweep --resume cells.jsonl --jobs 2            resumes where it was stopped
       stopping sweep --law gaussian --figure worlds.svg
       stopping sweep --drift 0:1:101 --rise 0:4:101 --backend dask --scheduler tcp://head:8786
       stopping sweep --rule search --rule tolerance:tau=1 --perturbed 0.2 --json
@@ -99,44 +91,40 @@ def sweep(
     if len({rule.spec() for rule in rules}) < len(rules):
         raise UserError("--rule: the same rule twice")
     worlds = grid(drift, rise, perturbed, law, window)
-    journal = Journal.open(resume, settings(rules, tokens, seed), fresh)
-    with progress(alike=True) as bar:
-        task = bar.add_task("worlds", total=len(worlds))
-        cells = landscape(
-            worlds,
-            rules,
-            tokens,
-            seed,
-            workers=workers,
-            journal=journal,
-            advance=lambda done: bar.advance(task, done),
+    common = settings(rules, tokens, seed)
+    journal = kept.open(common)
+    with counting("worlds", len(worlds), alike=True) as advance:
+        found = landscape(
+            worlds, rules, tokens, seed, workers=workers, journal=journal, advance=advance
         )
-    try:
-        if figure is not None:
-            from stopping.figures.draw import save_landscape
 
-            save_landscape(cells, rules, figure)
-    finally:  # the result is printed even if it cannot be drawn
-        if as_json:
-            found = [{"world": world, "found": cell} for world, cell in cells.items()]
-            click.echo(to_json({**settings(rules, tokens, seed), "cells": found}))
-        else:
-            show(cells, rules, tokens, seed)
-    if figure is not None and not as_json:
-        output().print(f"figure: {figure}", markup=False, soft_wrap=True)
+    def draw(path: Path) -> None:
+        from stopping.figures.draw import save_landscape
+
+        save_landscape(found, rules, path)
+
+    rows = [{"world": world, "found": losses} for world, losses in found.items()]
+    return Result(
+        {**common, "cells": rows},
+        partial(show, found=found, rules=rules, tokens=tokens, seed=seed),
+        [(figure, draw)],
+    )
 
 
 def show(
-    cells: Mapping[World, Cell], rules: Sequence[AbstractRule], tokens: int, seed: int
+    out: Console,
+    found: Mapping[World, Losses],
+    rules: Sequence[AbstractRule],
+    tokens: int,
+    seed: int,
 ) -> None:
     """Print a map of search against final layer for each share, and a summary by rule."""
-    out = output()
     search = next((i for i, rule in enumerate(rules) if isinstance(rule, Search)), None)
     final = next((i for i, rule in enumerate(rules) if isinstance(rule, Final)), None)
     if search is not None and final is not None:
         out.print("Search against final layer, by the share of tokens perturbed:")
-        for share in dict.fromkeys(world.perturbed for world in cells):
-            out.print(chart(cells, share, search, final))
+        for share in dict.fromkeys(world.perturbed for world in found):
+            out.print(chart(found, share, search, final))
         out.print(
             prose(
                 "+ the search loses less than the final layer, - more, . no difference beyond four "
@@ -144,29 +132,29 @@ def show(
             ),
             "",
         )
-    best = Counter(cell.best for cell in cells.values())
-    found = table("Rules", "rule", "best in worlds", "mean excess", "worst mean", "probes")
+    best = Counter(losses.best for losses in found.values())
+    rows = table("Rules", "rule", "best in worlds", "mean excess", "worst mean", "probes")
     for i, rule in enumerate(rules):
-        means = [cell.mean[i] for cell in cells.values()]
-        found.add_row(
+        means = [losses.mean[i] for losses in found.values()]
+        rows.add_row(
             rule.name,
             str(best[i]),
             f"{np.mean(means):.4f}",
             f"{max(means):.4f}",
-            f"{np.mean([cell.probes[i] for cell in cells.values()]):.2f}",
+            f"{np.mean([losses.probes[i] for losses in found.values()]):.2f}",
         )
-    out.print(found)
+    out.print(rows)
     out.print(
         prose(
-            f"{len(cells):,} worlds, {tokens:,} tokens each, seed {seed}; excess in units of the "
+            f"{len(found):,} worlds, {tokens:,} tokens each, seed {seed}; excess in units of the "
             "noise."
         )
     )
 
 
-def chart(cells: Mapping[World, Cell], share: float, search: int, final: int) -> object:
+def chart(worlds: Mapping[World, Losses], share: float, search: int, final: int) -> Table:
     """Draw rises across and drifts down; a sign for who loses less."""
-    mine = {(w.drift, w.rise): cell for w, cell in cells.items() if w.perturbed == share}
+    mine = {(w.drift, w.rise): losses for w, losses in worlds.items() if w.perturbed == share}
     drifts, rises = (thin(sorted({key[i] for key in mine})) for i in (0, 1))
     found = table(
         f"{100 * share:g} % perturbed",

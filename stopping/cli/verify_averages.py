@@ -1,22 +1,16 @@
-"""`stopping averages`: T13, the largest expected excess that any drifts can bring about."""
+"""`stopping verify --averages`: T13, the largest expected excess over all drifts."""
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
-import click
 import numpy as np
+from rich.console import Console
 
-from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import (
-    json_option,
-    output,
-    progress,
-    prose,
-    seed_option,
-    table,
-    workers_options,
-)
+from stopping.cli.progress import counting
+from stopping.cli.result import Result
+from stopping.cli.ui import prose, table
 from stopping.model.densities import LAWS
 from stopping.support.parallel import Workers
 from stopping.theory.averages import AverageCase, average_table
@@ -25,51 +19,23 @@ SHOWN = 4
 """Falls of the worst drifts to print; those further below `V*` are loose."""
 
 
-@click.command()
-@click.option(
-    "--layers",
-    type=click.IntRange(min=1, max=12),
-    default=8,
-    show_default=True,
-    help="Largest number of layers below V* whose falls are searched.",
-)
-@seed_option
-@workers_options
-@json_option
-def averages(layers: int, seed: int, workers: Workers, as_json: bool) -> None:
-    """Largest expected excess over all drifts, by the exact law (T13).
-
-    The bounds T2 and T10 hold for the worst noise and for any sub-Gaussian noise. Here the noise
-    is random with a known law and only the drifts are the worst: how much of each bound is left?
-
-    \b
-    Examples:
-      stopping averages                the table, within a minute
-      stopping averages --layers 4     faster; the remainder says what is missed
-      stopping averages --json         all falls and constants, machine-readable
-    """
-    with progress() as bar:
-        task = bar.add_task("averages", total=len(LAWS))
+def averages(layers: int, seed: int, workers: Workers) -> Result:
+    """Search the worst drifts under each law of the noise."""
+    with counting("averages", len(LAWS)) as advance:
         cases = average_table(
-            np.random.default_rng(seed),
-            max_layers=layers,
-            workers=workers,
-            advance=lambda done: bar.advance(task, done),
+            np.random.default_rng(seed), max_layers=layers, workers=workers, advance=advance
         )
-    if as_json:
-        click.echo(to_json({"seed": seed, "layers": layers, "cases": cases}))
-    else:
-        show(cases, seed)
+    content = {"seed": seed, "layers": layers, "cases": cases}
+    return Result(content, partial(show, cases=cases, seed=seed))
 
 
-def show(cases: Sequence[AverageCase], seed: int) -> None:
+def show(out: Console, cases: Sequence[AverageCase], seed: int) -> None:
     """Print constants, gaps and worst falls, one column for each law."""
     rows = table("Largest expected excess over all drifts", "", *(case.law for case in cases))
     for section in SECTIONS:
         for name, cell in section:
             rows.add_row(name, *map(cell, cases))
         rows.add_section()
-    out = output()
     out.print(rows)
     out.print(
         prose(

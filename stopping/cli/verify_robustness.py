@@ -1,79 +1,44 @@
-"""`stopping robustness`: which bound survives which broken assumption."""
+"""`stopping verify --robustness`: which bound survives which broken assumption."""
 
 from collections import Counter
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 
-import click
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import (
-    json_option,
-    output,
-    progress,
-    prose,
-    seed_option,
-    table,
-    workers_options,
-)
+from stopping.cli.options import Kept
+from stopping.cli.progress import counting
+from stopping.cli.result import Result
+from stopping.cli.ui import prose, table
 from stopping.errors import UserError
 from stopping.model.scenarios import SURE, Bound, Scenario, scenarios
-from stopping.simulation.robustness import Basis, Outcome, Row, robustness_table
+from stopping.simulation.robustness import Basis, Outcome, Row, robustness_table, settings
 from stopping.support.parallel import Workers
 
 COLOURS = {Outcome.SURVIVES: "green", Outcome.FAILS: "red", Outcome.UNDECIDED: "yellow"}
-ERROR = 1e-3
-"""Chance that any row of the table comes out wrong."""
+TOKENS = 1 << 18
+"""Tokens per world at effort 1."""
 
 
-@click.command()
-@click.option(
-    "--scenario",
-    "names",
-    multiple=True,
-    metavar="NAME",
-    help="Broken assumption, or a pattern of 'assumption, parameter, shape'; repeatable.",
-)
-@click.option(
-    "--draws",
-    type=click.IntRange(2, 1_000_000_000),
-    default=1 << 18,
-    show_default=True,
-    help="Tokens per scenario.",
-)
-@seed_option
-@workers_options
-@json_option
 def robustness(
-    names: tuple[str, ...], draws: int, seed: int, workers: Workers, as_json: bool
-) -> None:
-    """Ask the bounds in worlds where an assumption fails.
-
-    A survival is a theorem or a finding of the simulation about this world alone; a failure needs
-    no more than the one world. A sure bound that no token broke stays undecided.
-
-    \b
-    Examples:
-      stopping robustness                                  every world, within a minute
-      stopping robustness --scenario A3 --scenario A4      two broken assumptions
-      stopping robustness --scenario '*rho*flat'           correlated noise without drift
-      stopping robustness --draws 20000 --seed 7 --json    fewer draws, machine-readable
-    """
+    names: Sequence[str], effort: float, error: float, seed: int, workers: Workers, kept: Kept
+) -> Result:
+    """Ask the bounds in the worlds that any of `names` fits; in all of them for none."""
     chosen = select(names)
-    with progress() as bar:
-        task = bar.add_task("robustness", total=len(chosen))
+    draws = max(2, round(effort * TOKENS))
+    journal = kept.open(settings(seed, draws))
+    with counting("worlds", len(chosen)) as advance:
         rows = robustness_table(
-            seed, draws, chosen, ERROR, workers, lambda done: bar.advance(task, done)
+            seed, draws, chosen, error, workers=workers, journal=journal, advance=advance
         )
-    if as_json:
-        click.echo(to_json({"seed": seed, "draws": draws, "error": ERROR, "rows": rows}))
-    else:
-        show(rows, draws, seed)
+    content = {"seed": seed, "draws": draws, "error": error, "rows": rows}
+    return Result(content, partial(show, rows=rows, draws=draws, seed=seed, error=error))
 
 
-def select(names: tuple[str, ...]) -> tuple[Scenario, ...]:
+def select(names: Sequence[str]) -> tuple[Scenario, ...]:
     """Return the scenarios that any of `names` fits; all of them for none.
 
     Raises
@@ -86,7 +51,7 @@ def select(names: tuple[str, ...]) -> tuple[Scenario, ...]:
         if not any(matches(scenario, name) for scenario in every):
             known = ", ".join(dict.fromkeys(scenario.broken for scenario in every))
             raise UserError(
-                f"--scenario {name!r} fits no scenario; broken assumptions are: {known}; "
+                f"{name!r} fits no world; broken assumptions are: {known}; "
                 "a pattern is matched with 'assumption, parameter, shape'"
             )
     return tuple(s for s in every if not names or any(matches(s, name) for name in names))
@@ -94,13 +59,11 @@ def select(names: tuple[str, ...]) -> tuple[Scenario, ...]:
 
 def matches(scenario: Scenario, pattern: str) -> bool:
     """Whether the broken assumption or the full name fits the pattern."""
-    full = f"{scenario.broken}, {scenario.parameter}, {scenario.shape}"
-    return scenario.broken == pattern or fnmatchcase(full, pattern)
+    return scenario.broken == pattern or fnmatchcase(str(scenario), pattern)
 
 
-def show(rows: Sequence[Row], draws: int, seed: int) -> None:
+def show(out: Console, rows: Sequence[Row], draws: int, seed: int, error: float) -> None:
     """Print one table for each broken assumption, and what became of each bound."""
-    out = output()
     for broken in dict.fromkeys(row.broken for row in rows):
         title = "No assumption broken" if broken == "nothing" else f"Broken: {broken}"
         out.print(section(title, [row for row in rows if row.broken == broken]))
@@ -112,7 +75,7 @@ def show(rows: Sequence[Row], draws: int, seed: int) -> None:
             "limit."
         ),
         prose(
-            f"{len(rows)} rows, {draws:,} tokens per world, seed {seed}, error level {ERROR:g} "
+            f"{len(rows)} rows, {draws:,} tokens per world, seed {seed}, error level {error:g} "
             "for the whole table."
         ),
     )

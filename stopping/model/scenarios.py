@@ -108,6 +108,9 @@ class Scenario:
     asks: tuple[Bound, ...]
     step: float = 0.0
 
+    def __str__(self) -> str:
+        return f"{self.broken}, {self.parameter}, {self.shape}"
+
 
 def _scenario(
     broken: str,

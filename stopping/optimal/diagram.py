@@ -1,7 +1,7 @@
 """The price of conservatism: the paper's search against the optimum as the world varies.
 
-The paper's rule knows nothing of the world and stops at the first layer that does not fall. A cell
-of the phase diagram is a world, and what that ignorance costs in it:
+The paper's rule knows nothing of the world and stops at the first layer that does not fall. A point
+of the phase diagram is a world, and what is measured there is what that ignorance costs in it:
 
 - `eps_max`: how noisy the probes are, in units of the mean rise, so that A3 asks for less than 1/2.
   The noise is Gaussian with the variance of uniform noise on `[-eps_max, eps_max]`, since the Bayes
@@ -20,7 +20,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
 from typing import TypeAlias
 
 import numpy as np
@@ -33,9 +32,10 @@ from stopping.optimal.layers import LayerProblem
 from stopping.optimal.regression import fit_policy
 from stopping.optimal.rules import Bayes, Snell
 from stopping.rules import AbstractRule, Final, Search
+from stopping.simulation.grid import measure, product
 from stopping.simulation.montecarlo import stream
 from stopping.support.parallel import Workers
-from stopping.support.store import Journal, sweep
+from stopping.support.store import Journal
 from stopping.types import FloatArray
 
 Grid: TypeAlias = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
@@ -47,13 +47,23 @@ NEAR = 0.05
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One world, and what the rules lose in it.
+class Point:
+    """A world of the diagram; see the module."""
+
+    eps_max: float
+    perturbed: float
+    cost: float
+
+    def __str__(self) -> str:
+        return f"eps_max={self.eps_max!r}, perturbed={self.perturbed!r}, cost={self.cost!r}"
+
+
+@dataclass(frozen=True)
+class Optimality(Point):
+    """What the rules lose in one world.
 
     Attributes
     ----------
-    eps_max, perturbed, cost : float
-        See the module.
     optimum, search, final : float
         Mean loss of the optimal rule, the paper's search and the final layer.
     gap, gap_stderr : float
@@ -65,9 +75,6 @@ class Cell:
     paths : int
     """
 
-    eps_max: float
-    perturbed: float
-    cost: float
     optimum: float
     search: float
     final: float
@@ -119,13 +126,11 @@ def world(component: Component, eps_max: float, perturbed: float) -> ChangePoint
     return ChangePointModel((varied,), np.ones(1))
 
 
-def measure_cell(
-    component: Component, eps_max: float, perturbed: float, cost: float, seed: int, paths: int
-) -> Cell:
+def compute(at: Point, component: Component, seed: int, paths: int) -> Optimality:
     """Solve one world and measure the search in it."""
-    model = world(component, eps_max, perturbed)
-    paid = cost * float(component.rise_mean.mean())
-    name = f"{eps_max:g} {perturbed:g} {cost:g}"
+    model = world(component, at.eps_max, at.perturbed)
+    paid = at.cost * float(component.rise_mean.mean())
+    name = f"{at.eps_max:g} {at.perturbed:g} {at.cost:g}"
     best: AbstractRule = Bayes(model)
     if paid > 0:
         problem = LayerProblem(model, paid)
@@ -142,10 +147,10 @@ def measure_cell(
     gap, gap_stderr = _mean(search - optimum)
     allowed = NEAR * np.sign(optimum.mean()) * optimum
     near, near_stderr = _mean(search - optimum - allowed)
-    return Cell(
-        eps_max,
-        perturbed,
-        cost,
+    return Optimality(
+        at.eps_max,
+        at.perturbed,
+        at.cost,
         _mean(optimum)[0],
         _mean(search)[0],
         _mean(final)[0],
@@ -160,7 +165,7 @@ def measure_cell(
 
 
 def _mean(values: FloatArray) -> tuple[float, float]:
-    """Mean and standard error, to six digits: more would be noise in a file of cells."""
+    """Mean and standard error, to six digits: more would be noise in a file of results."""
     error = values.std(ddof=1) / math.sqrt(len(values))
     return float(f"{values.mean():.6g}"), float(f"{error:.6g}")
 
@@ -174,22 +179,17 @@ def diagram(
     workers: Workers | None = None,
     journal: Journal | None = None,
     advance: Callable[[int], object] = lambda _: None,
-) -> tuple[Cell, ...]:
-    """Measure every cell of the grid (`eps_max`, `perturbed`, `cost`).
+) -> tuple[Optimality, ...]:
+    """Measure every point of the grid (`eps_max`, `perturbed`, `cost`).
 
-    Each cell has streams of its own, so it comes out the same alone, resumed or in parallel.
-    `settings` says what a journal of such cells depends on.
+    `workers`, `journal` and `advance` are those of `stopping.simulation.grid.measure`; `settings`
+    says what a journal of such points depends on.
     """
-    work = {
-        f"eps_max={e!r}, perturbed={p!r}, cost={c!r}": partial(
-            measure_cell, component, e, p, c, seed, paths
-        )
-        for e, p, c in product(*grid)
-    }
-    found = sweep(work, Cell, workers=workers, journal=journal, advance=advance)
-    return tuple(found.values())
+    job = partial(compute, component=component, seed=seed, paths=paths)
+    points = product(Point, *grid)
+    return measure(points, job, Optimality, workers=workers, journal=journal, advance=advance)
 
 
 def settings(component: Component, seed: int, paths: int) -> dict[str, object]:
-    """What all cells of a diagram have in common, for `Journal.open`."""
+    """What all points of a diagram have in common, for `Journal.open`."""
     return {"component": component.to_dict(), "seed": seed, "paths": paths}

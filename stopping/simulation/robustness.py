@@ -38,6 +38,7 @@ from stopping.model.noise import per_layer
 from stopping.model.paths import Paths, at
 from stopping.model.scenarios import Bound, Scenario, scenarios
 from stopping.rules import Search
+from stopping.simulation.grid import measure
 from stopping.simulation.montecarlo import (
     Estimate,
     Moments,
@@ -48,7 +49,8 @@ from stopping.simulation.montecarlo import (
     stream,
     summarise,
 )
-from stopping.support.parallel import Workers, in_order
+from stopping.support.parallel import Workers
+from stopping.support.store import Journal
 from stopping.theory.bounds import (
     excess_tail_bound,
     expected_excess_bound,
@@ -229,12 +231,36 @@ MEASURES: dict[Bound, Measure] = {
 }
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn in one world, for each bound that is asked there.
+
+    Attributes
+    ----------
+    moments : tuple of Moments
+        Of the values that the bound's mean is about.
+    greatest : tuple of float
+        The largest draw, see `Row`.
+    """
+
+    moments: tuple[Moments, ...]
+    greatest: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        # JSON knows lists and mappings only.
+        moments = (m if isinstance(m, Moments) else Moments(**m) for m in self.moments)
+        object.__setattr__(self, "moments", tuple(moments))
+        object.__setattr__(self, "greatest", tuple(self.greatest))
+
+
 def robustness_table(
     seed: int,
     n: int = 1 << 18,
     asked: Sequence[Scenario] | None = None,
     alpha: float = 1e-3,
+    *,
     workers: Workers | None = None,
+    journal: Journal | None = None,
     advance: Callable[[int], object] = lambda _: None,
 ) -> tuple[Row, ...]:
     """Ask every scenario's bounds.
@@ -250,50 +276,56 @@ def robustness_table(
     alpha : float
         Probability that any row of the table comes out wrong by chance: the rows' confidence
         intervals share it equally (Bonferroni).
-    workers : Workers, optional
-        Default: this process. The rows do not depend on it.
-    advance : callable
-        Called with the number of scenarios done since the last call.
+    workers, journal, advance
+        As those of `stopping.simulation.grid.measure`; a journal is opened with `settings` of the
+        same seed and `n`. The rows do not depend on them.
     """
     if n < 2:
         raise UserError(f"n: need at least two tokens per scenario, got {n}")
     chosen = scenarios() if asked is None else tuple(asked)
     level = 1.0 - alpha / sum(len(scenario.asks) for scenario in chosen)
-    rows: list[Row] = []
-    for found in in_order((partial(_rows, s, seed, n, level) for s in chosen), workers):
-        rows += found
-        advance(1)
-    return tuple(rows)
+    found = measure(
+        chosen, partial(draw, seed=seed, n=n), Drawn,
+        workers=workers, journal=journal, advance=advance,
+    )  # fmt: skip
+    return tuple(
+        _row(scenario, bound, summarise(moments, level, seed), greatest)
+        for scenario, drawn in zip(chosen, found, strict=True)
+        for bound, moments, greatest in zip(
+            scenario.asks, drawn.moments, drawn.greatest, strict=True
+        )
+    )
 
 
-def _rows(scenario: Scenario, seed: int, n: int, level: float) -> list[Row]:
-    measures = [(bound, MEASURES[bound]) for bound in scenario.asks]
+def settings(seed: int, n: int) -> dict[str, object]:
+    """What all worlds of one journal have in common."""
+    return {"sweep": "robustness", "seed": seed, "tokens": n}
+
+
+def draw(scenario: Scenario, seed: int, n: int) -> Drawn:
+    """Draw `n` tokens of one world, block by block."""
+    measures = [MEASURES[bound] for bound in scenario.asks]
     totals = [Moments() for _ in measures]
     greatest = [-math.inf] * len(measures)
-    name = f"{scenario.broken}, {scenario.parameter}, {scenario.shape}"
     for block, size in blocks(n, 1 << 15):
-        paths = scenario.process.sample(stream(seed, name, block), size)
+        paths = scenario.process.sample(stream(seed, str(scenario), block), size)
         stops = Stops(paths, Search(scenario.process.K).choose(paths.x), scenario)
-        for i, (_, measure) in enumerate(measures):
-            totals[i] += Moments.of(measure.value(stops), measure.limit(scenario), strict=False)
-            sizes = measure.value(stops) if measure.size is None else measure.size(stops)
+        for i, one in enumerate(measures):
+            totals[i] += Moments.of(one.value(stops), one.limit(scenario), strict=False)
+            sizes = one.value(stops) if one.size is None else one.size(stops)
             greatest[i] = max(greatest[i], float(sizes.max()))
-    return [
-        _row(scenario, bound, measure, summarise(total, level, seed), largest)
-        for (bound, measure), total, largest in zip(measures, totals, greatest, strict=True)
-    ]
+    return Drawn(tuple(totals), tuple(greatest))
 
 
-def _row(
-    scenario: Scenario, bound: Bound, measure: Measure, found: Estimate, greatest: float
-) -> Row:
-    limit = measure.limit(scenario)
-    relation = Relation.ALWAYS_AT_MOST if measure.sure else Relation.MEAN_AT_MOST
+def _row(scenario: Scenario, bound: Bound, found: Estimate, greatest: float) -> Row:
+    asked = MEASURES[bound]
+    limit = asked.limit(scenario)
+    relation = Relation.ALWAYS_AT_MOST if asked.sure else Relation.MEAN_AT_MOST
     verdict = judge(relation, limit, found)
     proved = bound in scenario.provable
     if verdict is Verdict.VIOLATED:
         outcome = Outcome.FAILS
-    elif proved or (verdict is Verdict.HOLDS and not measure.sure):
+    elif proved or (verdict is Verdict.HOLDS and not asked.sure):
         outcome = Outcome.SURVIVES
     else:
         # That no draw broke a sure bound does not make it sure.
@@ -303,7 +335,7 @@ def _row(
         parameter=scenario.parameter,
         shape=scenario.shape,
         bound=bound,
-        quantity=measure.quantity,
+        quantity=asked.quantity,
         limit=limit,
         estimate=found.mean,
         stderr=found.stderr,

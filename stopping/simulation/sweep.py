@@ -2,13 +2,11 @@
 
 The noise is the unit: `eps_max = 1` for uniform noise, `sigma = 1` for Gaussian noise. A world has
 a constant drift `gamma` and a constant rise `delta` (A3 holds for uniform noise where `delta > 2`),
-and a share `perturbed` of tokens that turn at a layer uniform on the window. Each cell of the grid
-is one simulation of all rules on the same tokens, with a stream of its own, keyed by the seed and
-the cell: results do not depend on the other cells, on the number of workers, or on interruptions.
+and a share `perturbed` of tokens that turn at a layer uniform on the window. Each world is one
+simulation of all rules on the same tokens.
 """
 
 import hashlib
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +18,9 @@ from stopping.model.noise import GaussianNoise, UniformNoise
 from stopping.model.process import Process
 from stopping.rules import AbstractRule, parse_rule
 from stopping.simulation.engine import simulate
+from stopping.simulation.grid import measure, product
 from stopping.support.parallel import Workers
-from stopping.support.store import Journal, sweep
+from stopping.support.store import Journal
 
 Law: TypeAlias = Literal["uniform", "gaussian"]
 LAWS: tuple[Law, ...] = get_args(Law)
@@ -29,7 +28,7 @@ LAWS: tuple[Law, ...] = get_args(Law)
 
 @dataclass(frozen=True)
 class World:
-    """A cell of the grid; its text is the cell's name.
+    """A world of the grid.
 
     Attributes
     ----------
@@ -71,7 +70,7 @@ class World:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Losses:
     """What the rules lose in one world, in units of the noise, in the order of the rules.
 
     Attributes
@@ -104,10 +103,10 @@ DECIDED = 4.0
 """Standard errors beyond which a difference has a sign."""
 
 
-def lead(cell: Cell, rule: int, other: int) -> int:
+def lead(losses: Losses, rule: int, other: int) -> int:
     """1 if rule number `rule` loses less than `other` in the mean, -1 if more, 0 if undecided."""
-    error = math.hypot(cell.stderr[rule], cell.stderr[other])
-    gain = cell.mean[other] - cell.mean[rule]
+    error = math.hypot(losses.stderr[rule], losses.stderr[other])
+    gain = losses.mean[other] - losses.mean[rule]
     return 0 if abs(gain) <= DECIDED * error else 1 if gain > 0 else -1
 
 
@@ -125,12 +124,9 @@ def grid(
     UserError
         If there is none, or a value is out of range.
     """
-    worlds = tuple(
-        World(float(a), float(b), float(c), law, K)
-        for a, b, c in itertools.product(drifts, rises, perturbed)
+    worlds = product(
+        lambda a, b, c: World(float(a), float(b), float(c), law, K), drifts, rises, perturbed
     )
-    if not worlds:
-        raise UserError("grid: needs at least one drift, rise and share of perturbed tokens")
     for world in worlds:
         world.process()
     return worlds
@@ -145,7 +141,7 @@ def landscape(
     workers: Workers | None = None,
     journal: Journal | None = None,
     advance: Callable[[int], object] = lambda _: None,
-) -> Mapping[World, Cell]:
+) -> Mapping[World, Losses]:
     """Simulate every rule in every world.
 
     Parameters
@@ -159,20 +155,17 @@ def landscape(
     workers : Workers, optional
         Default: this process.
     journal : Journal, optional
-        Where finished cells are kept, opened with `settings` of the same rules, tokens and seed.
+        Where finished worlds are kept, opened with `settings` of the same rules, tokens and seed.
     advance : callable
-        Called with the number of cells done since the last call.
+        Called with the number of worlds done since the last call.
     """
-    work = {
-        str(world): partial(compute, world, tuple(rule.spec() for rule in rules), tokens, seed)
-        for world in worlds
-    }
-    found = sweep(work, Cell, workers=workers, journal=journal, advance=advance)
-    return {world: found[str(world)] for world in worlds}
+    job = partial(compute, rules=tuple(rule.spec() for rule in rules), tokens=tokens, seed=seed)
+    found = measure(worlds, job, Losses, workers=workers, journal=journal, advance=advance)
+    return dict(zip(worlds, found, strict=True))
 
 
 def settings(rules: Sequence[AbstractRule], tokens: int, seed: int) -> dict[str, object]:
-    """What all cells of one journal have in common."""
+    """What all worlds of one journal have in common."""
     return {
         "sweep": "landscape",
         "rules": [rule.spec() for rule in rules],
@@ -181,12 +174,12 @@ def settings(rules: Sequence[AbstractRule], tokens: int, seed: int) -> dict[str,
     }
 
 
-def compute(world: World, rules: Sequence[str], tokens: int, seed: int) -> Cell:
-    """One cell; rules as `parse_rule` reads them."""
+def compute(world: World, rules: Sequence[str], tokens: int, seed: int) -> Losses:
+    """One world; rules as `parse_rule` reads them."""
     key = int.from_bytes(hashlib.sha256(f"{seed}: {world}".encode()).digest()[:8], "big")
     chosen = [parse_rule(rule) for rule in rules]
     found = simulate(world.process(), chosen, tokens, key, bins=1).rules
-    return Cell(
+    return Losses(
         mean=tuple(rule.mean for rule in found),
         stderr=tuple(rule.stderr for rule in found),
         greatest=tuple(rule.greatest for rule in found),

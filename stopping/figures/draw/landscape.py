@@ -28,7 +28,7 @@ from stopping.figures.theme import (
     settings,
 )
 from stopping.rules import AbstractRule, Final, Search
-from stopping.simulation.sweep import Cell, World, lead
+from stopping.simulation.sweep import Losses, World, lead
 from stopping.types import FloatArray
 
 LINEAR = 0.1
@@ -36,7 +36,7 @@ LINEAR = 0.1
 _GAIN = LinearSegmentedColormap.from_list("gain", [VERMILION, "#ffffff", BLUE])
 _COLOURS = (BLUE, VERMILION, GREEN, PURPLE, "#e69f00", "#56b4e9", "#f0e442", INK)
 
-Landscape: TypeAlias = Mapping[World, Cell]
+Landscape: TypeAlias = Mapping[World, Losses]
 
 
 def draw_gain(
@@ -61,7 +61,7 @@ def draw_best(ax: Axes, cells: Landscape, share: float, best: Sequence[int]) -> 
     """Which rule loses least in the mean; `best` are the rules that have a colour."""
     drifts, rises = _axes(cells)
 
-    def rank(cell: Cell) -> float:
+    def rank(cell: Losses) -> float:
         return float(best.index(cell.best) if cell.best in best else len(best))
 
     colours = ListedColormap([*_COLOURS[: len(best)], GRID])
@@ -138,7 +138,7 @@ def _axes(cells: Landscape) -> tuple[list[float], list[float]]:
     return sorted({w.drift for w in cells}), sorted({w.rise for w in cells})
 
 
-def _table(cells: Landscape, share: float, value: Callable[[Cell], float]) -> FloatArray:
+def _table(cells: Landscape, share: float, value: Callable[[Losses], float]) -> FloatArray:
     drifts, rises = _axes(cells)
     found = np.full((len(drifts), len(rises)), np.nan)
     for world, cell in cells.items():

@@ -21,7 +21,7 @@ from stopping.figures.theme import (
     settings,
 )
 from stopping.optimal.comparison import Gap, RuleComparison
-from stopping.optimal.diagram import NEAR, Cell
+from stopping.optimal.diagram import NEAR, Optimality
 from stopping.optimal.region import RegionSample
 
 SHOWN = 3000
@@ -86,7 +86,7 @@ def draw_gaps(ax: Axes, gaps: Sequence[Gap]) -> None:
         ax.legend(loc="upper right")
 
 
-def draw_phases(ax: Axes, cells: Sequence[Cell], cost: float) -> None:
+def draw_phases(ax: Axes, cells: Sequence[Optimality], cost: float) -> None:
     """Share of the optimum's gain that the search wins, and the edge of "within 5 %"."""
     here = [cell for cell in cells if cell.cost == cost]
     noise = sorted({cell.eps_max for cell in here})
@@ -120,7 +120,7 @@ def draw_phases(ax: Axes, cells: Sequence[Cell], cost: float) -> None:
     frame(ax, price, r"$\varepsilon_{\max}$ / mean rise", "share of tokens perturbed")
 
 
-def _mark(ax: Axes, column: int, row: int, cell: Cell) -> None:
+def _mark(ax: Axes, column: int, row: int, cell: Optimality) -> None:
     """Write the share won; a ring says that the search is within 5 % of the optimum."""
     text = "<−1" if cell.won < -1 else f"{cell.won:.2f}".replace("-", "−")
     dark = abs(cell.won) > 0.75
@@ -146,7 +146,7 @@ def _mark(ax: Axes, column: int, row: int, cell: Cell) -> None:
         )
 
 
-def phase_figure(cells: Sequence[Cell]) -> Figure:
+def phase_figure(cells: Sequence[Optimality]) -> Figure:
     """Return one panel for each cost."""
     costs = sorted({cell.cost for cell in cells})
     with settings():
@@ -165,7 +165,7 @@ def phase_figure(cells: Sequence[Cell]) -> Figure:
     return figure
 
 
-def save_phase_diagram(cells: Sequence[Cell], path: Path) -> None:
+def save_phase_diagram(cells: Sequence[Optimality], path: Path) -> None:
     """Draw the phase diagrams into a file."""
     kind = check_format(path)
     with settings():

@@ -23,7 +23,7 @@ OUTPUTS = {
     "solve figure": ("solve", "nowhere.json", "--figure", "{foreign}.svg"),
     "solve phases": ("solve", "nowhere.json", "--phases", "--figure", "{foreign}.svg"),
     "sweep": ("sweep", "--figure", "{foreign}.svg"),
-    "figures": ("figures", "--out", "{folder}"),
+    "verify": ("verify", "--figures", "{folder}"),
     "fit out": ("fit", "nowhere.parquet", "--out", "{foreign}"),
     "fit figure": ("fit", "nowhere.parquet", "--figure", "{foreign}.svg"),
     "phases": ("phases", "nowhere.parquet", "--figure", "{foreign}.svg"),
@@ -44,7 +44,7 @@ def stopping(*arguments: object) -> int:
 
 
 def test_every_command_with_an_output_is_asked_here() -> None:
-    named = re.compile(r"--(out|figure|steps)\b")
+    named = re.compile(r"--(out|figures?|steps)\b")
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)

@@ -4,13 +4,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import EntryPoint
 from itertools import islice
 from pathlib import Path
 
 import click
 import pytest
 
-from stopping.cli.main import exit_code, group, places, summary
+from stopping.cli.main import ENTRY_POINT_GROUP, OWN, exit_code, group, places, summary
 from stopping.errors import UserError
 from stopping.support.documents import as_json
 from stopping.support.files import write_atomic, written_aside
@@ -75,6 +76,22 @@ def test_every_command_has_help_with_examples() -> None:
             assert "Examples:" in f"{leaf.help}\n{leaf.epilog}", (name, leaf.name)
 
 
+def test_what_an_older_installation_left_behind_is_no_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left = [
+        EntryPoint("gone", "stopping.cli.gone:gone", ENTRY_POINT_GROUP),
+        EntryPoint("there", "stopping.cli.sweep:sweep", ENTRY_POINT_GROUP),
+        EntryPoint("verify", "stopping.cli.sweep:sweep", ENTRY_POINT_GROUP),
+    ]
+    monkeypatch.setattr(sys.modules["stopping.cli.main"], "entry_points", lambda group: left)
+    context = click.Context(group)
+    assert group.list_commands(context) == [*sorted({*OWN, "there"})]
+    verify = group.get_command(context, "verify")
+    assert verify is not None
+    assert verify.name == "verify"
+
+
 def test_importing_the_packages_stays_light() -> None:
     heavy = "{'torch', 'transformers', 'matplotlib', 'pandas'}"
     code = (
@@ -114,6 +131,7 @@ def test_exit_codes() -> None:
     [
         ("sweep", "--drift", "0", "--rise", "1", "--perturbed", "0.2", "--tokens", "2"),
         ("verify", "T2"),
+        ("verify", "--robustness", "A4", "--effort", "0.001"),
         ("solve", "--phases", "--paths", "1000"),
     ],
 )

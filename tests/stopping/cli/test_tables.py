@@ -1,4 +1,4 @@
-"""The commands `averages`, `robustness` and `figures`, and the tables they print."""
+"""What `verify` prints in place of the claims: averages, robustness, figures."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from stopping.cli.main import main
-from stopping.cli.robustness import ERROR, select, summary
+from stopping.cli.verify_robustness import TOKENS, select, summary
 from stopping.model.densities import LAWS
 from stopping.model.scenarios import Bound, scenarios
 from stopping.simulation.montecarlo import Estimate, Moments, summarise
@@ -35,7 +35,7 @@ def cells(line: str) -> list[str]:
 
 
 def test_averages_json_is_the_table(capsys: Captured) -> None:
-    code, out, _ = run(capsys, "averages", "--layers", "1", "--seed", "3", "--json")
+    code, out, _ = run(capsys, "verify", "--averages", "--layers", "1", "--seed", "3", "--json")
     assert code == 0
     found = json.loads(out)
     expected = average_table(np.random.default_rng(3), max_layers=1)
@@ -44,7 +44,7 @@ def test_averages_json_is_the_table(capsys: Captured) -> None:
 
 
 def test_averages_text_has_every_law_bound_and_unit(capsys: Captured) -> None:
-    code, out, _ = run(capsys, "averages", "--layers", "1")
+    code, out, _ = run(capsys, "verify", "--averages", "--layers", "1")
     assert code == 0
     lines = {name: rest for name, *rest in map(cells, out.splitlines())}
     assert lines["unit"] == [law.unit for law in LAWS]
@@ -60,8 +60,8 @@ def test_averages_text_has_every_law_bound_and_unit(capsys: Captured) -> None:
 
 def test_robustness_json_is_one_call_of_the_table(capsys: Captured) -> None:
     code, out, _ = run(
-        capsys, "robustness", "--draws", "2000", "--seed", "5", "--scenario", "A4",
-        "--scenario", "*rho = 0.9, flat", "--json",
+        capsys, "verify", "--robustness", "--effort", str(2000 / TOKENS), "--seed", "5", "A4",
+        "*rho = 0.9, flat", "--json",
     )  # fmt: skip
     assert code == 0
     chosen = tuple(
@@ -72,7 +72,7 @@ def test_robustness_json_is_one_call_of_the_table(capsys: Captured) -> None:
     )
     assert len(chosen) == 4
     assert json.loads(out)["rows"] == json.loads(
-        json.dumps(plain(robustness_table(5, 2000, chosen, ERROR)))
+        json.dumps(plain(robustness_table(5, 2000, chosen, 1e-3)))
     )
 
 
@@ -84,17 +84,17 @@ def test_the_rows_share_one_error_level(capsys: Captured, monkeypatch: pytest.Mo
         return summarise(moments, level, seed)
 
     monkeypatch.setattr("stopping.simulation.robustness.summarise", spy)
-    names = ("--scenario", "A4", "--scenario", "nothing")
-    code, out, _ = run(capsys, "robustness", "--draws", "100", *names, "--json", "--jobs", "1")
+    few = ("--effort", str(100 / TOKENS), "--error", "0.01", "--jobs", "1")
+    code, out, _ = run(capsys, "verify", "--robustness", "A4", "nothing", *few, "--json")
     assert code == 0
     rows = len(json.loads(out)["rows"])
     assert len(levels) == rows > 4
-    assert [1.0 - level for level in levels] == pytest.approx([ERROR / rows] * rows, rel=1e-9)
+    assert [1.0 - level for level in levels] == pytest.approx([0.01 / rows] * rows, rel=1e-9)
 
 
 def test_robustness_text_groups_by_assumption(capsys: Captured) -> None:
     code, out, _ = run(
-        capsys, "robustness", "--draws", "2000", "--scenario", "nothing", "--scenario", "A4"
+        capsys, "verify", "--robustness", "--effort", str(2000 / TOKENS), "nothing", "A4"
     )
     assert code == 0
     assert out.index("No assumption broken") < out.index("Broken: A4")
@@ -141,7 +141,7 @@ def test_summary_counts_failures_and_bases() -> None:
 def test_figures_writes_what_is_asked_and_lists_it(capsys: Captured, tmp_path: Path) -> None:
     folder = tmp_path / "new"
     code, out, _ = run(
-        capsys, "figures", "--out", str(folder), "--only", "values", "--only", "tolerance",
+        capsys, "verify", "--figures", str(folder), "values", "tolerance",
         "--format", "png", "--quick",
     )  # fmt: skip
     assert code == 0
@@ -155,7 +155,7 @@ def test_figures_writes_what_is_asked_and_lists_it(capsys: Captured, tmp_path: P
 
 def test_figures_json(capsys: Captured, tmp_path: Path) -> None:
     code, out, _ = run(
-        capsys, "figures", "--out", str(tmp_path), "--only", "tolerance", "--json", "--seed", "2"
+        capsys, "verify", "--figures", str(tmp_path), "tolerance", "--json", "--seed", "2"
     )
     assert code == 0
     path = str(tmp_path / "tolerance.svg")
@@ -170,19 +170,25 @@ def test_figures_json(capsys: Captured, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("averages", "--layers", "0"), "--layers"),
-        (("averages", "--seed", "-1"), "--seed"),
-        (("robustness", "--draws", "1"), "--draws"),
-        (("robustness", "--scenario", "A9"), "fits no scenario"),
-        (("figures", "--only", "nonsense"), "no such figure"),
-        (("figures", "--format", "bmp"), "--format"),
-        (("figures", "--only", "tolerance", "--out", "/dev/null/x"), "cannot write"),
+        (("--averages", "--layers", "0"), "--layers"),
+        (("--averages", "--seed", "-1"), "--seed"),
+        (("--averages", "T13"), "names has no meaning with --averages"),
+        (("--averages", "--robustness"), "not both"),
+        (("--layers", "3"), "--layers has no meaning without --averages"),
+        (("--robustness", "--effort", "0"), "--effort"),
+        (("--robustness", "--layers", "3"), "--layers has no meaning with --robustness"),
+        (("--robustness", "A9"), "fits no world"),
+        (("--figures", ".", "nonsense"), "no such figure"),
+        (("--figures", ".", "--effort", "2"), "--effort has no meaning with --figures"),
+        (("--figures", ".", "--jobs", "2"), "--jobs has no meaning with --figures"),
+        (("--figures", ".", "--format", "bmp"), "--format"),
+        (("--figures", "/dev/null/x", "tolerance"), "cannot write"),
     ],
 )
 def test_bad_input_exits_2_and_says_why(
     capsys: Captured, arguments: tuple[str, ...], message: str
 ) -> None:
-    code, out, err = run(capsys, *arguments)
+    code, out, err = run(capsys, "verify", *arguments)
     assert code == 2
     assert message in err
     assert "Traceback" not in err

@@ -17,7 +17,16 @@ from stopping.cli.solve import value_text
 from stopping.errors import UserError
 from stopping.figures.draw import check_format, phase_figure
 from stopping.optimal.comparison import compare_rules
-from stopping.optimal.diagram import Cell, Grid, diagram, measure_cell, reference, settings, world
+from stopping.optimal.diagram import (
+    Grid,
+    Optimality,
+    Point,
+    compute,
+    diagram,
+    reference,
+    settings,
+    world,
+)
 from stopping.optimal.rules import Bayes
 from stopping.rules import Final
 from stopping.simulation.montecarlo import Estimate
@@ -29,7 +38,7 @@ GRID: Grid = ((0.05, 1.0), (0.1, 0.7), (0.0, 0.1))
 
 
 @pytest.fixture(scope="module")
-def cells() -> tuple[Cell, ...]:
+def cells() -> tuple[Optimality, ...]:
     return diagram(reference(3), seed=1, paths=1_500, grid=GRID)
 
 
@@ -54,7 +63,7 @@ def test_a_world_has_the_noise_and_share_that_it_is_asked_for() -> None:
         world(replace(reference(), turning=np.eye(7)[6]), 0.1, 0.5)
 
 
-def test_cells_say_what_they_are(cells: tuple[Cell, ...]) -> None:
+def test_cells_say_what_they_are(cells: tuple[Optimality, ...]) -> None:
     assert len(cells) == 8
     for cell in cells:
         assert cell.gap == pytest.approx(cell.search - cell.optimum, abs=1e-5)
@@ -74,7 +83,7 @@ def test_cells_say_what_they_are(cells: tuple[Cell, ...]) -> None:
 
 
 def test_a_free_cell_is_bayes_against_the_search() -> None:
-    cell = measure_cell(reference(4), 0.5, 0.5, 0.0, seed=0, paths=20_000)
+    cell = compute(Point(0.5, 0.5, 0.0), reference(4), seed=0, paths=20_000)
     model = world(reference(4), 0.5, 0.5)
     tokens = model.sample(np.random.default_rng(1), 40_000)
     for rule, found in ((Bayes(model), cell.optimum), (Final(), cell.final)):
@@ -83,7 +92,7 @@ def test_a_free_cell_is_bayes_against_the_search() -> None:
 
 
 def test_cells_come_out_the_same_resumed_or_in_parallel(
-    cells: tuple[Cell, ...], tmp_path: Path
+    cells: tuple[Optimality, ...], tmp_path: Path
 ) -> None:
     path = tmp_path / "cells.jsonl"
     about = settings(reference(3), 1, 1_500)
@@ -96,7 +105,7 @@ def test_cells_come_out_the_same_resumed_or_in_parallel(
         Journal.open(path, settings(reference(3), 2, 1_500))
 
 
-def test_the_figure_shows_each_cell(cells: tuple[Cell, ...]) -> None:
+def test_the_figure_shows_each_cell(cells: tuple[Optimality, ...]) -> None:
     figure = phase_figure(cells)
     panels = figure.axes
     assert len(panels) == 2

@@ -14,7 +14,7 @@ from stopping.errors import UserError
 from stopping.figures.draw import blank, draw_gain
 from stopping.rules import Final, Search, zoo
 from stopping.simulation.engine.model import Model
-from stopping.simulation.sweep import Cell, World, grid, landscape, lead, settings
+from stopping.simulation.sweep import Losses, World, grid, landscape, lead, settings
 from stopping.support.parallel import Workers
 from stopping.support.store import Journal
 from stopping.theory.exact import stopping_law
@@ -66,7 +66,7 @@ def test_the_search_pays_where_late_layers_spoil_and_not_where_they_help() -> No
     cells = landscape((rise, fall), RULES, TOKENS, 0)
     assert lead(cells[rise], 1, 0) == 1
     assert lead(cells[fall], 1, 0) == -1
-    same = Cell((1.0, 1.001), (0.01, 0.01), (1.0, 1.0), (0.0, 1.0))
+    same = Losses((1.0, 1.001), (0.01, 0.01), (1.0, 1.0), (0.0, 1.0))
     assert lead(same, 1, 0) == 0
 
 
@@ -96,14 +96,14 @@ def test_figure(
     path = tmp_path / "worlds.svg"
     code, out, _ = run(capsys, "sweep", "--drift", "0:1:3", *arguments, "--figure", path)
     assert code == 0
-    assert out.splitlines()[-1] == f"figure: {path}"
+    assert out.splitlines()[-1] == f"Wrote {path}."
     assert path.read_text().rstrip().endswith("</svg>")
 
 
 def test_the_gain_is_drawn_where_it_belongs() -> None:
     worlds = grid([0.0, 0.5], [1.0, 2.0, 3.0], [0.5])
-    cells = {world: Cell((0.0, 0.0), (0.1, 0.1), (1.0, 1.0), (0.0, 1.0)) for world in worlds} | {
-        worlds[1]: Cell((3.0, 1.0), (0.1, 0.1), (9.0, 9.0), (0.0, 1.0))
+    cells = {world: Losses((0.0, 0.0), (0.1, 0.1), (1.0, 1.0), (0.0, 1.0)) for world in worlds} | {
+        worlds[1]: Losses((3.0, 1.0), (0.1, 0.1), (9.0, 9.0), (0.0, 1.0))
     }
     mesh = draw_gain(blank().subplots(), cells, RULES, 0.5, 5.0)
     assert mesh.get_array().tolist() == [[0.0, 2.0, 0.0], [0.0, 0.0, 0.0]]
