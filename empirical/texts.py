@@ -31,6 +31,7 @@ class Text:
     completion_ids: tuple[int, ...]
     difficulty: int = 0
     family: str = ""
+    group: str = ""
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -141,6 +142,7 @@ def _text(
         completion_ids=tuple(completion_ids),
         difficulty=problem.difficulty,
         family=problem.family,
+        group=problem.group,
     )
 
 

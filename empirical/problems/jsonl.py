@@ -1,9 +1,10 @@
 """Problems as JSON Lines: one object per line, UTF-8.
 
 Required is the string `prompt` and, for a model that is led through given texts, the string
-`reference`, the completion. Optional are the strings `answer`, `family`, `template`, `id` and the
-integer `difficulty`, 1 to 4, or 0 for unknown. Other fields are passed over, and so are blank
-lines.
+`reference`, the completion. Optional are the strings `answer`, `family`, `template`, `group`, `id`
+and the integer `difficulty`, 1 to 4, or 0 for unknown. `group` names what prompts have in common
+that are no independent draws (a document, a user); without it, prompts of one `template` are a
+group, where that is given. Other fields are passed over, and so are blank lines.
 """
 
 import json
@@ -30,6 +31,7 @@ def to_row(problem: Problem) -> dict[str, str | int]:
         "prompt": problem.prompt,
         "reference": problem.solution,
         "answer": problem.answer,
+        "group": problem.group,
     }
 
 
@@ -101,14 +103,17 @@ def _problem(row: dict[str, Any], where: str, number: int, references: bool) -> 
             f"not {json.dumps(difficulty)[:40]}"
         )
     family = _string(row, "family", where, "user")
+    template = _string(row, "template", where, family)
+    group = f"{family}/{template}" if "template" in row else ""
     return Problem(
         id=_string(row, "id", where, f"user/{number:06d}"),
         family=family,
-        template=_string(row, "template", where, family),
+        template=template,
         difficulty=difficulty,
         prompt=_string(row, "prompt", where),
         solution=_string(row, "reference", where, None if references else ""),
         answer=_string(row, "answer", where, ""),
+        group=group if "group" not in row else _string(row, "group", where, ""),
     )
 
 

@@ -18,6 +18,8 @@ class Problem:
     prompt : the question.
     solution : the reference completion; its last line states the answer.
     answer : canonical (see `empirical.problems.answers`); empty where it is not known.
+    group : what problems that are no independent draws have in common: a template, a document, a
+        user; empty where each stands for itself. Whole groups are what intervals resample.
     """
 
     id: str
@@ -27,6 +29,7 @@ class Problem:
     prompt: str
     solution: str
     answer: str
+    group: str = ""
 
 
 def prompts_hash(problems: Sequence[Problem]) -> str:

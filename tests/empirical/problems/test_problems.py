@@ -517,6 +517,15 @@ def test_a_users_own_prompts(tmp_path: Path) -> None:
     assert second == Problem("mine", "sums", "sums", 2, "2+2?", "4", "4")
 
 
+def test_prompts_of_a_template_are_a_group_unless_one_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    row = {"prompt": "2+2?", "reference": "4", "family": "sums"}
+    rows = [row, {**row, "template": "two"}, {**row, "template": "two", "group": "book 7"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [problem.group for problem in read_prompts(path)] == ["", "sums/two", "book 7"]
+    assert {p.group for p in MANY[:200]} == {f"{p.family}/{p.template}" for p in MANY[:200]}
+
+
 GOOD = b'{"prompt": "p", "reference": "r"}\n'
 
 
