@@ -108,11 +108,12 @@ class Case:
         """
         x = torch.cat([self.anatomy.normed(h[None])[0] for h in self.states().values()])
         x = x[:: max(1, len(x) // _SAMPLE)][:_SAMPLE].clone()
-        seen = read_tiles(self.head, x, torch.ones(len(x)), torch.zeros(len(x), dtype=torch.long))
+        tokens = torch.zeros(len(x), dtype=torch.long)
+        seen = read_tiles(self.head, x[None], torch.ones(1), tokens)
         weight = self.head.linear.weight.detach()
         exact = _entropy(x.double() @ weight.double().T)
         rounded = _entropy((weight @ x.T).T.double())
-        found = seen.entropy.double()
+        found = seen.entropy[0].double()
         return float((found - exact).abs().max()), float((found - rounded).abs().max())
 
     def megabytes(self) -> float:
@@ -131,7 +132,7 @@ def _read(anatomy: Anatomy, head: Unembedding, states: dict[int, Tensor], tokens
     with torch.inference_mode():
         for layer, h in states.items():
             reader.add(layer, h)
-        reader.readouts()
+        reader.read()
 
 
 def some_texts(loaded: LoadedModel, count: int, tokens: int) -> list[Text]:

@@ -1,10 +1,11 @@
 """From a model and texts to traces, layer by layer.
 
 A batch of texts runs through the decoder once. Whenever a layer returns, the residual states that
-predict completion tokens are taken out, read through the lens, and reduced to four numbers each:
-no array of (layers, tokens, vocabulary) ever exists, nor one of (tokens, vocabulary). How the
-logits are read is the business of `empirical.capture.projections`. Residual diagnostics are taken
-at every layer, the lens is applied at the probed ones only.
+predict completion tokens are taken out; after the last one they are read through the lens, a few
+tokens at a time, and reduced to five numbers for each layer: no array of (layers, tokens,
+vocabulary) ever exists. How the logits are read is the business of
+`empirical.capture.projections`. Residual diagnostics are taken at every layer, the lens is applied
+at the probed ones only.
 """
 
 from collections.abc import Sequence
@@ -81,6 +82,7 @@ def capture(
         **{name: column[order] for name, column in rows.items()},
         difficulty=np.array([by_prompt[p].difficulty for p in prompts.tolist()], dtype=np.int8),
         family=np.array([by_prompt[p].family for p in prompts.tolist()], dtype=np.str_),
+        group=np.array([by_prompt[p].group for p in prompts.tolist()], dtype=np.str_),
         layers=np.array(probed, dtype=np.int32),
         provenance=provenance,
     )
@@ -145,14 +147,17 @@ class _Listener:
 
     def columns(self) -> dict[str, NDArray[np.generic]]:
         """Return the statistics as arrays, the layer axis last."""
-        seen = self._reader.readouts()
+        seen = self._reader.read()
         return {
-            "entropy": _stack([r.entropy for r in seen], np.float32),
-            "log_prob": _stack([r.log_prob for r in seen], np.float32),
-            "top1": _stack([r.top1 for r in seen], np.int32),
-            "top1_prob": _stack([r.top1_prob for r in seen], np.float32),
-            "residual_norm": _stack([r.norm for r in self._residuals], np.float32),
-            "residual_cosine": _stack([r.cosine for r in self._residuals], np.float32),
+            "entropy": _array(seen.entropy.T, np.float32),
+            "log_prob": _array(seen.log_prob.T, np.float32),
+            "top1": _array(seen.top1.T, np.int32),
+            "top1_prob": _array(seen.top1_prob.T, np.float32),
+            "hindsight_gain": _array(seen.hindsight_gain.T, np.float32),
+            "residual_norm": _array(torch.stack([r.norm for r in self._residuals], 1), np.float32),
+            "residual_cosine": _array(
+                torch.stack([r.cosine for r in self._residuals], 1), np.float32
+            ),
         }
 
 
@@ -163,5 +168,5 @@ def _residual(before: Tensor, after: Tensor) -> _Residual:
     return _Residual(norm, torch.cosine_similarity(h, previous, dim=1))
 
 
-def _stack(columns: list[Tensor], kind: type[np.generic]) -> NDArray[np.generic]:
-    return torch.stack(columns, dim=1).cpu().numpy().astype(kind)
+def _array(column: Tensor, kind: type[np.generic]) -> NDArray[np.generic]:
+    return column.cpu().numpy().astype(kind)

@@ -1,8 +1,10 @@
-"""Statistics of the states of many layers, as they come, in one of two ways.
+"""Statistics of the states of many layers, in one of two ways.
 
-Where the lens ends in the model's head and the head is a product (`empirical.model.unembedding`),
-states are gathered until there are enough for a full tile, from several layers if need be, and read
-tile by tile. Any other lens or head is asked for its logits, in chunks of rows.
+States are gathered until all layers have been heard, since what hindsight is expected to win
+compares the layers of a token with each other. Then they are read, a few tokens at a time. Where
+the lens ends in the model's head and the head is a product (`empirical.model.unembedding`), this
+goes tile by tile of the vocabulary, for all layers together. Any other lens or head is asked for
+its logits, layer by layer.
 """
 
 import abc
@@ -12,14 +14,15 @@ from typing import final
 import torch
 from torch import Tensor
 
-from empirical.capture.tiles import read_tiles, tile_of
+from empirical.capture.tiles import LayersReadout, block_of, read_tiles
 from empirical.lenses import AbstractLens
+from empirical.logits.hindsight import expected_gain
 from empirical.logits.readout import NoNumberError, Readout, read_logits
 from empirical.model.anatomy import Anatomy
 from empirical.model.unembedding import Unembedding
 from stopping.errors import UserError
 
-# The unembedding is read once per chunk, so chunks want to be long; their logits must fit.
+# A whole head is read once per chunk, so chunks want to be long; their logits must fit.
 _CHUNK_BYTES = 256 << 20
 
 
@@ -28,25 +31,47 @@ class AbstractReader(abc.ABC):
 
     def __init__(self, lens: AbstractLens, tokens: Tensor) -> None:
         self.lens, self.tokens = lens, tokens
-        self._parts: list[Readout] = []
+        self.layers: list[int] = []
 
     @abc.abstractmethod
     def add(self, layer: int, states: Tensor) -> None:
-        """Read the states (n, ...) that layer number `layer` returned, now or later.
+        """Take the states (n, ...) that layer number `layer` returned, the final layer last.
 
         Raises
         ------
         UserError
-            If logits are not finite, or the lens was not fitted at this layer.
+            If the lens was not fitted at this layer.
         """
 
-    def readouts(self) -> list[Readout]:
-        """Return the statistics of each layer, in the order in which they were added."""
-        if not self._parts:
-            return []
-        whole = [torch.cat([getattr(p, f.name) for p in self._parts]) for f in fields(Readout)]
-        layers = zip(*(torch.split(column, len(self.tokens)) for column in whole), strict=True)
-        return [Readout(*columns) for columns in layers]
+    def read(self) -> LayersReadout:
+        """Return the statistics at all layers, in the order in which they were added.
+
+        Raises
+        ------
+        UserError
+            If logits are not finite.
+        """
+        parts = []
+        few = self.tokens_at_once()
+        for start in range(0, len(self.tokens), few):
+            rows = slice(start, start + few)
+            try:
+                parts.append(self.read_rows(rows))
+            except NoNumberError as error:
+                layer, row = divmod(error.row, len(self.tokens[rows]))
+                at = NoNumberError(start + row, len(self.tokens))
+                raise UserError(f"layer {self.layers[layer]}: {at}") from error
+        return LayersReadout(
+            *(torch.cat([getattr(p, f.name) for p in parts], dim=1) for f in fields(LayersReadout))
+        )
+
+    @abc.abstractmethod
+    def tokens_at_once(self) -> int:
+        """Number of tokens that are read together."""
+
+    @abc.abstractmethod
+    def read_rows(self, rows: slice) -> LayersReadout:
+        """Read some tokens at all layers; a `NoNumberError` counts rows through all layers."""
 
 
 def reader_for(
@@ -67,75 +92,74 @@ def reader_for(
 
 @final
 class LensReader(AbstractReader):
-    """Asks the lens for the logits of a chunk of rows at a time."""
+    """Asks the lens for the logits of a chunk of tokens at each layer."""
 
     def __init__(self, lens: AbstractLens, tokens: Tensor, vocabulary: int) -> None:
         super().__init__(lens, tokens)
-        self._chunk = max(16, _CHUNK_BYTES // (4 * vocabulary))
+        self._vocabulary = vocabulary
+        self._states: list[Tensor] = []
 
     def add(self, layer: int, states: Tensor) -> None:
-        """Read them now."""
-        pieces = torch.split(states, self._chunk), torch.split(self.tokens, self._chunk)
-        try:
-            for some, tokens in zip(*pieces, strict=True):
-                z = self.lens.read(layer, some[None])[0]
-                self._parts.append(read_logits(z, tokens.to(z.device)))
-        except UserError as error:
-            raise UserError(f"layer {layer}: {error}") from error
+        """Keep them."""
+        self.layers.append(layer)
+        self._states.append(states)
+
+    def tokens_at_once(self) -> int:
+        """As many as the logits of all layers may take memory for."""
+        return max(16, _CHUNK_BYTES // (4 * self._vocabulary * len(self.layers)))
+
+    def read_rows(self, rows: slice) -> LayersReadout:
+        """Read one layer after the other, then compare them."""
+        seen: list[Readout] = []
+        logits: list[Tensor] = []
+        tokens = self.tokens[rows]
+        for place, (layer, states) in enumerate(zip(self.layers, self._states, strict=True)):
+            try:
+                z = self.lens.read(layer, states[rows][None])[0]
+                seen.append(read_logits(z, tokens.to(z.device)))
+            except NoNumberError as error:
+                raise NoNumberError(place * len(tokens) + error.row, error.rows) from error
+            except UserError as error:
+                raise UserError(f"layer {layer}: {error}") from error
+            logits.append(z.detach().float())
+        columns = {f.name: torch.stack([getattr(r, f.name) for r in seen]) for f in fields(Readout)}
+        z = torch.stack(logits)
+        # The most probable token's logit is the largest, and 1 / s its probability.
+        largest = z.gather(2, columns["top1"][..., None])[..., 0]
+        log_normaliser = largest - columns["top1_prob"].log()
+        return LayersReadout(
+            **columns, hindsight_gain=expected_gain(z.permute(2, 0, 1), log_normaliser)
+        )
 
 
 @final
 class TileReader(AbstractReader):
-    """Gathers rows for full tiles."""
+    """Reads all layers of a few tokens by tiles of the head."""
 
     def __init__(self, lens: AbstractLens, tokens: Tensor, head: Unembedding) -> None:
         super().__init__(lens, tokens)
         self._head, self._device = head, head.linear.weight.device
-        self._layers: list[int] = []
-        self._done = 0
-        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._states: list[Tensor] = []
+        self._temperature: list[float] = []
 
     def add(self, layer: int, states: Tensor) -> None:
-        """Let them wait for enough others."""
-        self._layers.append(layer)
-        side = tile_of(self._device)
-        for some, tokens in zip(
-            torch.split(states, side), torch.split(self.tokens, side), strict=True
-        ):
-            x, temperature = self._before_head(layer, some)
-            self._waiting.append((x, torch.full((len(x),), temperature), tokens))
-            if sum(len(x) for x, *_ in self._waiting) >= side:
-                self._read(side)
-
-    def readouts(self) -> list[Readout]:
-        """Read what still waits, and return all."""
-        self._read(sum(len(x) for x, *_ in self._waiting))
-        return super().readouts()
-
-    def _before_head(self, layer: int, states: Tensor) -> tuple[Tensor, float]:
+        """Keep what the head is to be given."""
         try:
             found = self.lens.before_head(layer, states[None])
         except UserError as error:
             raise UserError(f"layer {layer}: {error}") from error
         assert found is not None, "a lens reads all layers in one way"
         x, temperature = found
-        return x[0].to(self._head.linear.weight.device), temperature
+        self.layers.append(layer)
+        self._states.append(x[0].to(self._device))
+        self._temperature.append(temperature)
 
-    def _read(self, rows: int) -> None:
-        if rows == 0:
-            return
-        x, temperature, tokens = (torch.cat(column) for column in zip(*self._waiting, strict=True))
-        self._waiting = [(x[rows:].clone(), temperature[rows:], tokens[rows:])]
-        try:
-            part = read_tiles(
-                self._head,
-                x[:rows],
-                temperature[:rows].to(x.device),
-                tokens[:rows].to(x.device),
-            )
-        except NoNumberError as error:
-            layer = self._layers[(self._done + error.row) // len(self.tokens)]
-            at = NoNumberError((self._done + error.row) % len(self.tokens), len(self.tokens))
-            raise UserError(f"layer {layer}: {at}") from error
-        self._parts.append(part)
-        self._done += rows
+    def tokens_at_once(self) -> int:
+        """As many as make up a block."""
+        return block_of(self._device, self._head.words, len(self.layers))
+
+    def read_rows(self, rows: slice) -> LayersReadout:
+        """Read one block."""
+        x = torch.stack([states[rows] for states in self._states])
+        temperature = torch.tensor(self._temperature, device=self._device)
+        return read_tiles(self._head, x, temperature, self.tokens[rows].to(self._device))

@@ -3,16 +3,37 @@
 The states of many rows, of several layers where a batch is small, meet the unembedding in tiles of
 `words x rows`, `W[tile] x'`: small enough to stay in the processor's cache, large enough for the
 product to run at its full speed. From a tile the three sums of `empirical.logits.sums` are taken,
-the best word, and the logit of each row's own token; then it is overwritten. Beyond the states a
-few tiles of 1 MB (on a GPU 4 MB) are held.
+the best word, and the logit of each row's own token. The rows of a block are the states of a few
+tokens at all layers, whose logits are kept until the block is done: what hindsight is expected to
+win (`empirical.logits.hindsight`) compares the layers of a token word by word, once all normalisers
+are known. Beyond the states, one block's logits and a few tiles of 1 MB (on a GPU 4 MB) are held.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from empirical.logits.hindsight import expected_gain
 from empirical.logits.readout import Readout, require_finite
 from empirical.logits.sums import FLOOR, Sums
 from empirical.model.unembedding import Unembedding
+
+# Logits of a block: 128 MB on a CPU; a GPU wants longer blocks.
+_BLOCK_BYTES = {"cpu": 1 << 27, "gpu": 1 << 30}
+
+
+@dataclass(frozen=True, eq=False)
+class LayersReadout(Readout):
+    """Statistics of `n` tokens at several layers, each of shape (layers, n).
+
+    Attributes
+    ----------
+    hindsight_gain : (layers, n)
+        See `empirical.logits.hindsight`.
+    """
+
+    hindsight_gain: Tensor
 
 
 def tile_of(device: torch.device) -> int:
@@ -20,56 +41,63 @@ def tile_of(device: torch.device) -> int:
     return 512 if device.type == "cpu" else 1024
 
 
+def block_of(device: torch.device, words: int, layers: int) -> int:
+    """Tokens whose layers make up a block of rows."""
+    held = _BLOCK_BYTES["cpu" if device.type == "cpu" else "gpu"]
+    return max(1, min(tile_of(device), held // (4 * words)) // layers)
+
+
 @torch.inference_mode()  # type: ignore[untyped-decorator, unused-ignore]
-def read_tiles(head: Unembedding, x: Tensor, temperature: Tensor, tokens: Tensor) -> Readout:
-    """Read the statistics of each row.
+def read_tiles(head: Unembedding, x: Tensor, temperature: Tensor, tokens: Tensor) -> LayersReadout:
+    """Read the statistics of a block of tokens at all layers.
 
     Parameters
     ----------
-    x : (n, hidden)
-        States as the decoder hands them to the head.
-    temperature : (n,)
-        What the logits of each row are divided by.
+    x : (layers, n, hidden)
+        States as the decoder hands them to the head; the last layer is the final one.
+    temperature : (layers,)
+        What the logits of each layer are divided by.
     tokens : (n,)
         The token of each row whose log-probability is asked for.
 
     Raises
     ------
-    UserError
-        If a row's logits hold NaN or +inf, or nothing but -inf.
+    NoNumberError
+        If a row's logits hold NaN or +inf, or nothing but -inf; rows are counted through all
+        layers.
     """
+    layers, n = x.shape[:2]
     side = tile_of(x.device)
-    scale = None if bool((temperature == 1).all()) else 1 / temperature
-    blocks = [
-        _read_rows(
-            head,
-            x[start : start + side].T.contiguous(),
-            None if scale is None else scale[start : start + side],
-            tokens[start : start + side],
-            side,
-        )
-        for start in range(0, len(x), side)
-    ]
-    chosen, sums = torch.cat([z for z, _ in blocks]), [part for _, part in blocks]
-    m, s = torch.cat([part.m for part in sums]), torch.cat([part.s for part in sums])
-    require_finite(m)
-    log_s = s.log()
-    return Readout(
-        entropy=log_s - torch.cat([part.t for part in sums]) / s,
-        log_prob=chosen - m - log_s,
-        top1=torch.cat([part.top1 for part in sums]),
-        top1_prob=1 / s,
+    scale = None if bool((temperature == 1).all()) else (1 / temperature).repeat_interleave(n)
+    kind = torch.float64 if x.dtype == torch.float64 else torch.float32
+    logits = torch.empty(head.words, layers * n, dtype=kind, device=x.device)
+    states = x.reshape(layers * n, -1).T.contiguous()
+    chosen, sums = _read_rows(head, states, scale, tokens.repeat(layers), side, logits)
+    require_finite(sums.m)
+    log_s = sums.s.log()
+    log_normaliser = sums.m + log_s
+    gain = expected_gain(logits.view(-1, layers, n), log_normaliser.view(layers, n))
+    return LayersReadout(
+        entropy=(log_s - sums.t / sums.s).view(layers, n),
+        log_prob=(chosen - sums.m - log_s).view(layers, n),
+        top1=sums.top1.view(layers, n),
+        top1_prob=(1 / sums.s).view(layers, n),
+        hindsight_gain=gain,
     )
 
 
 def _read_rows(
-    head: Unembedding, x: Tensor, scale: Tensor | None, tokens: Tensor, side: int
+    head: Unembedding,
+    x: Tensor,
+    scale: Tensor | None,
+    tokens: Tensor,
+    side: int,
+    logits: Tensor,
 ) -> tuple[Tensor, Sums]:
-    """Logit of each row's token, and the sums, of the states (hidden, n)."""
+    """Logit of each row's token, and the sums, of the states (hidden, n); fills `logits`."""
     n = x.shape[1]
-    kind = torch.float64 if x.dtype == torch.float64 else torch.float32
-    tile, weights = (torch.empty(side, n, dtype=kind, device=x.device) for _ in range(2))
-    m = torch.full((n,), -torch.inf, dtype=kind, device=x.device)
+    tile, weights = (torch.empty(side, n, dtype=logits.dtype, device=x.device) for _ in range(2))
+    m = torch.full((n,), -torch.inf, dtype=logits.dtype, device=x.device)
     s, t, chosen = torch.zeros_like(m), torch.zeros_like(m), torch.zeros_like(m)
     top1 = torch.zeros(n, dtype=torch.long, device=x.device)
     for start in range(0, head.words, side):
@@ -77,6 +105,7 @@ def _read_rows(
         z = head.logits(x, slice(start, stop), tile[: stop - start])
         if scale is not None:
             z = z * scale
+        logits[start:stop] = z
         here = ((tokens >= start) & (tokens < stop)).nonzero()[:, 0]
         chosen[here] = z[tokens[here] - start, here]
         largest = z.amax(dim=0)

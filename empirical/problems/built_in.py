@@ -76,6 +76,9 @@ def _in_order(seed: int) -> tuple[Problem, ...]:
 def _sets() -> tuple[tuple[Problem, ...], ...]:
     packed = files("empirical.data").joinpath("problems.jsonl.gz").read_bytes()
     rows = [json.loads(line) for line in gzip.decompress(packed).splitlines()]
-    problems = tuple(Problem(solution=row.pop("reference"), **row) for row in rows)
+    problems = tuple(
+        Problem(solution=row.pop("reference"), group=f"{row['family']}/{row['template']}", **row)
+        for row in rows
+    )
     size = len(problems) // SETS
     return tuple(problems[number * size : (number + 1) * size] for number in range(SETS))

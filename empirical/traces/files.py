@@ -25,6 +25,7 @@ from empirical.provenance import Provenance, Storage, StorageLoss, now
 from empirical.traces import columns
 from empirical.traces.schema import (
     OPTIONAL,
+    PER_TEXT,
     PER_TOKEN,
     REALS,
     RESIDUAL,
@@ -49,7 +50,7 @@ def write_traces(path: Path, traces: Traces, storage: Storage = "float16") -> Pr
     `storage` is the precision of all columns of real numbers. A column that does not fit into
     float16 keeps float32.
     """
-    kept = {name: _rounded(getattr(traces, name), storage) for name in REALS}
+    kept = {name: _rounded(getattr(traces, name), name, storage) for name in REALS}
     provenance = replace(
         traces.provenance,
         date=traces.provenance.date or now(),
@@ -57,7 +58,7 @@ def write_traces(path: Path, traces: Traces, storage: Storage = "float16") -> Pr
     )
     table = pa.table(
         {name: pa.array(getattr(traces, name)) for name in PER_TOKEN}
-        | {"family": pa.array(traces.family.tolist(), type=pa.string())}
+        | {name: pa.array(getattr(traces, name).tolist(), type=pa.string()) for name in PER_TEXT}
         | {
             name: columns.as_lists(column)
             for name, column in {"top1": traces.top1, **kept}.items()
@@ -76,10 +77,11 @@ def write_traces(path: Path, traces: Traces, storage: Storage = "float16") -> Pr
         pq.write_table(
             table,
             aside,
-            compression="zstd",
-            compression_level=9,
+            # Parts and shards are for a while, and written often.
+            compression="brotli" if storage == "float16" else "zstd",
+            compression_level=10 if storage == "float16" else 3,
             write_page_checksum=True,
-            use_dictionary=["family", "prompt", "position", "difficulty"],
+            use_dictionary=[*PER_TEXT, "prompt", "position", "difficulty"],
             # Sign and exponent repeat, the mantissa does not: apart, the former compress well.
             use_byte_stream_split=[f"{name}.list.element" for name in kept if traces.holds(name)],
         )
@@ -136,6 +138,10 @@ def _traces(table: pa.Table, provenance: Provenance, metadata: Mapping[bytes, by
         **{name: lists(name, np.float32) for name in REALS},
         "top1": lists("top1", np.int32),
         "family": columns.texts(table, "family"),
+        # Files from before groups were kept have none.
+        "group": columns.texts(table, "group")
+        if "group" in table.column_names
+        else np.full(len(table), "", np.str_),
     }
     return Traces(
         **arrays,
@@ -177,9 +183,12 @@ def _storage_loss(
     )
 
 
-def _rounded(column: NDArray[np.float32], storage: Storage) -> NDArray[Any]:
+def _rounded(column: NDArray[np.float32], name: str, storage: Storage) -> NDArray[Any]:
     if storage == "float32" or np.abs(column).max(initial=0) > np.finfo(np.float16).max:
         return column
+    if name == "hindsight_gain":
+        # Means are what is asked for, and most gains are small: steps of 2^-10 nats.
+        return (np.round(column * 1024) / 1024).astype(np.float16)
     return column.astype(np.float16)
 
 

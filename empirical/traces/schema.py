@@ -12,7 +12,7 @@ They come from models with `stopping trace`, and stand in files: see `empirical.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -20,16 +20,18 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from empirical.provenance import Mode, Provenance
 from stopping.errors import UserError
 from stopping.support.results import Report, Result, entries
-from stopping.types import BoolArray
+from stopping.types import BoolArray, IntArray
 
 PER_TOKEN = {"prompt": np.int32, "position": np.int32, "token": np.int32, "difficulty": np.int8}
-PER_LAYER = ("entropy", "log_prob", "top1_prob")
+PER_TEXT = ("family", "group")
+PER_LAYER = ("entropy", "log_prob", "top1_prob", "hindsight_gain")
 RESIDUAL = ("residual_norm", "residual_cosine")
 REALS = (*PER_LAYER, *RESIDUAL)
 OPTIONAL = {
     "log_prob": "the reference token's log-probability at each layer",
     "top1": "the most probable token at each layer",
     "top1_prob": "its probability",
+    "hindsight_gain": "what the best layer in hindsight is expected to win",
     "residual_norm": "the size of each layer's contribution",
     "residual_cosine": "the cosine between the states before and after each layer",
     "token": "the reference tokens",
@@ -37,7 +39,7 @@ OPTIONAL = {
 """What traces of entropies alone lack."""
 UNKNOWN_TOKEN = -1
 
-_ROWS = (*PER_TOKEN, "family", *REALS, "top1")
+_ROWS = (*PER_TOKEN, *PER_TEXT, *REALS, "top1")
 # log p is at most 0 and float16 keeps its sign, so anything above 0 is rounding of the softmax.
 _LOG_PROB_SLACK = 1e-3
 # Rounding to float16 is relative, that of a softmax over a vocabulary absolute.
@@ -62,6 +64,9 @@ class Traces(Result):
         Difficulty of the prompt, 0 where unknown.
     family : (n,) str
         Family of the prompt, empty where unknown.
+    group : (n,) str
+        What the prompt has in common with others that are no independent draws (a template, a
+        document, a user), empty where unknown; see `clusters`.
     layers : (layers,) int
         Numbers of the probed layers, from 1, ascending, ending in `L`.
     entropy : (n, layers) float32
@@ -72,6 +77,10 @@ class Traces(Result):
         The most probable token.
     top1_prob : (n, layers) float32
         Its probability.
+    hindsight_gain : (n, layers) float32
+        What the layer best in hindsight, from this one to the final one, is expected to win over
+        the final one if the token is drawn from the final layer's distribution, nats; see
+        `empirical.logits.hindsight`.
     residual_norm, residual_cosine : (n, L) float32
         For *all* layers: `|h[l] - h[l-1]| / |h[l-1]|`, and the cosine between both.
     provenance : Provenance
@@ -85,11 +94,13 @@ class Traces(Result):
     token: NDArray[np.int32]
     difficulty: NDArray[np.int8]
     family: NDArray[np.str_]
+    group: NDArray[np.str_]
     layers: NDArray[np.int32]
     entropy: NDArray[np.float32]
     log_prob: NDArray[np.float32]
     top1: NDArray[np.int32]
     top1_prob: NDArray[np.float32]
+    hindsight_gain: NDArray[np.float32]
     residual_norm: NDArray[np.float32]
     residual_cosine: NDArray[np.float32]
     provenance: Provenance
@@ -126,6 +137,7 @@ class Traces(Result):
         self._check_largest_entropy()
         _require("log_prob", self.log_prob <= _LOG_PROB_SLACK, "log-probabilities are at most 0")
         _require("top1_prob", (self.top1_prob >= 0) & (self.top1_prob <= 1), "must be in [0, 1]")
+        _require("hindsight_gain", self.hindsight_gain >= 0, "hindsight never loses")
         object.__setattr__(self, "log_prob", np.minimum(self.log_prob, 0.0))
         for name in ("prompt", "position"):
             _require(name, getattr(self, name) >= 0, "counted from 0")
@@ -136,7 +148,7 @@ class Traces(Result):
     def _check_shapes(self) -> None:
         n, probed, depth = len(self.prompt), len(self.layers), self.provenance.layers
         expected = {
-            **dict.fromkeys((*PER_TOKEN, "family"), (n,)),
+            **dict.fromkeys((*PER_TOKEN, *PER_TEXT), (n,)),
             **dict.fromkeys((*PER_LAYER, "top1"), (n, probed)),
             **dict.fromkeys(RESIDUAL, (n, depth)),
         }
@@ -169,7 +181,7 @@ class Traces(Result):
             **{name: np.empty((0, len(layers)), np.float32) for name in PER_LAYER},
             **{name: np.empty((0, provenance.layers), np.float32) for name in RESIDUAL},
             "top1": np.empty((0, len(layers)), np.int32),
-            "family": np.empty(0, np.str_),
+            **{name: np.empty(0, np.str_) for name in PER_TEXT},
         }
         return cls(
             **columns,
@@ -186,9 +198,11 @@ class Traces(Result):
         token: ArrayLike | None = None,
         top1: ArrayLike | None = None,
         top1_prob: ArrayLike | None = None,
+        hindsight_gain: ArrayLike | None = None,
         residual_norm: ArrayLike | None = None,
         residual_cosine: ArrayLike | None = None,
         prompt: ArrayLike | None = None,
+        group: ArrayLike | None = None,
         difficulty: ArrayLike | None = None,
         layers: ArrayLike | None = None,
         model: str = "own arrays",
@@ -207,6 +221,8 @@ class Traces(Result):
             Nats; the last column is the final layer.
         log_prob, top1, top1_prob : array_like, shape (n, layers), optional
             Of the reference token in nats, most probable token, its probability.
+        hindsight_gain : array_like, shape (n, layers), optional
+            See `empirical.logits.hindsight`.
         token : array_like of int, shape (n,), optional
             Reference tokens.
         residual_norm, residual_cosine : array_like, shape (n, L), optional
@@ -214,6 +230,8 @@ class Traces(Result):
         prompt : array_like, shape (n,), optional
             What tokens of one text have in common, as numbers or names; tokens of a prompt stand in
             their order. Default: each token is one of its own, as if all were independent.
+        group : array_like, shape (n,), optional
+            What prompts have in common that are no independent draws, as numbers or names.
         difficulty : array_like of int, shape (n,), optional
         layers : array_like of int, shape (layers,), optional
             Numbers of the layers, from 1. Default: all from the first to the last one.
@@ -256,6 +274,9 @@ class Traces(Result):
                 raise UserError(f"{name}: has shape {given.shape}, expected {(n,)}")
             return given[order]
 
+        groups = np.full(n, "") if group is None else np.asarray(group).astype(np.str_)
+        if groups.shape != (n,):
+            raise UserError(f"group: has shape {groups.shape}, expected {(n,)}")
         every = np.arange(1, x.shape[1] + 1)
         probed = _array("layers", every if layers is None else layers, np.int32)
         if probed.ndim != 1 or not probed.size:
@@ -266,11 +287,13 @@ class Traces(Result):
             token=per_token("token", token, UNKNOWN_TOKEN),
             difficulty=per_token("difficulty", difficulty, 0),
             family=np.full(n, "", np.str_),
+            group=groups[order],
             layers=probed,
             entropy=x[order],
             log_prob=optional("log_prob", log_prob, np.float32),
             top1=optional("top1", top1, np.int32),
             top1_prob=optional("top1_prob", top1_prob, np.float32),
+            hindsight_gain=optional("hindsight_gain", hindsight_gain, np.float32),
             residual_norm=optional("residual_norm", residual_norm, np.float32),
             residual_cosine=optional("residual_cosine", residual_cosine, np.float32),
             provenance=Provenance(
@@ -297,6 +320,23 @@ class Traces(Result):
 
     def __len__(self) -> int:
         return len(self.prompt)
+
+    @property
+    def clusters(self) -> IntArray:
+        """What inference takes for independent, (n,): number of the group, from 0.
+
+        A prompt without a group is one of its own.
+        """
+        names, group = np.unique(self.group, return_inverse=True)
+        alone = len(names) + self.prompt
+        labels = np.where(self.group == "", alone, group.ravel())
+        numbers: IntArray = np.unique(labels, return_inverse=True)[1].ravel()
+        return numbers
+
+    @property
+    def cluster_kind(self) -> Literal["group", "prompt"]:
+        """What `clusters` are: groups, or prompts where no group is known."""
+        return "group" if (self.group != "").any() else "prompt"
 
     def select(self, keep: BoolArray) -> "Traces":
         """Return the tokens where `keep`, shape (n,), is true."""

@@ -19,7 +19,10 @@ from stopping.errors import UserError
 from tests.empirical.tiny_models import LAYERS, VOCABULARY, byte_tokenizer, tiny_model
 
 EPS = float(np.finfo(np.float32).eps)
-FIELDS = ("entropy", "log_prob", "top1_prob", "residual_norm", "residual_cosine")
+FIELDS = (
+    *("entropy", "log_prob", "top1_prob", "hindsight_gain"),
+    *("residual_norm", "residual_cosine"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,7 @@ def texts_of(*lengths: tuple[int, int]) -> list[Text]:
             completion_ids=tuple(rng.integers(3, VOCABULARY, after).tolist()),
             difficulty=1 + number % 4,
             family=f"family {number}",
+            group=f"group {number % 2}",
         )
         for number, (before, after) in enumerate(lengths)
     ]
@@ -51,6 +55,13 @@ TEXTS = texts_of((5, 7), (9, 1), (1, 12), (6, 4), (3, 9))
 
 def provenance() -> Provenance:
     return Provenance("tiny", "Tiny", LAYERS, 32, VOCABULARY, "reference")
+
+
+def hindsight_gain(log_p: torch.Tensor) -> torch.Tensor:
+    """By definition, of (tokens, layers, vocabulary)."""
+    final = log_p[:, -1]
+    windows = [log_p[:, first:].amax(1) - final for first in range(log_p.shape[1])]
+    return torch.stack([(final.exp() * gain).sum(-1) for gain in windows], 1)
 
 
 def naive(model: Any, text: Text) -> dict[str, np.ndarray[Any, Any]]:
@@ -69,6 +80,7 @@ def naive(model: Any, text: Text) -> dict[str, np.ndarray[Any, Any]]:
         "log_prob": log_p[torch.arange(len(tokens)), :, tokens].detach().numpy(),
         "top1": log_p.argmax(-1).numpy(),
         "top1_prob": log_p.amax(-1).exp().detach().numpy(),
+        "hindsight_gain": hindsight_gain(log_p).detach().numpy(),
         "logits": torch.log_softmax(output.logits[0, first:-1], -1).detach().numpy(),
         "states": torch.stack([h[0, first:-1] for h in states], 1).detach().numpy(),
     }
@@ -91,6 +103,7 @@ def test_statistics_are_those_of_the_definition(model: Any, anatomy: Anatomy) ->
         assert found.position.tolist() == list(range(len(text.completion_ids)))
         assert set(found.difficulty) == {text.difficulty}
         assert set(found.family) == {text.family}
+        assert set(found.group) == {text.group}
         # The last column is the model's own prediction of the very token that follows.
         own = expected["logits"][np.arange(len(found)), found.token]
         np.testing.assert_allclose(found.log_prob[:, -1], own, atol=close, rtol=0)
@@ -169,20 +182,21 @@ def test_pieces_of_the_head_change_nothing(
     real = getattr(reading, name)
 
     def counted(*args: Any) -> Any:
-        sizes.append(len(args[-1]))
+        sizes.append(len(args[-1]))  # tokens
         return real(*args)
 
     monkeypatch.setattr(reading, name, counted)
     if way == "tiles":
         monkeypatch.setattr("empirical.capture.tiles.tile_of", lambda device: 16)
-        monkeypatch.setattr(reading, "tile_of", lambda device: 16)
     else:
         monkeypatch.setattr(reading, "_CHUNK_BYTES", 1)
         monkeypatch.setattr("empirical.capture.batch.Unembedding.of", lambda anatomy: None)
     pieces = capture(anatomy, texts, provenance())
-    # Rows of several layers fill a tile, and only the last one is smaller.
-    full, rest = divmod(69 * LAYERS, 16)
-    assert sizes == [16] * full + [rest] if way == "tiles" else [16, 16, 16, 16, 5] * LAYERS
+    # A block is a few tokens at all layers, and only the last one is smaller.
+    few = 16 // LAYERS
+    full, rest = divmod(69, few)
+    by_layer = [tokens for tokens in (16, 16, 16, 16, 5) for _ in range(LAYERS)]
+    assert sizes == ([few] * full + [rest] if way == "tiles" else by_layer)
     for name in FIELDS:
         np.testing.assert_allclose(
             getattr(pieces, name), getattr(whole, name), atol=1000 * EPS, rtol=1000 * EPS

@@ -184,7 +184,6 @@ def test_tiles_give_the_statistics_of_double_precision(
     family: str, calibrated: bool, side: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("empirical.capture.tiles.tile_of", lambda device: side)
-    monkeypatch.setattr("empirical.capture.projections.tile_of", lambda device: side)
     model = tiny_model(family)
     anatomy, head = head_of(model)
     lens = lens_with(anatomy) if calibrated else RawLens(anatomy)
@@ -192,20 +191,29 @@ def test_tiles_give_the_statistics_of_double_precision(
     assert isinstance(reader, TileReader)
     for layer in range(1, LAYERS + 1):
         reader.add(layer, states(layer))
-    seen = reader.readouts()
-    assert len(seen) == LAYERS
+    seen = reader.read()
+    assert seen.entropy.shape == (LAYERS, ROWS)
     double = Anatomy.of(tiny_model(family).double())
     exact = lens_with(double) if calibrated else RawLens(double)
-    for layer, found in enumerate(seen, start=1):
-        with torch.no_grad():
-            z = exact.read(layer, states(layer).double()[None])[0]
-        log_p = z.log_softmax(1)
-        entropy = torch.special.entr(log_p.exp()).sum(1)
-        assert (found.entropy - entropy).abs().max() < 1e-5
-        chosen = log_p.gather(1, tokens()[:, None])[:, 0]
-        torch.testing.assert_close(found.log_prob.double(), chosen, atol=1e-4, rtol=1e-5)
-        torch.testing.assert_close(found.top1_prob.double(), log_p.amax(1).exp(), atol=1e-5, rtol=0)
-        assert torch.equal(found.top1, z.argmax(1))
+    with torch.no_grad():
+        z = torch.stack(
+            [exact.read(layer, states(layer).double()[None])[0] for layer in range(1, LAYERS + 1)]
+        )
+    log_p = z.log_softmax(2)
+    entropy = torch.special.entr(log_p.exp()).sum(2)
+    assert (seen.entropy - entropy).abs().max() < 1e-5
+    chosen = log_p[:, torch.arange(ROWS), tokens()]
+    torch.testing.assert_close(seen.log_prob.double(), chosen, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(seen.top1_prob.double(), log_p.amax(2).exp(), atol=1e-5, rtol=0)
+    assert torch.equal(seen.top1, z.argmax(2))
+    gain = torch.stack([expected(log_p[layer:]) for layer in range(LAYERS)])
+    assert gain[0].mean() > 0.01
+    assert (seen.hindsight_gain - gain).abs().max() < 1e-5
+
+
+def expected(log_p: Tensor) -> Tensor:
+    """Mean, over tokens from the last layer's distribution, of what the best layer wins."""
+    return (log_p[-1].exp() * (log_p.amax(0) - log_p[-1])).sum(-1)
 
 
 def test_a_lens_or_head_of_another_kind_is_asked_for_its_logits() -> None:
@@ -221,7 +229,7 @@ def test_a_lens_or_head_of_another_kind_is_asked_for_its_logits() -> None:
     reader = reader_for(anatomy, Own(), tokens(), head)
     reader.add(1, states())
     expected = read_logits(Own().read(1, states()[None])[0], tokens())
-    assert torch.equal(reader.readouts()[0].entropy, expected.entropy)
+    assert torch.equal(reader.read().entropy[0], expected.entropy)
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
@@ -233,21 +241,23 @@ def test_rows_without_numbers_are_named_with_their_layer(bad: float) -> None:
     h[11, 4] = bad
     reader.add(2, h)
     with pytest.raises(UserError, match=f"layer 2: logits: row 11 of {ROWS}"):
-        reader.readouts()
+        reader.read()
 
 
 def test_masked_words_contribute_nothing_and_a_row_of_them_is_refused() -> None:
     model = with_head(lambda z: torch.where(z > 1, -torch.inf, z))
     anatomy, head = head_of(model)
-    x, ones = states(), torch.ones(ROWS)
+    x, one = states(), torch.ones(1)
     z = anatomy.headless(inputs_embeds=x[None]).logits[0].detach()
     assert torch.isinf(z).any()
     expected = read_logits(z, tokens())
-    found = read_tiles(head, x, ones, tokens())
-    torch.testing.assert_close(found.entropy, expected.entropy, atol=1e-5, rtol=0)
-    assert torch.equal(found.top1, expected.top1)
+    found = read_tiles(head, x[None], one, tokens())
+    torch.testing.assert_close(found.entropy[0], expected.entropy, atol=1e-5, rtol=0)
+    assert torch.equal(found.top1[0], expected.top1)
+    several = read_tiles(head, torch.stack([states(1), x]), one.expand(2), tokens())
+    assert torch.isfinite(several.hindsight_gain).all()
     with torch.no_grad():
         model.lm_head.weight.zero_()
     none = head_of(with_head(lambda z: z - torch.inf))[1]
     with pytest.raises(UserError, match="no finite value"):
-        read_tiles(none, x, ones, tokens())
+        read_tiles(none, x[None], one, tokens())
