@@ -15,7 +15,7 @@ from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 
-from empirical.problems.problem import Problem
+from empirical.problems.problem import Problem, template_group
 from stopping.errors import UserError
 
 DIFFICULTIES = (1, 2, 3, 4)
@@ -77,7 +77,11 @@ def _sets() -> tuple[tuple[Problem, ...], ...]:
     packed = files("empirical.data").joinpath("problems.jsonl.gz").read_bytes()
     rows = [json.loads(line) for line in gzip.decompress(packed).splitlines()]
     problems = tuple(
-        Problem(solution=row.pop("reference"), group=f"{row['family']}/{row['template']}", **row)
+        Problem(
+            solution=row.pop("reference"),
+            group=template_group(row["family"], row["template"]),
+            **row,
+        )
         for row in rows
     )
     size = len(problems) // SETS

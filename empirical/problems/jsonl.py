@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from empirical.problems.problem import Problem
+from empirical.problems.problem import Problem, template_group
 from stopping.errors import UserError
 
 
@@ -23,7 +23,7 @@ def to_jsonl(problems: Sequence[Problem]) -> str:
 
 def to_row(problem: Problem) -> dict[str, str | int]:
     """Return the JSON object of a problem."""
-    return {
+    row: dict[str, str | int] = {
         "id": problem.id,
         "family": problem.family,
         "template": problem.template,
@@ -31,8 +31,9 @@ def to_row(problem: Problem) -> dict[str, str | int]:
         "prompt": problem.prompt,
         "reference": problem.solution,
         "answer": problem.answer,
-        "group": problem.group,
     }
+    derived = template_group(problem.family, problem.template)
+    return row if problem.group == derived else row | {"group": problem.group}
 
 
 def read_prompts(path: str | Path, references: bool = True) -> tuple[Problem, ...]:
@@ -104,7 +105,7 @@ def _problem(row: dict[str, Any], where: str, number: int, references: bool) -> 
         )
     family = _string(row, "family", where, "user")
     template = _string(row, "template", where, family)
-    group = f"{family}/{template}" if "template" in row else ""
+    group = template_group(family, template) if "template" in row else ""
     return Problem(
         id=_string(row, "id", where, f"user/{number:06d}"),
         family=family,

@@ -32,6 +32,11 @@ class Problem:
     group: str = ""
 
 
+def template_group(family: str, template: str) -> str:
+    """Return the group of the problems of one template."""
+    return f"{family}/{template}"
+
+
 def prompts_hash(problems: Sequence[Problem]) -> str:
     """SHA-256, in hexadecimal, of the ids, prompts and solutions in their order.
 

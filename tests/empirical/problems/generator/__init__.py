@@ -56,6 +56,7 @@ def _problem(index: int, seed: int, seen: set[str]) -> Problem:
         prompt=draft.prompt,
         solution=draft.solution,
         answer=draft.answer,
+        group=f"{template.family}/{template.name}",
     )
 
 
