@@ -48,7 +48,7 @@ class Case:
         head = Unembedding.of(anatomy)
         assert head is not None
         self.anatomy, self.texts, self.head = anatomy, texts, head
-        self.probed = last_layers(len(anatomy.layers), layers)
+        self.traced = last_layers(len(anatomy.layers), layers)
         self.tokens = sum(len(text.completion_ids) for text in texts)
         self.ids = torch.tensor([text.ids for text in texts])
 
@@ -58,7 +58,7 @@ class Case:
         found: dict[int, Tensor] = {}
 
         def hear(layer: int, h: Tensor) -> None:
-            if layer in self.probed:
+            if layer in self.traced:
                 found[layer] = h[:, :-1].flatten(0, 1)
 
         with self.anatomy.listening(hear):
@@ -68,7 +68,7 @@ class Case:
     def ours(self) -> None:
         """All of `capture`, residual diagnostics included."""
         blank = Provenance("m", "M", len(self.anatomy.layers), 1, self.head.words, "reference")
-        capture(self.anatomy, self.texts, blank, self.probed, batch=len(self.texts))
+        capture(self.anatomy, self.texts, blank, self.traced, batch=len(self.texts))
 
     @torch.inference_mode()
     def floor(self) -> None:
@@ -160,7 +160,7 @@ def measure(loaded: LoadedModel, count: int, tokens: int, layers: int | None, ro
     whole, rounded = case.errors()
     return {
         "model": loaded.name,
-        "layers": len(case.probed),
+        "layers": len(case.traced),
         "texts": count,
         "tokens": tokens,
         "rounds": rounds,

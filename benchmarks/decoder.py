@@ -129,7 +129,7 @@ class Block:
             logits = self.states.model.lm_head(self.states.normed[last][rows][:, None])[:, 0]
         ids = np.arange(n)
         choice = self.chooser.choose(logits, states, ids, ids, under_way.ahead)
-        self.went_on.append(float(choice.probes.mean()))
+        self.went_on.append(float(choice.projections.mean()))
         return logits
 
 
@@ -160,7 +160,7 @@ def rules(states: States) -> dict[str, AbstractRule]:
     x = entropies(states)
 
     def excess(tau: float, read: float) -> float:
-        return float(Tolerance(tau, K).probes(x).mean()) - read
+        return float(Tolerance(tau, K).projections(x).mean()) - read
 
     taus = {read: scipy.optimize.bisect(excess, 0.0, 1e3, (read,), xtol=1e-6) for read in READ}
     return {"search": Search(K), **{f"{n:g} beyond L": Tolerance(t, K) for n, t in taus.items()}}
@@ -267,7 +267,7 @@ def whole_step(loaded: LoadedModel, anatomy: Anatomy, size: int, rounds: int, ne
         "rounds": rounds,
         "new tokens": new,
         "moved": summary.moved,
-        "projections beyond L": summary.probes,
+        "projections beyond L": summary.projections,
         **{f"{name} over plain": times.ratio(name, "plain") for name in decodings},
     }
 

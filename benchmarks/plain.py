@@ -21,7 +21,7 @@ def simulate(process: Process, rules: Sequence[AbstractRule], n: int, seed: int)
     """Mean, variance, maximum, histogram and layers of every rule on `n` tokens."""
     rng = np.random.default_rng(seed)
     layers = process.layers
-    turning = rng.choice(layers, size=n, p=process.turning_law())
+    turning = rng.choice(layers, size=n, p=process.turning_distribution())
     rise: Any = process.rise
     if process.rise_excess:
         rise = rise + process.rise_excess * rng.standard_exponential((n, layers))
@@ -66,7 +66,7 @@ def loop(process: Process, K: int, n: int, seed: int) -> float:
     draws = random.Random(seed)
     layers, last = process.layers, process.layers - 1
     drift, rise = float(process.drift), float(process.rise)
-    law = process.turning_law().tolist()
+    law = process.turning_distribution().tolist()
     turnings = draws.choices(range(layers), law, k=n)
     sigma = process.noise.scale if isinstance(process.noise, GaussianNoise) else 0.0
     eps = process.noise.eps_max if isinstance(process.noise, UniformNoise) else 0.0

@@ -31,7 +31,7 @@ class StorageLoss:
     """What rounding at write time cost, measured on the very tokens of the file.
 
     `entropy_max`, `entropy_mean`, `log_prob_max`, `log_prob_mean` are absolute errors in nats over
-    all probed layers; `moved_share` is the share of tokens whose backward search (K = 10, strict)
+    all traced layers; `moved_share` is the share of tokens whose backward search (K = 10, strict)
     chooses another layer on the stored entropies than on those in memory.
     """
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from stopping.theory.bounds import overshoot_bound as overshoot_bound
     from stopping.theory.bounds import regret_bound as regret_bound
     from stopping.theory.certificates import certify as certify
-    from stopping.theory.exact import stopping_law as stopping_law
+    from stopping.theory.exact import stopping_distribution as stopping_distribution
     from stopping.theory.identification import identify as identify
 
 _HOMES = {
@@ -69,7 +69,7 @@ _HOMES = {
     "read_model": "stopping.changepoint",
     "regret_bound": "stopping.theory.bounds",
     "simulate": "stopping.simulation.engine",
-    "stopping_law": "stopping.theory.exact",
+    "stopping_distribution": "stopping.theory.exact",
     "zoo": "stopping.rules",
 }
 
@@ -100,7 +100,7 @@ __all__ = [
     "read_model",
     "regret_bound",
     "simulate",
-    "stopping_law",
+    "stopping_distribution",
     "zoo",
 ]
 

@@ -72,7 +72,9 @@ MAKERS: dict[str, Callable[[], object]] = {
         n=1000,
         seed=0,
     ),
-    "StoppingLaw": lambda: stopping.stopping_law([1.0, 0.5, 0.7], stopping.UniformNoise(0.3)),
+    "StoppingDistribution": lambda: stopping.stopping_distribution(
+        [1.0, 0.5, 0.7], stopping.UniformNoise(0.3)
+    ),
     "Summary": lambda: Summary("a.parquet", 10, 2, 1, 3, 0.5, 4.0, traces().provenance),
     "Traces": traces,
     "Validation": lambda: empirical.validate(traces(), replicates=100),

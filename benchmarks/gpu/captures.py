@@ -84,7 +84,7 @@ def _keys(traces: Traces) -> list[tuple[int, int, int]]:
 
 
 def throughput(bench: "Bench", models: list[str]) -> Iterator[dict[str, Any]]:
-    """Tokens per second by batch size and number of probed layers, reference texts."""
+    """Tokens per second by batch size and number of traced layers, reference texts."""
     cuda = bench.device != "cpu"
     for spec in models:
         loaded = bench.model(spec)

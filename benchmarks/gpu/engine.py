@@ -1,6 +1,6 @@
 """A decode step with random weights at a model's real size, all shapes fixed, for CUDA graphs.
 
-What a step reads and reckons is that of the model: each layer has weights of its own, a cache of
+What a step reads and computes is that of the model: each layer has weights of its own, a cache of
 `context` tokens is attended to, and a mixture of experts reads as many experts as its tokens would
 touch at random, with the tokens spread evenly over them. What the numbers mean does not matter.
 """

@@ -78,7 +78,7 @@ def kernel(weight: Tensor, tau: float, shape: tuple[int, int], first: int, store
 
 
 def designs(weight: Tensor, tau: float, shape: tuple[int, int], free: int) -> Mapping[str, Design]:
-    """All of them; `free` rows ride free, so `first` candidates are read for all rows."""
+    """All of them; `free` rows cost nothing (bandwidth is the limit): `first` candidates of all."""
     window, batch = shape
     first = max(2, min(window, free // batch))
     found: dict[str, Design] = {
@@ -90,7 +90,7 @@ def designs(weight: Tensor, tau: float, shape: tuple[int, int], free: int) -> Ma
         found["fused, stored"] = kernel(weight, tau, shape, window, True)
         found["fused, sampled"] = kernel(weight, tau, shape, window, False)
         if first < window:
-            found["rides free"] = kernel(weight, tau, shape, first, True)
+            found["piggybacked"] = kernel(weight, tau, shape, first, True)
     return found
 
 

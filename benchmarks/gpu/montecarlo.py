@@ -60,7 +60,7 @@ def depths(first: int, n: int, seed: int, device: str, process: Process = WORLD)
     """
     token = torch.arange(first, first + n, dtype=torch.int64, device=device)
     last, K = process.layers - 1, process.K
-    law = torch.tensor(process.turning_law(), dtype=torch.float64, device=device)
+    law = torch.tensor(process.turning_distribution(), dtype=torch.float64, device=device)
     uniform = (philox(token, 1 << 20, seed)[0].double() + 0.5) * 2.0**-32
     turning = torch.searchsorted(law.cumsum(0)[:-1].contiguous(), uniform, right=True)
     eps_max, drift, rise = (float(v) for v in (process.noise.eps_max, process.drift, process.rise))  # type: ignore[attr-defined, arg-type]

@@ -39,7 +39,7 @@ class Finding:
     family: str
     model: str
     layers: str
-    tail: str
+    final_norm: str
     head: str
     lens: str
     oracle: str
@@ -58,7 +58,7 @@ def look_at(family: Family, model: nn.Module) -> Finding:
         family=family.name,
         model=type(model).__name__,
         layers=f"`{names[anatomy.layers[0]].removesuffix('.0')}`",
-        tail=", ".join(f"`{names[module]}`" for module in anatomy.final_norm) or "none",
+        final_norm=", ".join(f"`{names[module]}`" for module in anatomy.final_norm) or "none",
         head=after_unembedding(model, anatomy, states[-1]),
         lens=exactness(lens(anatomy, states[-1]), logits),
         oracle=oracle(model, anatomy, states),

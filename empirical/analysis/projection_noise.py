@@ -1,7 +1,7 @@
 r"""Projection noise, measured: the raw lens against a calibrated one on the same tokens.
 
 The theory writes the observed entropy as `x[l] = G[l] + eps[l]`. Taking a calibrated lens as what a
-noiseless probe would read, the noise of the raw lens is
+noiseless lens would read, the noise of the raw lens is
 
     eps[l] = (raw entropy at l) - (calibrated entropy at l)        nats, per token.
 
@@ -10,7 +10,7 @@ Its *mean* by layer is the over-confidence (negative: the raw lens promises too 
 layers* says how much of it cancels in the comparisons `x[l-1] < x[l]`, which are all that the
 search looks at: T10 takes independent noise, correlation 0.
 
-What this measures is the difference of two probes. A calibrated lens is right on the average and
+What this measures is the difference of two lenses. A calibrated lens is right on the average and
 not on each token, so `eps` holds the calibrated lens's own error as well.
 """
 
@@ -28,7 +28,7 @@ from stopping.types import FloatArray, IntArray
 
 QUANTILES = (0.05, 0.5, 0.95)
 _BLOCK = 32
-# Entropies stored as float16 are off by up to 0.004 nats: less than this is no noise of a probe.
+# Entropies stored as float16 are off by up to 0.004 nats: less than this is no projection noise.
 _ROUNDING = 0.01
 
 

@@ -29,7 +29,7 @@ Report = Callable[[int, int], None]
 class Settings:
     """What is traced, and how.
 
-    `layers` is the number of layers probed, counted from the last, None for all; `tokens` ends
+    `layers` is the number of layers traced, counted from the last, None for all; `tokens` ends
     the run after the part with which at least so many tokens are traced, None traces every prompt;
     `batch` is the number of texts per forward pass, and a part holds twice as many.
     """
@@ -91,7 +91,7 @@ def trace_problems(
 
     began = time.perf_counter()
     anatomy = Anatomy.of(loaded.model)
-    probed = last_layers(len(anatomy.layers), settings.layers)
+    traced = last_layers(len(anatomy.layers), settings.layers)
     provenance = _provenance(
         loaded, problems, settings, len(anatomy.layers), anatomy.vocabulary_size
     )
@@ -103,7 +103,7 @@ def trace_problems(
         provenance = replace(provenance, shards=shard.count)
         out = shard.file(out)
         enough = None if enough is None else -(-enough // shard.count)
-    shards = Shards.open(out, _identity(provenance, probed, settings), fresh)
+    shards = Shards.open(out, _identity(provenance, traced, settings), fresh)
 
     parts: list[Traces] = []
     tokens = fresh_tokens = prompts = 0
@@ -117,7 +117,7 @@ def trace_problems(
             if part is None:
                 texts = _texts(loaded, list(enumerate(problems))[start : start + size], settings)
                 here = replace(provenance, shard=number, date=now())
-                part = capture(anatomy, texts, here, probed, settings.batch, lens)
+                part = capture(anatomy, texts, here, traced, settings.batch, lens)
                 part = replace(part, vocabulary=_words(loaded.tokenizer, part))
                 shards.write(number, part)
                 fresh_tokens += len(part)
@@ -140,7 +140,7 @@ def trace_problems(
         bytes=out.stat().st_size,
         tokens=len(whole),
         prompts=len(np.unique(whole.prompt)),
-        layers=len(probed),
+        layers=len(traced),
         seconds=seconds,
         tokens_per_second=fresh_tokens / seconds,
         provenance=written,
@@ -200,11 +200,11 @@ def _provenance(
     )
 
 
-def _identity(provenance: Provenance, probed: Sequence[int], settings: Settings) -> dict[str, Any]:
+def _identity(provenance: Provenance, traced: Sequence[int], settings: Settings) -> dict[str, Any]:
     """Return all that a part depends on: the same in every process that adds to a run."""
     ignored = {"date", "command", "shard", "storage"}
     known = {name: value for name, value in asdict(provenance).items() if name not in ignored}
-    return {**known, "probed": list(probed), "batch": settings.batch}
+    return {**known, "probed": list(traced), "batch": settings.batch}
 
 
 def _words(tokenizer: Any, traces: Traces) -> dict[int, str]:

@@ -122,7 +122,7 @@ def show_calibration(out: Console, result: Audit) -> None:
             )
     out.print(rows)
     if below:
-        out.print(f"({count(len(below), 'probed layer')} below the window: see --json)")
+        out.print(f"({count(len(below), 'traced layer')} below the window: see --json)")
     if result.calibration.by_difficulty:
         groups = narrow(
             "A0 by difficulty: gap, nats", "difficulty", "tokens", "final layer", "window mean"

@@ -183,10 +183,9 @@ def summary(device: Device, found: list[Prediction], counted: tuple[Count, ...])
     for one in found:
         best = min(one.overheads, key=lambda o: o.seconds)
         free = max(int(2 * device.free_rows / one.load.width) // one.load.batch - 1, 0)
-        ours = next(o for o in one.overheads if o.design == "rides free")
-        text = (
-            f"Batch {one.load.batch}: {free} candidate{'s' * (free != 1)} of all rows ride free; "
-        )
+        ours = next(o for o in one.overheads if o.design == "piggybacked")
+        many = f"{free} candidate{'s' * (free != 1)}"
+        text = f"Batch {one.load.batch}: {many} of all rows cost nothing; "
         text += f"least is {best.design!r} ({best.share:+.2%})"
         lines.append(text + ("." if best is ours else f", {ours.design!r} {ours.share:+.2%}."))
     lines.append(

@@ -119,7 +119,7 @@ def evaluate(
     Every problem is answered greedily, once plainly and once under each rule. An answer is right
     if it equals the problem's exactly; it is read from the first line that says "the answer is",
     else from the end of the text. Counted are the tokens whose characters are in a text: its end is
-    none. The same command goes on where it was interrupted, and with
+    none. The same command resumes, and with
     further rules it runs only those.
     """
     require_models_extra()

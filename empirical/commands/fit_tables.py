@@ -99,20 +99,22 @@ def _maybe(interval: Interval | None, pattern: str) -> str:
 
 
 def statuses(result: Fit) -> str:
-    """How the climb went, and which parameters may be read."""
-    climb = result.climb
+    """How the optimisation went, and which parameters may be read."""
+    optimisation = result.optimisation
     found = ", ".join(f"{s}: {result.count(s)}" for s in Status if result.count(s))
     unread = Counter(
         p.name for p in result.parameters if p.status not in (Status.IDENTIFIED, Status.CONVENTION)
     )
     listed = ", ".join(f"{name} ({n})" for name, n in unread.most_common())
-    word = "converged" if climb.converged else "has NOT converged"
-    flat = "" if climb.information_positive else " The likelihood is flat in some direction."
+    word = "converged" if optimisation.converged else "has NOT converged"
+    flat = "" if optimisation.information_positive else " The likelihood is flat in some direction."
     return (
-        f"Log-density {number(climb.log_likelihood, '.3f')} nats per token; the climb {word} (a "
-        f"further step promises {climb.promised_gain:.2g} nats over all tokens). The best start "
+        f"Log-density {number(optimisation.log_likelihood, '.3f')} nats per token; the "
+        f"optimisation {word} (a "
+        f"further step promises {optimisation.promised_gain:.2g} nats over all tokens). The best "
+        "start "
         f"leads the next "
-        f"by {result.tokens * climb.lead:,.0f} nats.{flat} Parameters: {found}."
+        f"by {result.tokens * optimisation.lead:,.0f} nats.{flat} Parameters: {found}."
         + (f" Not to be read as estimates: {listed}." if listed else "")
     )
 
@@ -125,7 +127,7 @@ def show_views(out: Console, result: Fit) -> None:
     columns += ["measured", "bias", "correlation with next"] if measured else []
     low, high = views.bounded
     rows = narrow(
-        "Noise of the probe, nats",
+        "Projection noise, nats",
         *columns,
         caption="moments: root of minus the lag-one autocovariance of increments (variance); – "
         f"where that is negative. T9, per token: half need eps_max ≥ {low:.2f}, a tenth "

@@ -284,7 +284,8 @@ def summary(writing: "Writing") -> str:
     s = writing.steps.summary()
     return (
         f"{s.tokens} tokens: {s.moved:.0%} from an earlier layer ({s.depth:.2f} layers back on "
-        f"average), {s.substituted:.0%} another word than the final layer's; {s.probes:.2f} extra "
+        f"average), {s.substituted:.0%} another token than the final layer's; "
+        f"{s.projections:.2f} extra "
         f"projections per token; {s.tokens / writing.seconds:.1f} tokens/s"
     )
 

@@ -62,7 +62,7 @@ class Job:
     type=NATS,
     default=0.02,
     show_default=True,
-    help="Cost of a probe for the Snell rule, nats.",
+    help="Cost of a projection for the Snell rule, nats.",
 )
 @click.option("--no-theory", is_flag=True, help="Skip the rules of a fitted model.")
 @window_option
@@ -144,7 +144,15 @@ def show(out: Console, name: str, found: Learned) -> None:
     out.print(headline(name, found.model, found.tokens, found.prompts, found.K, 0.95))
     rows = narrow(
         f"Held-out change against the final layer ({number(found.last_log_loss, '.3f')} nats)",
-        *("rule", "log-loss, nats", "accuracy, points", "moved", "expected", "probes", "verdict"),
+        *(
+            "rule",
+            "log-loss, nats",
+            "accuracy, points",
+            "moved",
+            "expected",
+            "projections",
+            "verdict",
+        ),
         caption="expected: by the rule itself, of log-loss (learned) or entropy (theory); verdict: "
         f"5% for all {len(found.rows) - 1} rules together, better or worse by more than "
         f"{MATERIAL:g} nats",
@@ -156,7 +164,7 @@ def show(out: Console, name: str, found: Learned) -> None:
             estimate(percent(row.accuracy), "+.2f"),
             f"{row.moved.estimate:.1%}",
             number(row.promised, "+.4f"),
-            number(row.probes, ".1f"),
+            number(row.projections, ".1f"),
             status_text(None if row.comparison is None else str(row.comparison)),
         )
     out.print(rows)

@@ -108,7 +108,7 @@ def paper(
     """Make the paper's tables and figures for a model, beside the paper's own values.
 
     Every problem is answered by plain decoding, by the search, and by what the paper sets beside
-    it. The same command goes on where it was interrupted, and with more sections it runs only
+    it. The same command resumes, and with more sections it runs only
     those.
     """
     require_models_extra()

@@ -73,7 +73,7 @@ Examples:
     metavar="N|all",
     default="12",
     show_default=True,
-    help="How many layers to probe, counted from the last.",
+    help="How many layers to read, counted from the last.",
 )
 @click.option(
     "--lens",
@@ -133,11 +133,11 @@ def trace(
     fresh: bool,
     as_json: bool,
 ) -> None:
-    """Record what every probed layer of a model says about every token.
+    """Record what every traced layer of a model says about every token.
 
     Each token's entropy, log-probability and best guess at each of the last layers go into a
     Parquet file, with all that is needed to make it again. The work is done in parts: an
-    interrupted run, however it ended, goes on where it was when the same command is given again.
+    interrupted run, however it ended, resumes when the same command is given again.
     """
     require_models_extra()
     if mode == "reference":

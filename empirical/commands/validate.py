@@ -149,7 +149,7 @@ def show_behaviour(out: Console, result: Validation) -> None:
             f"{m.right_to_wrong:,}",
             f"{m.wrong_to_right:,}",
             number(m.depth.estimate, ".2f"),
-            number(m.probes.estimate, ".2f"),
+            number(m.projections.estimate, ".2f"),
             number(m.entropy.estimate, ".2f"),
             number(m.optimism.estimate, "+.2f"),
             end_section=row is result.final or row is result.rows[-2],

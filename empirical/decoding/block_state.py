@@ -15,7 +15,7 @@ from empirical.logits.sums import Sums
 from stopping.errors import UserError
 from stopping.types import FloatArray, IntArray
 
-# Above any entropy, and safe to reckon with: a scan never steps onto an unread layer.
+# Above any entropy, and safe to compute with: a scan never steps onto an unread layer.
 _UNREAD = 1e6
 
 
@@ -59,7 +59,7 @@ class BlockState:
         Observed entropies in the window, NaN where not noted.
     top1 : (n, w) int64
         Most probable token, -1 where not noted.
-    probes : (n,) int
+    projections : (n,) int
         Layers that a row was read at, beyond what the model does itself.
     projector : AbstractProjector
         What makes logits of states.
@@ -79,7 +79,7 @@ class BlockState:
         self.projector, self._ahead = projector, ahead
         self.entropy = np.full((n, width), np.nan)
         self.top1 = np.full((n, width), -1, dtype=np.int64)
-        self.probes = np.zeros(n, dtype=np.intp)
+        self.projections = np.zeros(n, dtype=np.intp)
         self._held = np.full(n, width - 1)
 
     def read_final(self, through_lens: IntArray) -> None:
@@ -98,9 +98,9 @@ class BlockState:
 
         `rate` is the share of rows that want another layer after one.
         """
-        ridden = [c for c in range(left - 1, -1, -1) if self._layers[c] in self._ahead.layers]
-        if ridden:
-            return ridden
+        prefetched = [c for c in range(left - 1, -1, -1) if self._layers[c] in self._ahead.layers]
+        if prefetched:
+            return prefetched
         most = rows_held(self._logits.shape[1], self._logits.device)
         width = self.projector.plan.width(rows, left, rate, most)
         return list(range(left - 1, left - 1 - width, -1))
@@ -184,7 +184,7 @@ class Block:
         places = self._places(column, rows)
         self._board.entropy[rows, column] = self._entropy[places]
         self._board.top1[rows, column] = self._top1[places]
-        self._board.probes[rows] += projected
+        self._board.projections[rows] += projected
 
     def take(self, columns: IntArray, rows: IntArray) -> None:
         """Let some of the rows hold the logits of a column each."""

@@ -6,7 +6,7 @@ product. On a device where a product of few rows costs what reading the weights 
 product for the first candidates of all rows, and one more for the rest of the rows that go on.
 Layers batched with the model's own product (`empirical.decoding.piggyback`) make the first round.
 
-Whether a row wants another layer is what its rule says itself: `rule.probes` counts the layers
+Whether a row wants another layer is what its rule says itself: `rule.projections` counts the layers
 that a lazy reader needs, and for a rule that goes backwards the count exceeds `j` or not by the
 first `j` layers read alone, whatever stands below them. So the unread columns are filled with an
 entropy that is never reached, and the rule is asked. A rule whose `reading` is neither "backward"
@@ -61,7 +61,7 @@ class Choice:
         Observed entropies `x`, nats; NaN where a layer was not read.
     top1 : (n, w) int64
         Most probable token, -1 where a layer was not read.
-    probes : (n,) int
+    projections : (n,) int
         Projections beyond the one that the model makes.
     word : (n,) int64, optional
         Most probable token of the logits that were left, where they are no layer's own.
@@ -70,7 +70,7 @@ class Choice:
     column: IntArray
     entropy: FloatArray
     top1: NDArray[np.int64]
-    probes: IntArray
+    projections: IntArray
     word: NDArray[np.int64] | None = None
 
 
@@ -162,7 +162,7 @@ class Chooser:
             column=np.concatenate([part.column for part in parts]),
             entropy=np.concatenate([part.entropy for part in parts]),
             top1=np.concatenate([part.top1 for part in parts]),
-            probes=np.concatenate([part.probes for part in parts]),
+            projections=np.concatenate([part.projections for part in parts]),
         )
 
     def _choose_block(
@@ -182,7 +182,7 @@ class Chooser:
         wanted = np.full(len(logits), self.whole) | scans
         if self._lazy and not self.whole and scans.any():
             # A scan has to read `L - 1` before it may stop at `L`; a solved rule may stop at once.
-            wanted[scans] = self._sure.probes(state.known(np.flatnonzero(scans))) > 0
+            wanted[scans] = self._sure.projections(state.known(np.flatnonzero(scans))) > 0
         left = self._last
         while left > 0 and wanted.any():
             columns = state.next_columns(left, int(wanted.sum()), self.rate)
@@ -197,7 +197,7 @@ class Chooser:
                 if self._sinks:
                     taken[rows[(self._sure.choose(known) == column) & scans[rows]]] = column
                 if self._lazy and not self.whole:
-                    wanted[rows] = self._sure.probes(known) > self._last - column
+                    wanted[rows] = self._sure.projections(known) > self._last - column
                     self._asked += rows.size
                     self._went_on += int(wanted[rows].sum())
             rows = np.flatnonzero(taken < left)
@@ -207,7 +207,7 @@ class Chooser:
         chosen = np.full(len(logits), self._last)
         chosen[scans] = self._decide(state.known(np.flatnonzero(scans)), position, token, scans)
         state.commit(chosen)
-        return Choice(chosen, state.entropy, state.top1, state.probes)
+        return Choice(chosen, state.entropy, state.top1, state.projections)
 
     def _searched(self, position: NDArray[np.int64], token: NDArray[np.int64]) -> BoolArray:
         """Whether each row is searched, by the draw that `Search.choose` would make."""

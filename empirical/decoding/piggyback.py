@@ -1,9 +1,10 @@
-"""The first candidates ride on the model's own product: one stream of the unembedding for all.
+"""The first candidates are piggybacked on the model's own product: one stream of the unembedding
+for all.
 
 The model projects its last state anyway. While a decoding is attached, the forward of its
 unembedding (`nn.Linear`) is replaced, on that one object, by one that stacks under the model's
-rows the states of the layers below, as many as ride free, makes one product of all and returns the
-model's own rows; the others wait for the chooser.
+rows the states of the layers below, as many as cost nothing, makes one product of all and returns
+the model's own rows; the others wait for the chooser.
 
 With half-precision weights there is a second reason to stand there: the final layer's entropy, too,
 is taken from the sums before they are rounded to the model's precision (as the model's own product
@@ -54,7 +55,7 @@ class Current(Protocol):
 def piggybacked(
     projector: HeadProjector, layers: tuple[int, ...], current: Current
 ) -> Iterator[None]:
-    """Let candidates of the window `layers` ride in every forward pass in this context."""
+    """Piggyback candidates of the window `layers` on every forward pass in this context."""
     linear = projector.head.linear
     original = linear.forward
 
@@ -83,7 +84,7 @@ def piggybacked(
 def _riders(
     projector: HeadProjector, candidates: tuple[int, ...], under_way: Pass, rows: int
 ) -> list[int]:
-    """Layers that ride on a product of `rows` rows, from above."""
+    """Layers that are piggybacked on a product of `rows` rows, from above."""
     linear = projector.head.linear
     most = rows_held(linear.out_features, linear.weight.device)
     width = projector.plan.width(rows, 1 + len(candidates), under_way.rate, most, sure=2) - 1
@@ -101,8 +102,8 @@ def _together(
     """Project the model's rows `x` (n, hidden) and those of the chosen layers."""
     n = len(x)
     parts = [(layer, under_way.states[layer].flatten(0, 1)) for layer in chosen]
-    riders, scales = projector.stacked(parts)
-    z, sums = projector.product(torch.cat([x, riders]))
+    piggybacked, scales = projector.stacked(parts)
+    z, sums = projector.product(torch.cat([x, piggybacked]))
     own, known = None, None
     if sums is not None:
         own = sums.rows(slice(n))

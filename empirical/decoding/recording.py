@@ -123,7 +123,7 @@ class Recorder:
             entropy=_spread(real, choice.entropy.astype(np.float32), np.float32(np.nan)),
             top1=_spread(real, choice.top1.astype(np.int32), np.int32(ABSENT)),
             token=_spread(real, word.astype(np.int32), np.int32(ABSENT)),
-            probes=_spread(real, choice.probes.astype(np.int32), np.int32(0)),
+            projections=_spread(real, choice.projections.astype(np.int32), np.int32(0)),
         )
         if self.text is None:
             self._kept.append(steps)

@@ -21,15 +21,15 @@ class Summary:
     """Averages over tokens.
 
     `moved` is the share of tokens taken from an earlier layer, `substituted` the share whose most
-    probable word is not the final layer's, `depth` the mean number of layers back, `probes` the
-    mean number of projections beyond the model's own.
+    probable word is not the final layer's, `depth` the mean number of layers back, `projections`
+    the mean number of projections beyond the model's own.
     """
 
     tokens: int
     moved: float
     substituted: float
     depth: float
-    probes: float
+    projections: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class Steps:
         Most probable token of each layer, `ABSENT` where not read.
     token : (rows, steps) int32
         Most probable token of the logits that were decoded: what greedy decoding emits.
-    probes : (rows, steps) int32
+    projections : (rows, steps) int32
         Projections beyond the model's own.
     """
 
@@ -67,7 +67,7 @@ class Steps:
     entropy: NDArray[np.float32]
     top1: NDArray[np.int32]
     token: NDArray[np.int32]
-    probes: NDArray[np.int32]
+    projections: NDArray[np.int32]
 
     @property
     def present(self) -> BoolArray:
@@ -106,7 +106,7 @@ class Steps:
             moved=float(self.moved.sum() / max(tokens, 1)),
             substituted=float(self.substituted.sum() / max(tokens, 1)),
             depth=float(self.depth[present].sum() / max(tokens, 1)),
-            probes=float(self.probes[present].sum() / max(tokens, 1)),
+            projections=float(self.projections[present].sum() / max(tokens, 1)),
         )
 
     def within(self, lengths: ArrayLike) -> "Steps":
@@ -161,7 +161,7 @@ class Steps:
             "depth": pa.array(self.depth[row, step]),
             "final_token": pa.array(self.final_token[row, step]),
             "substituted": pa.array(self.substituted[row, step]),
-            "probes": pa.array(self.probes[row, step]),
+            "projections": pa.array(self.projections[row, step]),
             "entropy": _lists(entropy, np.isnan(entropy)),
             "top1": _lists(top1, top1 == ABSENT),
         }

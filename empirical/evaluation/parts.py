@@ -1,4 +1,4 @@
-"""Finished batches of answers, so that a killed evaluation goes on where it was.
+"""Finished batches of answers, so that a killed evaluation resumes.
 
 They stand in a folder beside the results, `FILE.parts/`: one JSON file for each rule and batch,
 each whole or not there, and the settings that they depend on. The rules are not among these

@@ -1,4 +1,4 @@
-"""Figures of fits: where tokens turn and how noisy the probes are; what was predicted."""
+"""Figures of fits: where tokens turn and how noisy the lens is; what was predicted."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,7 +77,7 @@ def draw_noise(ax: "Axes", result: Fit) -> None:
             )
     ax.set_ylim(bottom=0)
     ax.set_xlabel("layer")
-    ax.set_ylabel("noise of the probe, nats")
+    ax.set_ylabel("projection noise, nats")
     ax.legend(loc="best")
 
 

@@ -25,7 +25,7 @@ from scipy.stats import norm
 
 from empirical.intervals import mean, prompt_intervals
 from stopping.changepoint import ChangePointModel, Scale, log_likelihood
-from stopping.changepoint.estimate import climb, fit, layout_for, random_start, restricted
+from stopping.changepoint.estimate import fit, layout_for, optimise, random_start, restricted
 from stopping.changepoint.layout import Layout
 from stopping.changepoint.objective import Objective
 from stopping.changepoint.tails import fit_tails
@@ -246,7 +246,7 @@ def _of_walk(parts: Split, seed: int, treatment: Treatment, noisy: bool) -> tupl
     objective = Objective(layout, z, np.ones(len(z)))
     rng = np.random.default_rng(seed)
     starts = [_without_turning(layout, full, random_start(full, z, rng)) for _ in range(_STARTS)]
-    ends = [climb(objective, start, _ITERATIONS) for start in starts]
+    ends = [optimise(objective, start, _ITERATIONS) for start in starts]
     theta = max(ends, key=lambda end: end[0])[1]
     return layout.free, log_likelihood(layout.model(theta), parts.test)
 

@@ -2,7 +2,7 @@
 
 The order matters, because predictions are made before looking: the treatment is chosen and the
 model fitted on half of the prompts, and what it predicts is compared with the other half. Only then
-does the climb go on to all tokens, whose estimate is the one that is reported and saved.
+does the optimisation go on to all tokens, whose estimate is the one that is reported and saved.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +55,7 @@ class LayerFit:
     turning : Interval
         Share of tokens that turn here.
     noise : Interval
-        Root mean square of the probe's noise; at the final layer by convention.
+        Root mean square of the projection noise; at the final layer by convention.
     fall, rise : Interval or None
         Mean step of `G` onto this layer for tokens that still refine, or already rise; None at the
         first layer, and where no token takes part.
@@ -77,7 +77,7 @@ class LayerFit:
 
 
 @dataclass(frozen=True)
-class Climb:
+class Optimisation:
     """How the maximum was reached; see `stopping.changepoint.estimate.Estimate`."""
 
     log_likelihood: float
@@ -115,7 +115,7 @@ class Fit(Result):
     refits: int
     treatment: str
     final_noise: str
-    climb: Climb
+    optimisation: Optimisation
     model: ChangePointModel
     parameters: tuple[Parameter, ...]
     layers: tuple[LayerFit, ...]
@@ -220,7 +220,7 @@ def fit_traces(
         refits=refits,
         treatment=treatment.name,
         final_noise=final_noise,
-        climb=_climb(whole, errors),
+        optimisation=_optimisation(whole, errors),
         model=whole.model,
         parameters=errors.parameters,
         layers=layers,
@@ -279,8 +279,8 @@ def _percentiles(
     return Interval(float(estimate[column]), float(low), float(high), LEVEL)
 
 
-def _climb(estimate: Estimate, errors: Uncertainty) -> Climb:
-    return Climb(
+def _optimisation(estimate: Estimate, errors: Uncertainty) -> Optimisation:
+    return Optimisation(
         log_likelihood=estimate.log_likelihood,
         parameters=estimate.layout.free,
         starts=estimate.starts,

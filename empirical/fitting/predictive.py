@@ -140,7 +140,7 @@ def _statistics(x: FloatArray, eps_max: float) -> dict[str, tuple[str, str, Rati
     found: dict[str, tuple[str, str, Ratio]] = {
         "share moved": ("search", "share", mean(depth > 0)),
         "depth of the search": ("search", "layers", mean(depth)),
-        "projections per token": ("search", "layers", mean(search.probes(x))),
+        "projections per token": ("search", "layers", mean(search.projections(x))),
         "regret of the search": ("search", "nats", mean(x[rows, stop] - lowest)),
         "regret of the final layer": ("search", "nats", mean(x[:, -1] - lowest)),
     }

@@ -1,4 +1,4 @@
-r"""The noise of the probe, seen in ways that do not share the fitted model's assumptions.
+r"""The projection noise, seen in ways that do not share the fitted model's assumptions.
 
 - *fit*: root mean square of `x[l] - G[l]` under the fitted model, nats.
 - *moments*: for any walk with independent noise the increments `d[l] = x[l] - x[l-1]` of a token

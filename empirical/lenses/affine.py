@@ -1,8 +1,8 @@
 r"""The translation of one layer into the final layer's coordinates.
 
 The map `h + h A + b` is trained to minimise the mean cross-entropy of a target distribution with
-the translated layer's, through the model's own tail and head, which stay fixed. The target is the
-final layer's distribution (the cross-entropy is then a KL divergence up to a constant) or the
+the translated layer's, through the model's own final norm and head, which stay fixed. The target is
+the final layer's distribution (the cross-entropy is then a KL divergence up to a constant) or the
 reference token (log-loss).
 
 It *starts* from the better, on the validation prompts, of two maps: the identity, and the linear

@@ -4,8 +4,8 @@ Layer `l` is read as
 
     logits[l] = lens( h + h A[l] + b[l] ) / T[l],
 
-where `lens` is the model's own tail and head. A *temperature lens* has `A = 0, b = 0`: it only
-makes a layer more or less sure of what the raw lens says, so it never changes a most probable
+where `lens` is the model's own final norm and head. A *temperature lens* has `A = 0, b = 0`: it
+only makes a layer more or less sure of what the raw lens says, so it never changes a most probable
 token. An *affine lens* (tuned lens; Belrose et al. 2023, arXiv:2303.08112) also translates the
 state into the final layer's coordinates, with `A` of full or of low rank. The final layer is left
 as the model has it, unless its correction was asked for.
@@ -82,7 +82,7 @@ class Correction:
 
 @final
 class CalibratedLens(AbstractLens):
-    """The model's tail and head behind one correction per layer."""
+    """The model's final norm and head behind one correction per layer."""
 
     def __init__(self, anatomy: Anatomy, corrections: Mapping[int, Correction], name: str) -> None:
         self._anatomy, self._corrections, self._name = anatomy, dict(corrections), name
@@ -132,6 +132,6 @@ class CalibratedLens(AbstractLens):
             return correction
         fitted = ", ".join(str(number) for number in sorted(self._corrections))
         raise UserError(
-            f"lens {self._name!r}: not fitted at layer {layer}, only at {fitted}; probe fewer "
+            f"lens {self._name!r}: not fitted at layer {layer}, only at {fitted}; read fewer "
             "layers, or fit a lens with a larger --layers"
         )

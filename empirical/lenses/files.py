@@ -1,10 +1,11 @@
 """Lens files: safetensors with everything needed to judge a lens, or to refuse it.
 
-A lens belongs to one head. The file carries the SHA-256 of the model's tail and head, and loading
-it into a model with another head is an error: the corrections would be applied to logits that they
-were not fitted to. The hash is of the weights rounded to bfloat16, so that one model has one hash
-in float32 and in bfloat16. It cannot tell a fine-tuned model from its base if the fine-tuning left
-final norm and head as they were; `Origin.model` says which of them the lens was fitted on.
+A lens belongs to one head. The file carries the SHA-256 of the model's final norm and head, and
+loading it into a model with another head is an error: the corrections would be applied to logits
+that they were not fitted to. The hash is of the weights rounded to bfloat16, so that one model has
+one hash in float32 and in bfloat16. It cannot tell a fine-tuned model from its base if the
+fine-tuning left final norm and head as they were; `Origin.model` says which of them the lens was
+fitted on.
 """
 
 import hashlib
@@ -118,7 +119,7 @@ class LensFile:
         return f"{kind}, {self.origin.target}, {self.fingerprint}"
 
     def lens(self, anatomy: Anatomy) -> CalibratedLens:
-        """Put the lens before the model's tail and head, on the devices of its layers."""
+        """Put the lens before the model's final norm and head, on the devices of its layers."""
         placed = {}
         for layer, correction in self.corrections.items():
             device = next(anatomy.layers[layer - 1].parameters()).device
@@ -169,7 +170,7 @@ def require_lens(path: Path) -> LensFile:
 
 
 def head_hash(anatomy: Anatomy) -> str:
-    """SHA-256, in hexadecimal, of the weights of tail and head, rounded to bfloat16."""
+    """SHA-256, in hexadecimal, of the weights of final norm and head, rounded to bfloat16."""
     digest = hashlib.sha256()
     parts = [(f"tail {i}", module) for i, module in enumerate(anatomy.final_norm)]
     for part, module in [*parts, ("head", anatomy.headless)]:

@@ -1,7 +1,7 @@
 """Fitting a whole lens: layer by layer, each saved when it is done.
 
 Layers are fitted independently of each other, each with randomness of its own, and a checkpoint is
-written beside the result after every layer. A run that was killed goes on where it stopped, and its
+written beside the result after every layer. A run that was killed resumes, and its
 lens is the one that the run would have made undisturbed.
 """
 

@@ -5,14 +5,15 @@ returned `h`*. So the parts that matter are
 
 - the **layers**: the stack of blocks through which the residual stream runs;
 - the **decoder**: the module that owns the stack and returns the normed last state;
-- the **tail**: the modules between the final layer and the decoder's output (the final norm);
+- the **final norm**: the modules between the final layer and the decoder's output;
 - the **head**: all that the model does after its decoder (unembedding, soft-caps, logit scales).
 
 None of them is looked up in a table of architectures. One forward pass over a few tokens shows
 which modules ran, in which order, and which tensor went from where to where (see
-`empirical.model.calls`): that finds layers, decoder and tail. The head is the model's own code, run
-on a shell of the model (see `empirical.model.headless`). A final check compares the lens of the
-final layer with the model's logits; a model that is built otherwise is refused, never read wrongly.
+`empirical.model.calls`): that finds layers, decoder and final norm. The head is the model's own
+code, run on a headless copy of the model (see `empirical.model.headless`). A final check compares
+the lens of the final layer with the model's logits; a model that is built otherwise is refused,
+never read wrongly.
 """
 
 import math
@@ -55,8 +56,8 @@ class Anatomy:
     ----------
     layers : the `L` layers, in order.
     decoder : returns the last hidden state without computing logits.
-    tail : modules between the final layer and the decoder's output.
-    shell : the model with a pass-through in the place of its decoder.
+    final_norm : modules between the final layer and the decoder's output.
+    headless : the model with a pass-through in the place of its decoder.
     vocabulary_size : width of the logits.
     first_position : what the model calls the place of a text's first token, in `position_ids`.
     """
@@ -93,11 +94,11 @@ class Anatomy:
         calls, logits = record_calls(model)
         path, layers = _find_layers(model, calls)
         decoder_path, decoder = _find_decoder(model, path, calls)
-        tail = _find_tail(kind, calls, layers, decoder)
+        norms = _find_final_norm(kind, calls, layers, decoder)
         anatomy = cls(
             layers,
             decoder,
-            tail,
+            norms,
             headless_copy(model, decoder_path),
             vocabulary_size=logits.shape[-1],
             first_position=only_call(calls, layers[0]).first_position,
@@ -295,14 +296,14 @@ def _find_decoder(
     raise LensError(f"{type(model).__name__}: no module around {layers_path} is called as one")
 
 
-def _find_tail(
+def _find_final_norm(
     kind: str, calls: Sequence[Call], layers: tuple[nn.Module, ...], decoder: nn.Module
 ) -> tuple[nn.Module, ...]:
     """Walk back from the decoder's output to the final layer's, one module call at a time."""
     ended = ends(calls)
     first, until = ended[layers[-1]][-1], ended[decoder][-1]
     state, goal = calls[until].returned, calls[first].returned
-    tail: list[nn.Module] = []
+    norms: list[nn.Module] = []
     while not same(state, goal):
         for index in range(until - 1, first, -1):
             call = calls[index]
@@ -320,6 +321,6 @@ def _find_tail(
                 f"{kind}: the final layer and the decoder's output are not connected by module "
                 "calls alone; this architecture is not supported"
             )
-        tail.insert(0, call.module)
+        norms.insert(0, call.module)
         state, until = call.given, index
-    return tuple(tail)
+    return tuple(norms)

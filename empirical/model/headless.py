@@ -1,9 +1,9 @@
-"""The shell of a model: all of it that comes after the decoder, as a model of its own.
+"""A headless copy: all of a model that comes after the decoder, as a model of its own.
 
 What a model does between its decoder's output and its logits (unembedding, soft-caps, logit
-scales, masks) is written in its own `forward`. To run just that, the shell is a shallow copy of
-the model, sharing every parameter, in which the decoder is replaced by a module that hands its
-`inputs_embeds` straight through. The live model is not touched.
+scales, masks) is written in its own `forward`. To run just that, the headless copy is a shallow
+copy of the model, sharing every parameter, in which the decoder is replaced by a module that hands
+its `inputs_embeds` straight through. The live model is not touched.
 """
 
 import copy
@@ -42,7 +42,7 @@ class _PassThrough(nn.Module):
 
     def __init__(self, decoder: nn.Module) -> None:
         super().__init__()
-        # Not registered as a submodule: the shell must not own the decoder a second time.
+        # Not registered as a submodule: the headless copy must not own the decoder a second time.
         object.__setattr__(self, "_decoder", decoder)
 
     def forward(self, *args: Any, inputs_embeds: Tensor, **kwargs: Any) -> _HeadInput:

@@ -39,7 +39,7 @@ class Unembedding:
     Attributes
     ----------
     linear : the model's own module; its weights are read whenever they are needed.
-    after : the model's shell with an identity in the place of `linear`.
+    after : the headless copy with an identity in the place of `linear`.
     plain : whether nothing is done after the product.
     """
 
@@ -156,7 +156,7 @@ class Unembedding:
         return True
 
     def _rounding(self, z: Tensor, size: float) -> Tensor:
-        """How far apart two ways to sum the product may lie, (n, words), for the probe's states.
+        """How far apart two ways to sum the product may lie, (n, words), for the states given.
 
         In `w x` with independent `x` of standard deviation `size` the sums on the way are of size
         `size |w|`. Each of `hidden` additions rounds one of them, so that the roundings add up to

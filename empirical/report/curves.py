@@ -18,7 +18,7 @@ SHOWN = 4
 
 @dataclass(frozen=True)
 class EntropyBand:
-    """Quartiles of the entropy at each probed layer over some tokens, shape (3, layers), nats."""
+    """Quartiles of the entropy at each traced layer over some tokens, shape (3, layers), nats."""
 
     tokens: int
     quartiles: FloatArray
@@ -39,7 +39,7 @@ class TokenPath:
 class Curves:
     """Everything drawn from the tokens of one trace file.
 
-    `layers` are the numbers of all probed layers, `window` of those that the search reads.
+    `layers` are the numbers of all traced layers, `window` of those that the search reads.
     A band is None if it has no token.
     """
 

@@ -202,7 +202,7 @@ def profiles_svg(fits: Sequence[FileFit]) -> str | None:
             left.set_xlabel("layer of the turning point V*")
             left.set_ylabel("share of tokens")
             right.set_xlabel("layer")
-            right.set_ylabel("noise of the probe, nats")
+            right.set_ylabel("projection noise, nats")
             for ax in (left, right):
                 ax.set_ylim(bottom=0)
             right.legend(loc="best")

@@ -147,7 +147,7 @@ def compute(
     evaluations : sequence of Path
         Results of `stopping evaluate`.
     window : int, optional
-        Steps back of the search; by default ten, or as many as a file's probed layers allow.
+        Steps back of the search; by default ten, or as many as a file's traced layers allow.
     material : float
         Difference to the final layer's log-loss, nats, that counts.
     workers : Workers, optional

@@ -120,12 +120,12 @@ def _traces(table: pa.Table, provenance: Provenance, metadata: Mapping[bytes, by
     missing = sorted(set(needed) - set(table.column_names) - set(OPTIONAL))
     if missing:
         raise UserError(f"the trace file lacks the column(s) {', '.join(missing)}")
-    probed = _layers(_text(metadata, _LAYERS_KEY))
+    traced = _layers(_text(metadata, _LAYERS_KEY))
 
     def lists(name: str, kind: Any) -> NDArray[Any]:
         if name not in table.column_names:
             return np.empty((len(table), 0), kind)
-        width = provenance.layers if name in RESIDUAL else len(probed)
+        width = provenance.layers if name in RESIDUAL else len(traced)
         return columns.rows(table, name, width, kind)
 
     def numbers(name: str, kind: Any) -> NDArray[Any]:
@@ -145,7 +145,7 @@ def _traces(table: pa.Table, provenance: Provenance, metadata: Mapping[bytes, by
     }
     return Traces(
         **arrays,
-        layers=probed,
+        layers=traced,
         provenance=provenance,
         vocabulary=_unpacked(metadata.get(_VOCABULARY_KEY)),
     )

@@ -1,6 +1,6 @@
 """The tokens that an audit or a validation works on: traces cut to a window, checked once.
 
-The window is the last `K + 1` probed layers. Rules and theorems see the window alone, so that no
+The window is the last `K + 1` traced layers. Rules and theorems see the window alone, so that no
 rule can reach a layer that the hindsight oracle may not choose.
 """
 
@@ -23,7 +23,7 @@ class Sample:
     Attributes
     ----------
     traces : Traces
-        All probed layers.
+        All traced layers.
     x, log_loss : ndarray, shape (n, K + 1)
         Observed entropy and log-loss of the reference token, nats.
     top1 : ndarray, shape (n, K + 1)
@@ -68,16 +68,16 @@ def take_sample(traces: Traces, K: int, seed: int, replicates: int) -> Sample:
     Raises
     ------
     UserError
-        If the window is empty or reaches below the probed layers, or the traces hold fewer than
+        If the window is empty or reaches below the traced layers, or the traces hold fewer than
         two prompts, or too few replicates are asked for.
     """
-    probed = len(traces.layers)
+    traced = len(traces.layers)
     if K < 1:
         raise UserError(f"window: needs at least one step back, got {K}")
-    if probed < K + 1:
+    if traced < K + 1:
         raise UserError(
-            f"window: {K} steps back need {K + 1} probed layers, the traces have {probed}; "
-            f"ask for a window of at most {probed - 1}, or trace more layers"
+            f"window: {K} steps back need {K + 1} traced layers, the traces have {traced}; "
+            f"ask for a window of at most {traced - 1}, or trace more layers"
         )
     if replicates < 100:
         raise UserError(f"replicates: an interval needs at least 100, got {replicates}")

@@ -1,10 +1,10 @@
-"""Maximum likelihood: several starts on part of the tokens, the best of them carried on to all.
+"""Maximum likelihood: several starts on part of the tokens, the best of them continued on all.
 
 Mixtures have many local maxima. Each start deals the tokens to classes by a random reading of
-their level, gives turning points and spreads at random, and climbs for `SHORT` iterations on whole
-prompts drawn at random, about `PART` tokens. The best `CARRIED_ON` starts climb on `SAMPLE` tokens,
-and the better of them on all. Likelihoods of mixtures are flat and curved at once, where L-BFGS-B
-crawls; Newton steps with the exact observed information end the climb. What is reported is
+their level, gives turning points and spreads at random, and optimises for `SHORT` iterations on
+whole prompts drawn at random, about `PART` tokens. The best `CONTINUED` starts are optimised on
+`SAMPLE` tokens, and the better of them on all. Likelihoods of mixtures are flat and curved at once,
+where L-BFGS-B crawls; Newton steps with the exact observed information end it. What is reported is
 what a user needs to judge it: the log-likelihood at which every start ended, and the gain in
 log-likelihood that one more Newton step promises, `g' |I|^-1 g / 2` over all tokens, in nats. A
 promise below one nat is convergence in the only sense that statistics asks for.
@@ -30,12 +30,12 @@ from stopping.support.parallel import Workers, in_order
 from stopping.support.threads import one_thread
 from stopping.types import FloatArray, IntArray
 
-STARTS, CARRIED_ON = 8, 2
+STARTS, CONTINUED = 8, 2
 PART, SAMPLE = 4_000, 12_000
 SHORT, LONG, NEWTON, LAST = 60, 300, 30, 6
 TOKENS_PER_PARAMETER = 2
 PROMISE = 1.0
-"""Nats of log-likelihood, over all tokens, below which a climb has converged."""
+"""Nats of log-likelihood, over all tokens, below which the optimisation has converged."""
 _MEMORY, _TOLERANCE, _HALVINGS = 30, 1e-10, 10
 
 
@@ -55,7 +55,7 @@ class Estimate:
     starts : tuple of float
         Mean log-likelihood per token at which each start ended on its part of the tokens.
     lead : float
-        Mean log-likelihood per token by which the better start that was carried on beat the other,
+        Mean log-likelihood per token by which the better start that was continued beat the other,
         on the same tokens; NaN if one was. Zero means that both found the same maximum.
     promised_gain : float
         Log-likelihood, over all tokens, that one more Newton step promises, nats.
@@ -149,12 +149,12 @@ def fit(
     part, sample = (_some_prompts(prompts, size, rng) for size in (PART, SAMPLE))
     small = Objective(layout, z[part], np.ones(len(part)))
     seeds = np.random.SeedSequence(seed).spawn(starts)
-    climbs = (partial(_short_climb, small, s) for s in seeds)
-    found = list(in_order(climbs, Workers(min(jobs, starts))))
+    warm = (partial(_warm_start, small, s) for s in seeds)
+    found = list(in_order(warm, Workers(min(jobs, starts))))
     found.sort(key=lambda end: -end[0])
     middle = Objective(layout, z[sample], np.ones(len(sample)))
-    longer = (partial(climb, middle, theta, iterations) for _, theta in found[:CARRIED_ON])
-    ends = list(in_order(longer, Workers(min(jobs, CARRIED_ON))))
+    longer = (partial(optimise, middle, theta, iterations) for _, theta in found[:CONTINUED])
+    ends = list(in_order(longer, Workers(min(jobs, CONTINUED))))
     ends.sort(key=lambda end: -end[0])
     whole = Objective(layout, z, np.ones(len(z)))
     _, theta, evaluations = ends[0]
@@ -176,7 +176,7 @@ def fit(
     )
 
 
-def climb(
+def optimise(
     objective: Objective, theta: FloatArray, iterations: int
 ) -> tuple[float, FloatArray, int]:
     """L-BFGS-B from `theta`: the mean log-likelihood reached, where, and evaluations made."""
@@ -204,7 +204,7 @@ def climb(
 
 
 def newton(objective: Objective, theta: FloatArray, steps: int) -> tuple[float, FloatArray, float]:
-    """Newton steps within the bounds, each halved until it climbs.
+    """Newton steps within the bounds, each halved until the likelihood rises.
 
     Returns
     -------
@@ -240,9 +240,9 @@ def newton(objective: Objective, theta: FloatArray, steps: int) -> tuple[float, 
     return value, theta, promised
 
 
-def _short_climb(objective: Objective, seed: np.random.SeedSequence) -> tuple[float, FloatArray]:
+def _warm_start(objective: Objective, seed: np.random.SeedSequence) -> tuple[float, FloatArray]:
     theta = random_start(objective.layout, objective.z, np.random.default_rng(seed))
-    value, theta, _ = climb(objective, theta, SHORT)
+    value, theta, _ = optimise(objective, theta, SHORT)
     return value, theta
 
 
@@ -294,7 +294,7 @@ def restricted(layout: Layout, *, turns: bool = True, noisy: bool = True) -> Lay
 
 @one_thread()
 def carry_on(estimate: Estimate, x: ArrayLike) -> Estimate:
-    """Climb on from an estimate on other tokens of the same kind, such as the whole of a half."""
+    """Optimise from an estimate on other tokens of the same kind, such as the whole of a half."""
     layout = estimate.layout
     readings = as_batch(x, "x")
     objective = Objective(layout, layout.scale.of(readings), np.ones(len(readings)))

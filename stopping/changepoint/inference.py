@@ -217,9 +217,9 @@ def bootstrap(
     """Refit on resampled prompts; return the parameter vectors, (replicates, size).
 
     Each refit starts from the estimate and takes up to `REFIT` Newton steps with the observed
-    information of all tokens, halved until they climb; what is held there stays held. So the
-    replicates stay at the same local maximum: they measure its spread, not that of the choice among
-    maxima. The result does not depend on `jobs`.
+    information of all tokens, halved until the likelihood rises; what is held there stays held. So
+    the replicates stay at the same local maximum: they measure its spread, not that of the choice
+    among maxima. The result does not depend on `jobs`.
     """
     layout = estimate.layout
     readings = as_batch(x, "x")
@@ -247,7 +247,7 @@ def _refits(
 
 
 def _newton(objective: Objective, theta: FloatArray, inverse: FloatArray) -> FloatArray:
-    """Climb from `theta` with a fixed inverse information, within the bounds."""
+    """Optimise from `theta` with a fixed inverse information, within the bounds."""
     low, high = objective.layout.bounds()
     value, gradient = objective.value_and_gradient(theta)
     for _ in range(REFIT):

@@ -1,13 +1,13 @@
 """The parameter vector of an estimate, and what its entries mean.
 
 Estimation moves a flat vector `theta`: for each class its means, standard deviations and the logits
-of its turning law, and at the end the logits of the class weights. Logits are relative, so one of
-each group is redundant; the optimiser does not mind, and inference leaves the largest out.
+of its turning distribution, and at the end the logits of the class weights. Logits are relative, so
+one of each group is redundant; the optimiser does not mind, and inference leaves the largest out.
 
 Two things are *not* in the vector, because no token says anything about them:
 
 - `noise_sd` of the final layer. Only the sum of its variance and that of the last step can be seen.
-  By convention it is zero: at the final layer the probe is the model's own head and nothing is
+  By convention it is zero: at the final layer the lens is the model's own head and nothing is
   projected. `final_noise="tied"` sets it to that of the layer before instead.
 - The means of jumps at changes of layer type, which the drifts absorb.
 """

@@ -94,7 +94,7 @@ class ChangePointModel(Result):
         """Steps back that the window allows."""
         return self.w - 1
 
-    def turning_law(self) -> FloatArray:
+    def turning_distribution(self) -> FloatArray:
         """`P(V* = v)` over all tokens, shape (w,)."""
         law: FloatArray = self.weights @ np.array([c.turning for c in self.components])
         return law

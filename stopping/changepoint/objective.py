@@ -122,7 +122,7 @@ class Objective:
     def value_and_gradient(self, theta: FloatArray) -> tuple[float, FloatArray]:
         """Mean log-likelihood per token on the model's scale, and its gradient, (size,).
 
-        `IMPOSSIBLE` without slope where a covariance cannot be inverted: no climb goes there.
+        `IMPOSSIBLE` without slope where a covariance cannot be inverted: no optimiser goes there.
         """
         try:
             laws = cells(self.layout, theta)

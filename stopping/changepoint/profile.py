@@ -1,8 +1,9 @@
 """What a fitted model says in nats, over all its classes: the numbers that people compare.
 
 Classes and scale are means to an end; two fits with other classes may say the same. A profile is
-what they say: where tokens turn, how far entropy falls and rises per layer, how noisy the probes
-are, and how often a Gaussian increment has the wrong sign (where A1 or A3 fails in the model).
+what they say: where tokens turn, how far entropy falls and rises per layer, how noisy the
+projections are, and how often a Gaussian increment has the wrong sign (where A1 or A3 fails in the
+model).
 """
 
 from collections.abc import Iterator
@@ -72,7 +73,7 @@ def profile(model: ChangePointModel) -> Profile:
             wrong[name][layers] += probability * below[layers]
     with np.errstate(invalid="ignore", divide="ignore"):
         return Profile(
-            turning=model.turning_law(),
+            turning=model.turning_distribution(),
             noise=model.noise_nats(),
             **{name: size[name] / mass[name] for name in mass},
             **{f"{name}_wrong": wrong[name] / mass[name] for name in mass},

@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from stopping.changepoint.estimate import Estimate, climb
+from stopping.changepoint.estimate import Estimate, optimise
 from stopping.changepoint.inference import Parameter, Status, interval_of, uncertainty
 from stopping.changepoint.layout import Layout
 from stopping.changepoint.model import ChangePointModel
@@ -147,7 +147,7 @@ def _replication(
     truth = layout.vector(model)
     near = truth * np.exp(PERTURBED * rng.standard_normal(len(truth)))
     objective = Objective(layout, z, np.ones(len(z)))
-    value, theta, evaluations = climb(objective, near, 500)
+    value, theta, evaluations = optimise(objective, near, 500)
     estimate = Estimate(
         layout.model(theta), layout, theta, len(z), value, (), float("nan"), 0.0, evaluations
     )

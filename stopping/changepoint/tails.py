@@ -1,9 +1,9 @@
 """Heavier tails: classes that differ in scale alone.
 
-The model with all means and the turning law in common and every standard deviation of class `c`
-multiplied by `scale[c]` (1 for the first) is a scale mixture of Gaussians: symmetric noise with
-heavier tails than normal. It is a special case of free classes, fitted through the same objective
-by the chain rule, to see what tails alone can do.
+The model with all means and the turning distribution in common and every standard deviation of
+class `c` multiplied by `scale[c]` (1 for the first) is a scale mixture of Gaussians: symmetric
+noise with heavier tails than normal. It is a special case of free classes, fitted through the same
+objective by the chain rule, to see what tails alone can do.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """The registry of claims: it drives `stopping verify`, the tests and the book."""
 
-from stopping.claims import deterministic, exact_law, games, optimal, stochastic
+from stopping.claims import deterministic, exact_distribution, games, optimal, stochastic
 from stopping.claims.claim import LOOKS, VERSION, Claim, Control, check, spending
 from stopping.claims.finding import Finding, Findings, tally
 
@@ -8,7 +8,7 @@ CLAIMS: tuple[Claim, ...] = (
     *deterministic.CLAIMS,
     *games.CLAIMS,
     *stochastic.CLAIMS,
-    *exact_law.CLAIMS,
+    *exact_distribution.CLAIMS,
     *optimal.CLAIMS,
 )
 

@@ -142,7 +142,7 @@ class BeyondCertificate:
 
 @dataclass(frozen=True)
 class CertificateAgainstProgram:
-    """`|c(l|x) - LP|` at a random layer; `level` is the noise that the closed form reckons with."""
+    """`|c(l|x) - LP|` at a random layer; `level` is the noise that the closed form assumes."""
 
     level: float = 1.0
 

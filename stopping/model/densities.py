@@ -1,7 +1,7 @@
 """Densities of the projection noise, with what quadrature has to know of them.
 
-The exact law (T12) integrates products of densities and distribution functions. It does so to
-rounding error on pieces where each density is smooth, so a `Density` says where to cut: at the
+The exact distribution (T12) integrates products of densities and distribution functions. It does so
+to rounding error on pieces where each density is smooth, so a `Density` says where to cut: at the
 ends of its support, at each jump or kink, and often enough in between that a polynomial of modest
 degree follows it. Laws that have no density (`RademacherNoise`, the adversary, layers without
 noise) or that depend across layers have no place here.
@@ -223,14 +223,17 @@ def densities(noise: AbstractNoise, layers: int) -> tuple[Density, ...]:
         If the law has no density, or a layer has no noise, or the layers are dependent.
     """
     raise UserError(
-        f"{type(noise).__name__}: the exact law needs independent noise with a density at each "
+        f"{type(noise).__name__}: the exact distribution needs independent noise with a density at "
+        "each "
         "layer; simulate this one instead"
     )
 
 
 def _positive(values: FloatArray, what: str) -> list[float]:
     if not (values > 0).all():
-        raise UserError(f"{what}: the exact law needs noise at every layer, got {values.min():g}")
+        raise UserError(
+            f"{what}: the exact distribution needs noise at every layer, got {values.min():g}"
+        )
     return [float(value) for value in values]
 
 

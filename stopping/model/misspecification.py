@@ -2,7 +2,7 @@
 
 The laws of `stopping.model.noise` are what the theorems ask for. These are what a real model may do
 instead: Laplace and Student noise have no sub-Gaussian parameter, autoregressive noise is not
-independent, and a step is the jump that a probe makes where the type of layer changes (hybrid
+independent, and a step is the jump that the lens makes where the type of layer changes (hybrid
 attention). `stopping.simulation.robustness` asks which theorem survives each of them.
 """
 

@@ -201,14 +201,14 @@ def worst_noise(
     low, high = y - eps_max, y + eps_max
     least_high = np.minimum.accumulate(high[:, ::-1], axis=1)[:, ::-1]
 
-    # Feasible to climb strictly from t to L: every low[i], i >= t, lies below all later highs.
-    climbs = low[:, :-1] < least_high[:, 1:]
-    climb: BoolArray = np.ones((n, layers), dtype=bool)
-    climb[:, :-1] = np.logical_and.accumulate(climbs[:, ::-1], axis=1)[:, ::-1]
+    # Feasible to rise strictly from t to L: every low[i], i >= t, lies below all later highs.
+    rises = low[:, :-1] < least_high[:, 1:]
+    rise: BoolArray = np.ones((n, layers), dtype=bool)
+    rise[:, :-1] = np.logical_and.accumulate(rises[:, ::-1], axis=1)[:, ::-1]
     halts = np.ones((n, layers), dtype=bool)
     halts[:, 1:] = high[:, :-1] >= low[:, 1:]
     halts[:, l_min] = True
-    feasible = climb & halts
+    feasible = rise & halts
     feasible[:, :l_min] = False
     loss = np.where(feasible, latent - latent[rows, turning][:, None], -np.inf)
     target = loss.argmax(axis=1)
@@ -219,6 +219,6 @@ def worst_noise(
     # Weights rise from 0 at the target towards 1, so the sequence between the envelopes is
     # strictly rising, as low as it can be at the target and as high as it can be at L.
     weight = np.clip((column - target[:, None]) / np.maximum(layers - 1 - target, 1)[:, None], 0, 1)
-    climb_to = np.where(above, (1 - weight) * np.where(above, most_low, 0) + weight * least_high, 0)
-    noise = np.where(above, climb_to - y, eps_max)
+    rise_to = np.where(above, (1 - weight) * np.where(above, most_low, 0) + weight * least_high, 0)
+    noise = np.where(above, rise_to - y, eps_max)
     return np.clip(noise, -eps_max, eps_max)

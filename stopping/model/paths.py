@@ -1,6 +1,6 @@
 """A batch of tokens with what is latent beside what is observed.
 
-At each layer `l` a probe reads the entropy
+At each layer `l` a lens reads the entropy
 
     x[l] = H*[l] + eta[l] + eps[l],        G[l] = H*[l] + eta[l],
 
@@ -105,12 +105,12 @@ class Paths(Result):
 
     @cached_property
     def G(self) -> FloatArray:
-        """What a noiseless probe would read, `(n, layers)`."""
+        """What a noiseless lens would read, `(n, layers)`."""
         return self.refinement + self.perturbation
 
     @cached_property
     def x(self) -> FloatArray:
-        """What the probe reads, `(n, layers)`."""
+        """What the lens reads, `(n, layers)`."""
         return self.G + self.noise
 
     def excess(self, layer: IntArray) -> FloatArray:

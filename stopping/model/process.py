@@ -79,7 +79,7 @@ class Process:
         for name in ("drift", "rise", "rise_excess"):
             per_layer(getattr(self, name), self.layers, name)
         self.noise.bound(self.layers)
-        law = self.turning_law()
+        law = self.turning_distribution()
         if not (np.isfinite(law).all() and (law >= 0).all() and abs(law.sum() - 1.0) < 1e-9):
             raise UserError(f"onset: must be probabilities that sum to 1, got {self.onset}")
 
@@ -88,7 +88,7 @@ class Process:
         """First column of the window."""
         return max(0, self.layers - 1 - self.K)
 
-    def turning_law(self) -> FloatArray:
+    def turning_distribution(self) -> FloatArray:
         """`P(V* = l)`, shape (layers,)."""
         law = np.zeros(self.layers)
         if self.layers == 1 or self.perturbed == 0.0:
@@ -109,7 +109,7 @@ class Process:
     def sample(self, rng: np.random.Generator, n: int) -> Paths:
         """Draw `n` tokens."""
         layers = self.layers
-        turning = rng.choice(layers, size=n, p=self.turning_law())
+        turning = rng.choice(layers, size=n, p=self.turning_distribution())
         drift = np.broadcast_to(per_layer(self.drift, layers, "drift"), (n, layers)).copy()
         if self.drift_spread > 0:
             shape = self.drift_spread**-2

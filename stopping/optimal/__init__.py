@@ -4,12 +4,12 @@ Conventions, the same in all modules:
 
 - **Losses, not rewards.** The value `V` is the *least* expected loss. A reward is minus a loss;
   what bounds a reward from below bounds the loss from above.
-- **Time runs backwards through the layers.** Time `t` is the number of probes made beyond the final
-  layer's; at `t` the layers `L, L-1, .., L-t` have been read. `t = 0` costs nothing, as the model
-  reads `L` anyway; the horizon is `T = K`, the end of the window.
+- **Time runs backwards through the layers.** Time `t` is the number of projections made beyond the
+  final layer's; at `t` the layers `L, L-1, .., L-t` have been read. `t = 0` costs nothing, as the
+  model reads `L` anyway; the horizon is `T = K`, the end of the window.
 - **Information.** `F[t]` is what `x[L-t..L]` says and nothing else. A stopping time `tau` decides
   `tau = t` by `F[t]` alone; in code, by the slice `history[:, :t + 1]`.
-- **Cost.** Each probe costs `c >= 0` nats, so a rule that makes `t` probes pays `c t`.
+- **Cost.** Each projection costs `c >= 0` nats, so a rule that makes `t` projections pays `c t`.
 - **Loss.** `Y[t]` is `c t` plus the expected excess of the layer that is decoded, given `F[t]`:
   layer `L - t` without recall, the best of `L-t..L` with recall.
 - **The Snell envelope** `V[t] = min(Y[t], E[V[t+1] | F[t]])`, `V[T] = Y[T]`, is the largest

@@ -185,7 +185,7 @@ def _log_density(x: FloatArray, mean: float, spread: float) -> FloatArray:
 def _require_two_phase(component: Component, cost: float) -> None:
     if component.noise_sd.any() or len(component.jump_sd):
         raise UserError(
-            "belief: (belief, level) is no sufficient statistic when probes are noisy; "
+            "belief: (belief, level) is no sufficient statistic when the lens is noisy; "
             "set noise_sd to zero, or solve by regression"
         )
     if not (component.rise_sd.all() and component.drift_sd.all()):

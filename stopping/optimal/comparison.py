@@ -1,8 +1,8 @@
 """The optimum in a bracket, and how far every rule is from it, on the same tokens.
 
-A rule's loss at a token is `E[excess(l) | x] + c probes` for the layer `l` that it chooses, with
-the expectation given the *whole* window: the same mean as the excess itself, with less variance.
-All rules are judged on the same fresh tokens, so gaps are paired.
+A rule's loss at a token is `E[excess(l) | x] + c projections` for the layer `l` that it chooses,
+with the expectation given the *whole* window: the same mean as the excess itself, with less
+variance. All rules are judged on the same fresh tokens, so gaps are paired.
 
 The value with recall bounds every rule that reads backwards and every rule that reads its whole
 window (it pays `c K`). At a positive cost it does not bound two others, marked `bounded = False`: a
@@ -46,8 +46,8 @@ class Gap:
         Mean excess plus cost, nats, and its standard error.
     gap, gap_stderr : float
         Loss above the optimal rule's, paired; negative if the rule did better.
-    probes : float
-        Mean probes.
+    projections : float
+        Mean projections.
     share_final : float
         Share of tokens decoded from the final layer.
     bounded : bool
@@ -60,7 +60,7 @@ class Gap:
     stderr: float
     gap: float
     gap_stderr: float
-    probes: float
+    projections: float
     share_final: float
     bounded: bool
 
@@ -95,7 +95,7 @@ class Bracket:
 
 @dataclass(frozen=True, eq=False)
 class RuleComparison(Result):
-    """What `price` found.
+    """What `compare_rules` found.
 
     Attributes
     ----------
@@ -157,7 +157,7 @@ def compare_rules(
     seed: int = 0,
     workers: Workers | None = None,
 ) -> RuleComparison:
-    """Solve the layer problem and price every rule.
+    """Solve the layer problem and evaluate every rule.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def _losses(
     index: int,
     size: int,
 ) -> FloatArray:
-    """Excess, probes and whether `L` was chosen, by token, of every rule: (size, 3, rules)."""
+    """Excess, projections and whether `L` was chosen, by token, of every rule: (size, 3, rules)."""
     rng = stream(seed, "pricing", index)
     x = model.sample(rng, size).x
     excess = ScanFilter(model).known(x[:, ::-1]).excess
@@ -220,7 +220,7 @@ def _losses(
     for i, rule in enumerate(rules):
         choice = rule.choose(x, rng)
         found[:, 0, i] = excess[rows, choice]
-        found[:, 1, i] = rule.probes(x)
+        found[:, 1, i] = rule.projections(x)
         found[:, 2, i] = choice == model.w - 1
     return found
 
@@ -237,7 +237,7 @@ def _gap(rule: AbstractRule, own: FloatArray, best: FloatArray, cost: float) -> 
         stderr=float(loss.std(ddof=1) / root),
         gap=float(difference.mean()),
         gap_stderr=float(difference.std(ddof=1) / root),
-        probes=float(own[:, 1].mean()),
+        projections=float(own[:, 1].mean()),
         share_final=float(own[:, 2].mean()),
         bounded=cost == 0 or not free,
     )

@@ -3,11 +3,11 @@
 The paper's rule knows nothing of the world and stops at the first layer that does not fall. A point
 of the phase diagram is a world, and what is measured there is what that ignorance costs in it:
 
-- `eps_max`: how noisy the probes are, in units of the mean rise, so that A3 asks for less than 1/2.
+- `eps_max`: how noisy the lens is, in units of the mean rise, so that A3 asks for less than 1/2.
   The noise is Gaussian with the variance of uniform noise on `[-eps_max, eps_max]`, since the Bayes
   rule is in closed form for Gaussian noise.
 - `perturbed`: the share of tokens with `V* < L`.
-- `cost` of a probe, in units of the mean rise.
+- `cost` of a projection, in units of the mean rise.
 
 Everything else is that of one component, `reference()` by default: falls of 0.3 and rises of 1,
 with little spread, so that A1 and A3 hold on nearly every token when the noise is small. The
@@ -71,7 +71,7 @@ class Optimality(Point):
     near, near_stderr : float
         `gap - NEAR |optimum|` and its standard error, paired: the search is within 5 % of optimal
         if this is not positive.
-    probes_optimum, probes_search : float
+    projections_optimum, projections_search : float
     paths : int
     """
 
@@ -82,8 +82,8 @@ class Optimality(Point):
     gap_stderr: float
     near: float
     near_stderr: float
-    probes_optimum: float
-    probes_search: float
+    projections_optimum: float
+    projections_search: float
     paths: int
 
     @property
@@ -138,11 +138,11 @@ def compute(at: Point, component: Component, seed: int, paths: int) -> Optimalit
     x = model.sample(stream(seed, f"cell {name}", 0), paths).x
     excess = ScanFilter(model).known(x[:, ::-1]).excess
     rows = np.arange(paths)
-    losses, probes = [], []
+    losses, projections = [], []
     for rule in (best, Search(model.K), Final()):
-        # At no cost it does not matter how many probes the Bayes rule makes.
-        probes.append(rule.probes(x).astype(np.float64))
-        losses.append(excess[rows, rule.choose(x)] + paid * probes[-1])
+        # At no cost it does not matter how many projections the Bayes rule makes.
+        projections.append(rule.projections(x).astype(np.float64))
+        losses.append(excess[rows, rule.choose(x)] + paid * projections[-1])
     optimum, search, final = losses
     gap, gap_stderr = _mean(search - optimum)
     allowed = NEAR * np.sign(optimum.mean()) * optimum
@@ -158,8 +158,8 @@ def compute(at: Point, component: Component, seed: int, paths: int) -> Optimalit
         gap_stderr,
         near,
         near_stderr,
-        _mean(probes[0])[0],
-        _mean(probes[1])[0],
+        _mean(projections[0])[0],
+        _mean(projections[1])[0],
         paths,
     )
 

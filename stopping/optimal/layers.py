@@ -1,7 +1,7 @@
 """The layers of a token as a stopping problem, under a change-point model.
 
-Time `t` is the number of probes made beyond the final layer's: at `t` the layers `L, L-1, .., L-t`
-have been read, and nothing of the others is known. Stopping costs what has been paid and the
+Time `t` is the number of projections made beyond the final layer's: at `t` the layers `L, L-1, ..,
+L-t` have been read, and nothing of the others is known. Stopping costs what has been paid and the
 *expected* excess given what was read (the excess itself is never seen),
 
     loss[t] = cost t + E[excess(L-t) | x[L-t..L]]                          without recall,
@@ -37,7 +37,7 @@ class LayerProblem(AbstractProblem):
     model : ChangePointModel
         Law of the tokens.
     cost : float
-        Of each probe, nats.
+        Of each projection, nats.
     recall : bool
         Whether one may return to a layer that was read.
     """
@@ -91,7 +91,7 @@ class LayerProblem(AbstractProblem):
         return self.horizon - deepest
 
     def _losses(self, excess: FloatArray, t: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Loss of stopping now, of the best blind plan from here on, and of one step on."""
+        """Loss of stopping now, of the best open-loop plan from here on, and of one step on."""
         first, paid = self.horizon - t, self.cost * t
         now = excess[:, first:].min(axis=1) if self.recall else excess[:, first]
         if first == 0:

@@ -15,20 +15,21 @@ from stopping.types import BoolArray, FloatArray
 
 @dataclass(frozen=True, eq=False)
 class RegionSample:
-    """Tokens that have made `probes` probes: what is known of them, and what the rule does.
+    """Tokens that have made `projections` projections: what is known of them, and what the rule
+    does.
 
     Attributes
     ----------
-    probes : int
+    projections : int
         Time `t`.
     reached : float
         Share of all tokens that get here.
     belief, gain : ndarray, shape (n,)
-        `P(V* < l | read)`, and the expected gain of the best blind plan, nats.
+        `P(V* < l | read)`, and the expected gain of the best open-loop plan, nats.
     stops : bool ndarray, shape (n,)
     """
 
-    probes: int
+    projections: int
     reached: float
     belief: FloatArray
     gain: FloatArray
@@ -41,14 +42,14 @@ class Step:
 
     Attributes
     ----------
-    probes : int
+    projections : int
         Time `t`.
     reached, stops : float
         Share of the tokens that get here, and of these the share that stops.
     belief_stop, belief_go, gain_stop, gain_go : tuple of float
     """
 
-    probes: int
+    projections: int
     reached: float
     stops: float
     belief_stop: tuple[float, float, float]
@@ -66,7 +67,7 @@ def region_samples(policy: Policy, x: FloatArray) -> tuple[RegionSample, ...]:
             break
         view = policy.problem.look(x[running, : t + 1])
         stops = stage.stops(view)
-        # Columns of `LayerProblem.look`: the gain of the best blind plan, .., the belief.
+        # Columns of `LayerProblem.look`: the gain of the best open-loop plan, .., the belief.
         belief, gain = view.features[:, 2], view.features[:, 0]
         found.append(RegionSample(t, len(running) / len(x), belief, gain, stops))
         running = running[~stops]
@@ -77,7 +78,7 @@ def summarise(sample: RegionSample) -> Step:
     """Quartiles on either side."""
     go = ~sample.stops
     return Step(
-        sample.probes,
+        sample.projections,
         sample.reached,
         float(sample.stops.mean()),
         _quartiles(sample.belief[sample.stops]),

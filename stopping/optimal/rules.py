@@ -86,7 +86,7 @@ class Bayes(AbstractRule):
         column: IntArray = x.shape[1] - 1 - depth
         return column
 
-    def _probes(self, x: FloatArray) -> IntArray:
+    def _projections(self, x: FloatArray) -> IntArray:
         return np.full(len(x), self.K)
 
 
@@ -118,7 +118,7 @@ class Snell(AbstractRule):
 
     @property
     def name(self) -> str:
-        """Name for tables, with the cost that it reckons with."""
+        """Name for tables, with the cost that it assumes."""
         return f"snell c={self.problem.cost:g}" + ("" if self.problem.recall else ", no recall")
 
     @property
@@ -145,16 +145,16 @@ class Snell(AbstractRule):
     def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
         return self._scan(x)[0]
 
-    def _probes(self, x: FloatArray) -> IntArray:
+    def _projections(self, x: FloatArray) -> IntArray:
         return self._scan(x)[1]
 
     def _scan(self, x: FloatArray) -> tuple[IntArray, IntArray]:
-        """Chosen column, and probes wanted: one more than were made where the next is unread."""
+        """Chosen column, and projections wanted: one more than made where the next is unread."""
         history = _window(x, self.problem.model.w, self.name)[:, ::-1]
         # Out-of-reach values would only be looked at to be thrown away.
         readable = np.minimum(history, OUT_OF_REACH)
         offset = x.shape[1] - self.problem.model.w
-        column, probes = np.empty((2, len(x)), dtype=np.intp)
+        column, projections = np.empty((2, len(x)), dtype=np.intp)
         running = np.arange(len(x))
         for t in range(self.K + 1):
             seen = readable[running, : t + 1]
@@ -167,11 +167,11 @@ class Snell(AbstractRule):
                 wanted = np.where(stops, t, t + 1)
             if halt.any():
                 column[running[halt]] = offset + self.problem.choice(seen[halt])
-                probes[running[halt]] = wanted[halt]
+                projections[running[halt]] = wanted[halt]
             running = running[~halt]
             if not running.size:
                 break
-        return column, probes
+        return column, projections
 
 
 def save_rule(path: Path, rule: Snell, about: dict[str, Any] | None = None) -> Snell:

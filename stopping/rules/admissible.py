@@ -1,4 +1,4 @@
-"""Rules that reckon with the noise: guarded search, hedged search, minimax (T6-T8).
+"""Rules that know the noise level: guarded search, hedged search, minimax (T6-T8).
 
 They need a noise level in nats, `stopping audit` estimates one. Theory and proofs stand in
 `stopping.theory.guarded` and `stopping.theory.certificates`; here they meet the common interface.
@@ -11,7 +11,7 @@ import numpy as np
 
 from stopping.model.windows import final_layer, window_start
 from stopping.rules.base import AbstractRule, Reading, require, require_generator
-from stopping.rules.scan import scan_probes
+from stopping.rules.scan import scan_projections
 from stopping.theory.certificates import hedged_weights, minimax_layer
 from stopping.theory.guarded import guarded_search, hedged_search
 from stopping.types import FloatArray, IntArray
@@ -56,8 +56,8 @@ class Guarded(AbstractRule):
             return np.full(len(x), l_min)
         return l_min + guarded_search(x[:, l_min:], self.guard)
 
-    def _probes(self, x: FloatArray) -> IntArray:
-        return scan_probes(final_layer(x) - self._choose(x, None), x.shape[1], self.K)
+    def _projections(self, x: FloatArray) -> IntArray:
+        return scan_projections(final_layer(x) - self._choose(x, None), x.shape[1], self.K)
 
 
 @final
@@ -83,8 +83,8 @@ class Hedged(AbstractRule):
         weights = hedged_search(x[:, l_min:], self.eps_max)
         return l_min + _draw(weights, require_generator(rng, "hedged"))
 
-    def _probes(self, x: FloatArray) -> IntArray:
-        return Guarded(self.eps_max, self.K).probes(x)
+    def _projections(self, x: FloatArray) -> IntArray:
+        return Guarded(self.eps_max, self.K).projections(x)
 
 
 @final
@@ -112,7 +112,7 @@ class Minimax(AbstractRule):
             return np.full(len(x), l_min)
         return l_min + minimax_layer(x[:, l_min:], self.eps_max)
 
-    def _probes(self, x: FloatArray) -> IntArray:
+    def _projections(self, x: FloatArray) -> IntArray:
         # The certificate reads the whole window.
         return np.full(len(x), final_layer(x) - window_start(x.shape[1], self.K))
 
@@ -144,5 +144,5 @@ class HedgedMinimax(AbstractRule):
         weights = hedged_weights(x[:, l_min:], self.eps_max).weights
         return l_min + _draw(weights, require_generator(rng, "hedged-minimax"))
 
-    def _probes(self, x: FloatArray) -> IntArray:
-        return Minimax(self.eps_max, self.K).probes(x)
+    def _projections(self, x: FloatArray) -> IntArray:
+        return Minimax(self.eps_max, self.K).projections(x)

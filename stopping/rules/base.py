@@ -19,7 +19,7 @@ Reading = Literal["backward", "returning", "sinking", "window"]
 """How much of the window a reader that goes back from `L` must read before a rule is applied.
 
 - `"backward"`: the rule stops as soon as it knows. Its first `j` layers from `L` alone say
-  whether `probes` exceeds `j`, whatever stands below them.
+  whether `projections` exceeds `j`, whatever stands below them.
 - `"returning"`: the same, and on the way its choice may rise again, up to `L`.
 - `"sinking"`: it needs its whole window.
 - `"window"`: the same, and on the way its choice may rise again.
@@ -75,7 +75,7 @@ class AbstractRule(AbstractKind):
         """Choose for a validated batch."""
 
     @abc.abstractmethod
-    def _probes(self, x: FloatArray) -> IntArray:
+    def _projections(self, x: FloatArray) -> IntArray:
         """Extra projections for a validated batch."""
 
     def choose(self, entropy: ArrayLike, rng: np.random.Generator | None = None) -> IntArray:
@@ -100,12 +100,12 @@ class AbstractRule(AbstractKind):
         """
         return self._choose(as_batch(entropy), rng)
 
-    def probes(self, entropy: ArrayLike) -> IntArray:
+    def projections(self, entropy: ArrayLike) -> IntArray:
         """Projections beyond the final layer's that a lazy implementation makes, shape (n,).
 
         A scan has to read `x[L-1]` before it may stop at `L`, so a scan never averages below one.
         """
-        return self._probes(as_batch(entropy))
+        return self._projections(as_batch(entropy))
 
 
 def require_generator(rng: np.random.Generator | None, rule: str) -> np.random.Generator:

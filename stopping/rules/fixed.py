@@ -24,7 +24,7 @@ class Final(AbstractRule):
     def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
         return np.full(x.shape[0], final_layer(x))
 
-    def _probes(self, x: FloatArray) -> IntArray:
+    def _projections(self, x: FloatArray) -> IntArray:
         return np.zeros(x.shape[0], dtype=np.intp)
 
 
@@ -47,7 +47,7 @@ class FixedOffset(AbstractRule):
     def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
         return np.full(x.shape[0], window_start(x.shape[1], self.k))
 
-    def _probes(self, x: FloatArray) -> IntArray:
+    def _projections(self, x: FloatArray) -> IntArray:
         # One projection in all: the chosen layer's replaces the final layer's.
         return np.zeros(x.shape[0], dtype=np.intp)
 
@@ -73,7 +73,7 @@ class WindowMinimum(AbstractRule):
         depth: IntArray = x[:, l_min:][:, ::-1].argmin(axis=1)
         return final_layer(x) - depth
 
-    def _probes(self, x: FloatArray) -> IntArray:
+    def _projections(self, x: FloatArray) -> IntArray:
         return np.full(x.shape[0], final_layer(x) - window_start(x.shape[1], self.K))
 
 
@@ -109,6 +109,6 @@ class ForwardExit(AbstractRule):
         first: IntArray = confident.argmax(axis=1)
         return l_min + first
 
-    def _probes(self, x: FloatArray) -> IntArray:
+    def _projections(self, x: FloatArray) -> IntArray:
         # It reads from `l_min` up to the chosen layer, whose projection replaces the final one's.
         return self._choose(x, None) - window_start(x.shape[1], self.K)

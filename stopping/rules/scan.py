@@ -26,7 +26,7 @@ def scan_depth(x: FloatArray, K: int, tau: float = 0.0) -> IntArray:
     return run_length(window[:, :-1] < window[:, 1:] - tau)
 
 
-def scan_probes(depth: IntArray, layers: int, K: int) -> IntArray:
+def scan_projections(depth: IntArray, layers: int, K: int) -> IntArray:
     """Projections beyond `L` for a scan that took `depth` steps: one more, unless at `l_min`."""
     return np.minimum(depth + 1, layers - 1 - window_start(layers, K))
 
@@ -66,12 +66,12 @@ class Search(AbstractRule):
             depth = np.zeros_like(depth)
         return final_layer(x) - depth
 
-    def _probes(self, x: FloatArray) -> IntArray:
+    def _projections(self, x: FloatArray) -> IntArray:
         # The draw can precede the search, so a token that falls back costs nothing; what
         # is counted is the search itself.
         if self.p == 0.0:
             return np.zeros(x.shape[0], dtype=np.intp)
-        return scan_probes(scan_depth(x, self.K), x.shape[1], self.K)
+        return scan_projections(scan_depth(x, self.K), x.shape[1], self.K)
 
 
 @final
@@ -96,8 +96,8 @@ class Shifted(AbstractRule):
         moved = last - scan_depth(x, self.K) + self.shift
         return np.clip(moved, window_start(x.shape[1], self.K), last)
 
-    def _probes(self, x: FloatArray) -> IntArray:
-        scan = scan_probes(scan_depth(x, self.K), x.shape[1], self.K)
+    def _projections(self, x: FloatArray) -> IntArray:
+        scan = scan_projections(scan_depth(x, self.K), x.shape[1], self.K)
         return np.maximum(scan, final_layer(x) - self._choose(x, None))
 
 
@@ -125,8 +125,8 @@ class Tolerance(AbstractRule):
     def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
         return final_layer(x) - scan_depth(x, self.K, self.tau)
 
-    def _probes(self, x: FloatArray) -> IntArray:
-        return scan_probes(scan_depth(x, self.K, self.tau), x.shape[1], self.K)
+    def _projections(self, x: FloatArray) -> IntArray:
+        return scan_projections(scan_depth(x, self.K, self.tau), x.shape[1], self.K)
 
 
 @final
@@ -154,18 +154,18 @@ class Patience(AbstractRule):
     def _scan(self, x: FloatArray) -> tuple[IntArray, IntArray]:
         n, layers = x.shape
         best, best_value = np.full(n, layers - 1), x[:, -1].copy()
-        failures, probes = np.zeros(n, dtype=np.intp), np.zeros(n, dtype=np.intp)
+        failures, projections = np.zeros(n, dtype=np.intp), np.zeros(n, dtype=np.intp)
         for layer in range(layers - 2, window_start(layers, self.K) - 1, -1):
             scanning = failures <= self.m
-            probes += scanning
+            projections += scanning
             improves = scanning & (x[:, layer] < best_value)
             best[improves] = layer
             best_value[improves] = x[improves, layer]
             failures = np.where(improves, 0, failures + scanning)
-        return best, probes
+        return best, projections
 
     def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
         return self._scan(x)[0]
 
-    def _probes(self, x: FloatArray) -> IntArray:
+    def _projections(self, x: FloatArray) -> IntArray:
         return self._scan(x)[1]

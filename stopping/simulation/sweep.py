@@ -79,18 +79,18 @@ class Losses:
         Expected excess.
     greatest : tuple of float
         Largest excess of any token.
-    probes : tuple of float
+    projections : tuple of float
         Projections per token beyond the final layer's.
     """
 
     mean: tuple[float, ...]
     stderr: tuple[float, ...]
     greatest: tuple[float, ...]
-    probes: tuple[float, ...]
+    projections: tuple[float, ...]
 
     def __post_init__(self) -> None:
         # JSON knows lists only.
-        for name in ("mean", "stderr", "greatest", "probes"):
+        for name in ("mean", "stderr", "greatest", "projections"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
@@ -183,5 +183,5 @@ def compute(world: World, rules: Sequence[str], tokens: int, seed: int) -> Losse
         mean=tuple(rule.mean for rule in found),
         stderr=tuple(rule.stderr for rule in found),
         greatest=tuple(rule.greatest for rule in found),
-        probes=tuple(rule.probes for rule in found),
+        projections=tuple(rule.projections for rule in found),
     )

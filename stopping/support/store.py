@@ -1,4 +1,4 @@
-"""Finished cells of a long sweep, so that a killed run goes on where it was.
+"""Finished cells of a long sweep, so that a killed run resumes.
 
 A sweep is a mapping of named *cells* to jobs. What a cell gave is one line of JSON in a file, added
 as soon as it is known; the first line holds the settings that all cells depend on. A process that

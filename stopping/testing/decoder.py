@@ -1,7 +1,7 @@
 """`check_decoder`: a function from candidate states and a head to logits.
 
 The function gets the residual states of the candidate layers, before the final norm, and the
-model's `Head`. A trace `x` is turned into states whose probe reads entropies in the same order:
+model's `Head`. A trace `x` is turned into states whose lens reads entropies in the same order:
 
     h[l] = size[l] * sqrt(hidden) * (t[l]/T e_word + sqrt(1 - (t[l]/T)^2) e_silent),
 
@@ -130,7 +130,7 @@ class Decoder(AbstractSearching):
         call(self.function, given, head)
         return not all(same(a, to_numpy(b)) for a, b in zip(before, arrays, strict=True))
 
-    def said(self, layer: IntArray | int, layers: int) -> str:
+    def describe(self, layer: IntArray | int, layers: int) -> str:
         """Whose logits."""
         return f"the logits of layer index {listed(np.atleast_1d(layer))} of {layers}"
 
@@ -170,7 +170,7 @@ class Decoder(AbstractSearching):
 
 
 def states_of(x: Floats) -> FloatArray:
-    """States `(n, layers, hidden)` whose probe orders the layers of each row as `x` does."""
+    """States `(n, layers, hidden)` whose lens orders the layers of each row as `x` does."""
     level = np.round(x / GRID) - 1.0
     layer = np.arange(x.shape[1])
     top = np.maximum(16.0, np.nanmax(level, axis=1, initial=0.0))[:, None]

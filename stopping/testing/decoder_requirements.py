@@ -62,8 +62,8 @@ def _answers(subject: Decoder, states: FloatArray) -> Discrepancy | None:
     code = "\n".join([*subject.header(), "", *subject.lines_for(both)])
     try:
         found = subject.logits(both, strict=True)
-    except CallError as trouble:
-        return Discrepancy("logits for each token", str(trouble), code)
+    except CallError as failure:
+        return Discrepancy("logits for each token", str(failure), code)
     if np.isfinite(found).all():
         return None
     return Discrepancy("finite logits", f"gave back {found.tolist()}", code)
@@ -75,8 +75,8 @@ def _read(subject: Decoder, states: FloatArray, gain: FloatArray) -> Discrepancy
     code = "\n".join([*subject.header(), "", *subject.lines_for(states, gain)])
     try:
         found = subject.logits(states, gain)
-    except CallError as trouble:
-        return Discrepancy(expected, str(trouble), code)
+    except CallError as failure:
+        return Discrepancy(expected, str(failure), code)
     if subject.near(found, right).all():
         return None
     return Discrepancy(expected, f"logits {np.round(found[0], 4).tolist()}", code)

@@ -1,6 +1,6 @@
 """What an entropy function must do.
 
-The probe of a layer is read as the Shannon entropy `H = -sum p log p` of the softmax, in nats.
+A layer is read as the Shannon entropy `H = -sum p log p` of the softmax, in nats.
 `shannon` asks for the form up to a unit and `nats` for the unit, so that a logarithm to base 2 and
 a wrong formula are told apart; the others add one difficulty each. The reference is computed in
 float64 from the very numbers that the function gets.
@@ -32,8 +32,8 @@ def _answers(subject: Entropy, rows: Rows) -> Discrepancy | None:
     both = Rows(np.repeat(rows.values, 2, axis=0), rows.dtype)
     try:
         subject.ask(both, strict=True)
-    except CallError as trouble:
-        return Discrepancy("a finite number for each row", str(trouble), subject.code(both))
+    except CallError as failure:
+        return Discrepancy("a finite number for each row", str(failure), subject.code(both))
     return None
 
 
@@ -41,8 +41,8 @@ def _unchanged(subject: Entropy, rows: Rows) -> Discrepancy | None:
     try:
         if not subject.mutates_input(rows):
             return None
-    except CallError as trouble:
-        return Discrepancy("an answer", str(trouble), subject.code(rows))
+    except CallError as failure:
+        return Discrepancy("an answer", str(failure), subject.code(rows))
     code = subject.code(rows) + "\nprint(z)  # changed by the call"
     return Discrepancy("the array as it was handed over", "another one after the call", code)
 
@@ -50,8 +50,8 @@ def _unchanged(subject: Entropy, rows: Rows) -> Discrepancy | None:
 def _deterministic(subject: Entropy, rows: Rows) -> Discrepancy | None:
     try:
         found = [float(subject.ask(rows)[0]) for _ in range(1 + CALLS)][1:]
-    except CallError as trouble:
-        return Discrepancy("an answer on each call", str(trouble), subject.code(rows))
+    except CallError as failure:
+        return Discrepancy("an answer on each call", str(failure), subject.code(rows))
     usual, others = differing(found, subject.tolerance)
     if not others:
         return None
@@ -66,8 +66,8 @@ def _repeatable(subject: Entropy, pair: tuple[Rows, Rows]) -> Discrepancy | None
         before = subject.ask(first)
         subject.ask(other)
         after = subject.ask(first)
-    except CallError as trouble:
-        return Discrepancy("the same answer again", str(trouble), code)
+    except CallError as failure:
+        return Discrepancy("the same answer again", str(failure), code)
     if np.abs(after - before).max() <= subject.tolerance:
         return None
     return Discrepancy(f"{before[0]:.6g}, as before", f"{after[0]:.6g} on the second time", code)
@@ -79,8 +79,8 @@ def _compare(
     expected = f"{_numbers(right * unit)}{note}"
     try:
         found = subject.ask(rows)
-    except CallError as trouble:
-        return Discrepancy(expected, str(trouble), subject.code(rows))
+    except CallError as failure:
+        return Discrepancy(expected, str(failure), subject.code(rows))
     # Written so that NaN counts as an error.
     if (np.abs(found - right * unit) <= subject.tolerance * abs(unit)).all():
         return None
@@ -96,8 +96,8 @@ def _shannon(subject: Entropy, rows: Rows) -> Discrepancy | None:
     flat = Rows(np.zeros((1, words)), rows.dtype)
     try:
         most = float(subject.ask(flat)[0])
-    except CallError as trouble:
-        return Discrepancy(f"a number for {words} equal logits", str(trouble), subject.code(flat))
+    except CallError as failure:
+        return Discrepancy(f"a number for {words} equal logits", str(failure), subject.code(flat))
     unit = most / np.log(words)
     if not np.isfinite(unit) or unit == 0:
         said = f"{most} for {words} equal logits"
@@ -113,8 +113,8 @@ def _shannon(subject: Entropy, rows: Rows) -> Discrepancy | None:
 def _rows(subject: Entropy, rows: Rows) -> Discrepancy | None:
     try:
         alone = np.concatenate([subject.ask(Rows(z[None], rows.dtype)) for z in rows.values])
-    except CallError as trouble:
-        return Discrepancy("an answer for each row alone", str(trouble), subject.code(rows))
+    except CallError as failure:
+        return Discrepancy("an answer for each row alone", str(failure), subject.code(rows))
     return _compare(subject, rows, alone, " nats, as for each row alone")
 
 
@@ -123,8 +123,8 @@ def _nan(subject: Entropy, rows: Rows) -> Discrepancy | None:
         found = subject.ask(rows)
     except Raised:
         return None
-    except CallError as trouble:
-        return Discrepancy("an exception, or NaN", str(trouble), subject.code(rows))
+    except CallError as failure:
+        return Discrepancy("an exception, or NaN", str(failure), subject.code(rows))
     if not np.isfinite(found).any():
         return None
     return Discrepancy("an exception, or NaN", _numbers(found), subject.code(rows))
@@ -148,11 +148,11 @@ PLAIN = (*BASE, "shannon", "nats")
 
 ENTROPY: tuple[Requirement[Entropy], ...] = (
     Requirement(
-        "answers", "the probe", "gives one finite number for each row", cases.small, _answers
+        "answers", "the lens", "gives one finite number for each row", cases.small, _answers
     ),
     Requirement(
         "unchanged",
-        "the probe",
+        "the lens",
         "leaves the logits as they were",
         cases.small,
         _unchanged,
@@ -160,7 +160,7 @@ ENTROPY: tuple[Requirement[Entropy], ...] = (
     ),
     Requirement(
         "deterministic",
-        "the probe",
+        "the lens",
         "gives the same number each time that it gets the same logits",
         cases.small,
         _deterministic,
@@ -168,7 +168,7 @@ ENTROPY: tuple[Requirement[Entropy], ...] = (
     ),
     Requirement(
         "repeatable",
-        "the probe",
+        "the lens",
         "answers from the logits alone, not from what it was asked before",
         cases.pairs,
         _repeatable,
@@ -176,7 +176,7 @@ ENTROPY: tuple[Requirement[Entropy], ...] = (
     ),
     Requirement(
         "shannon",
-        "the probe",
+        "the lens",
         "is -sum p log p of the softmax, in any unit",
         cases.small,
         _shannon,
@@ -184,7 +184,7 @@ ENTROPY: tuple[Requirement[Entropy], ...] = (
     ),
     Requirement(
         "nats",
-        "the probe",
+        "the lens",
         "gives log V for V equal logits: natural logarithm, positive",
         cases.uniform,
         _entropy,
@@ -192,7 +192,7 @@ ENTROPY: tuple[Requirement[Entropy], ...] = (
     ),
     Requirement(
         "peaked",
-        "the probe",
+        "the lens",
         "gives almost 0 where one word leads, be it by thousands of nats",
         cases.peaked,
         _entropy,
@@ -200,7 +200,7 @@ ENTROPY: tuple[Requirement[Entropy], ...] = (
     ),
     Requirement(
         "masked",
-        "the probe",
+        "the lens",
         "leaves out words at -inf",
         cases.hidden,
         _entropy,
@@ -208,7 +208,7 @@ ENTROPY: tuple[Requirement[Entropy], ...] = (
     ),
     Requirement(
         "shifted",
-        "the probe",
+        "the lens",
         "does not change when a constant is added to all logits",
         cases.shifted,
         _entropy,
@@ -216,7 +216,7 @@ ENTROPY: tuple[Requirement[Entropy], ...] = (
     ),
     Requirement(
         "vocabulary",
-        "the probe",
+        "the lens",
         "is right for vocabularies of up to 200,000 words",
         cases.large,
         _entropy,
@@ -233,7 +233,7 @@ ENTROPY: tuple[Requirement[Entropy], ...] = (
     ),
     Requirement(
         "rows",
-        "the probe",
+        "the lens",
         "gives for each row of a batch what it gives for that row alone",
         cases.batches,
         _rows,

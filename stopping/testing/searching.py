@@ -90,7 +90,7 @@ class AbstractSearching(abc.ABC):
         """Whether the function changes the arrays that it gets."""
 
     @abc.abstractmethod
-    def said(self, layer: IntArray | int, layers: int) -> str:
+    def describe(self, layer: IntArray | int, layers: int) -> str:
         """Layers in the function's own words."""
 
     @abc.abstractmethod

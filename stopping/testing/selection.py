@@ -88,7 +88,7 @@ class Selection(AbstractSearching):
                 return True
         return False
 
-    def said(self, layer: IntArray | int, layers: int) -> str:
+    def describe(self, layer: IntArray | int, layers: int) -> str:
         """Layers in the function's own convention, with the plain index where that differs."""
         index = np.atleast_1d(layer)
         plain = f"layer index {listed(index)} of {layers}"

@@ -30,17 +30,17 @@ def judge_layers(
     """Ask about the batch `x`; say what is wrong unless `right` accepts the layers."""
     try:
         layer = subject.searched(x)
-    except CallError as trouble:
-        return Discrepancy(expected, str(trouble), subject.code(x))
+    except CallError as failure:
+        return Discrepancy(expected, str(failure), subject.code(x))
     if right(layer):
         return None
-    return Discrepancy(expected, subject.said(layer, x.shape[1]), subject.code(x))
+    return Discrepancy(expected, subject.describe(layer, x.shape[1]), subject.code(x))
 
 
 def exactly(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
     """Judge one token: the layer must be that of Algorithm 1."""
     layer = algorithm_1(row, subject.K)
-    expected = subject.said(layer, len(row))
+    expected = subject.describe(layer, len(row))
     return judge_layers(subject, row[None], lambda found: bool(found[0] == layer), expected)
 
 
@@ -49,8 +49,8 @@ def answers(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
     x = np.repeat(row[None], 2 if subject.batched else 1, axis=0)
     try:
         subject.ask(x, strict=True)
-    except CallError as trouble:
-        return Discrepancy("a whole number for each token", str(trouble), subject.code(x))
+    except CallError as failure:
+        return Discrepancy("a whole number for each token", str(failure), subject.code(x))
     return None
 
 
@@ -60,8 +60,8 @@ def unchanged(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None
     try:
         if not subject.mutates_input(x):
             return None
-    except CallError as trouble:
-        return Discrepancy("an answer", str(trouble), subject.code(x))
+    except CallError as failure:
+        return Discrepancy("an answer", str(failure), subject.code(x))
     code = subject.code(x) + f"\nprint({subject.handed})  # changed by the call"
     return Discrepancy("the array as it was handed over", "another one after the call", code)
 
@@ -71,12 +71,12 @@ def deterministic(subject: AbstractSearching, row: FloatArray) -> Discrepancy | 
     x = row[None]
     try:
         found = [int(subject.searched(x)[0]) for _ in range(1 + CALLS)][1:]
-    except CallError as trouble:
-        return Discrepancy("an answer on each call", str(trouble), subject.code(x))
+    except CallError as failure:
+        return Discrepancy("an answer on each call", str(failure), subject.code(x))
     usual, others = differing(found)
     if not others:
         return None
-    expected, actual = (subject.said(int(layer), len(row)) for layer in (usual, others[0]))
+    expected, actual = (subject.describe(int(layer), len(row)) for layer in (usual, others[0]))
     often = other_answers(len(others), CALLS)
     return Discrepancy(f"{expected}, as usual", actual, subject.code(x), often)
 
@@ -89,19 +89,19 @@ def repeatable(subject: AbstractSearching, rows: tuple[FloatArray, ...]) -> Disc
         before = subject.searched(first)
         subject.searched(other)
         after = subject.searched(first)
-    except CallError as trouble:
-        return Discrepancy("the same answer again", str(trouble), code)
+    except CallError as failure:
+        return Discrepancy("the same answer again", str(failure), code)
     if before[0] == after[0]:
         return None
     layers = first.shape[1]
-    said = subject.said(after, layers) + " when it has answered another question"
-    return Discrepancy(subject.said(before, layers) + ", as before", said, code)
+    said = subject.describe(after, layers) + " when it has answered another question"
+    return Discrepancy(subject.describe(before, layers) + ", as before", said, code)
 
 
 def descends(subject: AbstractSearching, world: World) -> Discrepancy | None:
     """Judge T1 on a world: at or below `V*`."""
     x, turning = entropies_of(world), int(world.paths.turning[0])
-    expected = f"at or below V* = {subject.said(turning, x.shape[1])}"
+    expected = f"at or below V* = {subject.describe(turning, x.shape[1])}"
     return judge_layers(subject, x, lambda found: bool(found[0] <= turning), expected)
 
 
@@ -114,13 +114,13 @@ def regret(subject: AbstractSearching, world: World) -> Discrepancy | None:
         return bool(layer[0] > turning or at(x, layer)[0] <= x[0, turning])
 
     least = f"a layer that reads at most x[V*] = {x[0, turning]:g}, V* = "
-    return judge_layers(subject, x, right, least + subject.said(turning, x.shape[1]))
+    return judge_layers(subject, x, right, least + subject.describe(turning, x.shape[1]))
 
 
 def stops(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
     """Judge one side of Algorithm 1: not below its layer."""
     layer = algorithm_1(row, subject.K)
-    expected = f"not below {subject.said(layer, len(row))}, where entropy stops falling"
+    expected = f"not below {subject.describe(layer, len(row))}, where entropy stops falling"
     return judge_layers(subject, row[None], lambda found: bool(found[0] >= layer), expected)
 
 
@@ -129,9 +129,9 @@ def rows(subject: AbstractSearching, rows: tuple[FloatArray, ...]) -> Discrepanc
     x = np.array(rows)
     try:
         alone = np.concatenate([subject.searched(row[None]) for row in x])
-    except CallError as trouble:
-        return Discrepancy("an answer for each token alone", str(trouble), subject.code(x))
-    expected = f"{subject.said(alone, x.shape[1])}, as for each token alone"
+    except CallError as failure:
+        return Discrepancy("an answer for each token alone", str(failure), subject.code(x))
+    expected = f"{subject.describe(alone, x.shape[1])}, as for each token alone"
     return judge_layers(subject, x, lambda found: bool((found == alone).all()), expected)
 
 
@@ -142,16 +142,16 @@ def nan(subject: AbstractSearching, case: tuple[FloatArray, int]) -> Discrepancy
     spoilt = row.copy()
     # One of the layers that the search reads: from the one that stops it up to L.
     spoilt[max(0, stop - 1) + place % (last - max(0, stop - 1) + 1)] = np.nan
-    expected = f"an exception, or ordinary decoding: {subject.said(last, len(row))}"
+    expected = f"an exception, or ordinary decoding: {subject.describe(last, len(row))}"
     try:
         layer = subject.searched(spoilt[None])
     except Raised:
         return None
-    except CallError as trouble:
-        return Discrepancy(expected, str(trouble), subject.code(spoilt[None]))
+    except CallError as failure:
+        return Discrepancy(expected, str(failure), subject.code(spoilt[None]))
     if layer[0] == last:
         return None
-    return Discrepancy(expected, subject.said(layer, len(row)), subject.code(spoilt[None]))
+    return Discrepancy(expected, subject.describe(layer, len(row)), subject.code(spoilt[None]))
 
 
 def fallback(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
@@ -160,8 +160,8 @@ def fallback(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
     code = f"{subject.code(row[None])}\n# ask {DRAWS} times and count"
     try:
         kept = sum(int(subject.ask(row[None])[0] == last) for _ in range(DRAWS))
-    except CallError as trouble:
-        return Discrepancy(expected, str(trouble), code)
+    except CallError as failure:
+        return Discrepancy(expected, str(failure), code)
     if stats.binomtest(kept, DRAWS, 1.0 - subject.p).pvalue >= subject.level:
         return None
     rate = f"in {DRAWS - kept} of {DRAWS} calls, excluded at level {subject.level:g}"
@@ -177,8 +177,8 @@ def draws(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
     code = f"{subject.code(row[None])}\n# ask again and again about {BATCH} copies of this token"
     try:
         fell = [np.unique(subject.ask(x)) for _ in range(subject.copies)]
-    except CallError as trouble:
-        return Discrepancy(expected, str(trouble), code)
+    except CallError as failure:
+        return Discrepancy(expected, str(failure), code)
     alike = all(len(layers) == 1 for layers in fell)
     if not alike or len({int(layers[0]) for layers in fell}) == 1:
         return None

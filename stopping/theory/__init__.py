@@ -13,7 +13,7 @@
 | T9 | which noise levels explain a token | `identification.identify` |
 | T10 | tails under independent noise | `bounds.stop_above_bound`, `bounds.excess_tail_bound`, `bounds.expected_excess_bound` |
 | T11 | fewer than `e - 2` layers | `bounds.run_bound`, `bounds.expected_overshoot_bound` |
-| T12 | the exact distribution of the stopping layer | `exact.stopping_law` |
+| T12 | the exact distribution of the stopping layer | `exact.stopping_distribution` |
 | T13 | the average case | `averages.average_case`; proved: `uniform_average`, `adaptive_average` |
 
 Algorithm 1 itself is `stopping.rules.Search`; S1 to S3 are in `stopping.optimal`; the posterior of

@@ -31,10 +31,10 @@ None of this needs a continuous law: ties only stop the search earlier.
 One step alone with uniform noise costs `gamma (2 eps_max - gamma)^2 / (8 eps_max^2)`, which is
 largest at `gamma = 2/3 eps_max`: `C_1 = 4/27 eps_max` exactly.
 
-The maximisers are found by local optimisation from several starts over the exact law: each `C_J`
-reported is attained by its drifts to the quadrature's error, a lower bound of `C`. That no drifts
-do much better is proved from the other side: exactly for uniform noise (`uniform_average`), by an
-adversary who sees more than he may for other laws (`adaptive_average`).
+The maximisers are found by local optimisation from several starts over the exact distribution: each
+`C_J` reported is attained by its drifts to the quadrature's error, a lower bound of `C`. That no
+drifts do much better is proved from the other side: exactly for uniform noise (`uniform_average`),
+by an adversary who sees more than he may for other laws (`adaptive_average`).
 """
 
 import math
@@ -57,7 +57,7 @@ from stopping.model.densities import (
 from stopping.support.parallel import Workers, in_order
 from stopping.support.results import Result
 from stopping.theory.adaptive_average import adaptive_bound, distribution_free_bound
-from stopping.theory.exact import scan_masses, stopping_law
+from stopping.theory.exact import scan_masses, stopping_distribution
 from stopping.theory.uniform_average import uniform_average
 from stopping.types import FloatArray
 
@@ -215,7 +215,7 @@ def worst_drifts(
     drifts = np.asarray(best.x, dtype=np.float64)
     # The maximum lies inside the box (the window of truth), so its gradient must vanish.
     gradient = float(np.abs(best.jac).max())
-    law = stopping_law(_centre(drifts), (density,) * (layers_below + 1), layers_below)
+    law = stopping_distribution(_centre(drifts), (density,) * (layers_below + 1), layers_below)
     return WorstDrifts(
         layers_below=layers_below,
         constant=law.expected_excess(layers_below),

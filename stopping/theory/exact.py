@@ -1,4 +1,4 @@
-"""T12: the exact law of the layer where the search stops, by one-dimensional quadrature.
+"""T12: the exact distribution of the layer where the search stops, by one-dimensional quadrature.
 
 Let the noise be independent with known densities and `G` given, so that `x[l]` has a density
 `f_l`, `G[l]` shifted by the noise. The search with tolerance `tau` goes on from `l` while
@@ -43,7 +43,7 @@ HALVINGS = 6
 
 
 @dataclass(frozen=True, eq=False)
-class StoppingLaw(Result):
+class StoppingDistribution(Result):
     """The law of `V^` for one `G`.
 
     Attributes
@@ -82,8 +82,9 @@ class StoppingLaw(Result):
         return self.error <= self.tolerance
 
     @property
-    def extra_probes(self) -> float:
-        """Expected projections per token beyond the final layer's, as `rule.probes` counts them.
+    def extra_projections(self) -> float:
+        """Expected projections per token beyond the final layer's, as `rule.projections` counts
+        them.
 
         A scan that stands on `l > l_min` reads `x[l-1]` before it may stop.
         """
@@ -114,14 +115,14 @@ class StoppingLaw(Result):
         return turning
 
 
-def stopping_law(
+def stopping_distribution(
     latent: ArrayLike,
     noise: AbstractNoise | Sequence[Density],
     K: int = 10,
     tau: float = 0.0,
     tolerance: float = 1e-9,
-) -> StoppingLaw:
-    """T12: the law of the layer where the search stops.
+) -> StoppingDistribution:
+    """T12: the distribution of the layer where the search stops.
 
     Parameters
     ----------
@@ -165,7 +166,7 @@ def stopping_law(
         if error <= tolerance:
             break
     outside = np.zeros(l_min)
-    return StoppingLaw(
+    return StoppingDistribution(
         latent=G[0],
         l_min=l_min,
         tau=tau,
@@ -250,7 +251,7 @@ def _rule() -> tuple[FloatArray, FloatArray, FloatArray]:
     return node, weight, tail_weight
 
 
-def flat_law(K: int) -> FloatArray:
+def flat_distribution(K: int) -> FloatArray:
     """T11 with equality: `P(V* - V^ = j)` for `j = 0..K`, flat `G`, `V* = L`, i.i.d. noise.
 
     `1/(j+1)! - 1/(j+2)!` for `j < K`, and `1/(K+1)!` at the end of the window.

@@ -1,11 +1,11 @@
-r"""What the paper's knob `p` is worth in the worst case: next to nothing.
+r"""What the paper's mixing probability `p` is worth in the worst case: next to nothing.
 
 With probability `p` the rule takes the search's layer `V^`, otherwise the final layer, whatever
 the trace. Let `T` be a cap on the total tax, `G[L] - G[V*] <= T` (an entropy lies between 0 and
 the logarithm of the vocabulary, so `T` is at most about 12 nats; A3 needs `T > 2 eps_max`).
 
-**Theorem (knob).** Over all worlds with A1-A4 and tax at most `T > 2 eps_max`, the supremum of the
-expected excess `p excess(V^) + (1 - p) excess(L)` is
+**Theorem (mixing).** Over all worlds with A1-A4 and tax at most `T > 2 eps_max`, the supremum of
+the expected excess `p excess(V^) + (1 - p) excess(L)` is
 
     max( 2 eps_max p, (1 - p) T )       K = 1
     2 eps_max p + (1 - p) T             K >= 2
@@ -19,12 +19,12 @@ overshoots by one layer and loses nearly `2 eps_max`: both terms at once.  QED
 infinite worst case, for every `K >= 1`. (ii) For `K >= 2` the worst case falls with `p`, so
 `p = 1` is best, whatever the cap. (iii) Only for `K = 1` with a finite cap does a constant `p < 1`
 help: `p = T / (2 eps_max + T)` gives `2 eps_max T / (2 eps_max + T)`, which tends to `eps_max` as
-`T` falls to `2 eps_max` and to `2 eps_max` as `T` grows. (iv) So the knob is *not* the hedge of
-T7. Given the observation, the tax of stopping at `L` *is* bounded, by a number the stopper sees
-(T8); the hedged search lets its probability grow with the observed rise and gets `eps_max` for
-every `K`. A constant `p` cannot.
+`T` falls to `2 eps_max` and to `2 eps_max` as `T` grows. (iv) So the mixing probability is *not*
+the hedge of T7. Given the observation, the tax of stopping at `L` *is* bounded, by a number the
+stopper sees (T8); the hedged search lets its probability grow with the observed rise and gets
+`eps_max` for every `K`. A constant `p` cannot.
 
-For a given observation the worst case of the knob is
+For a given observation the worst case of the mixing probability is
 `certificates.expected_certificate` of its two weights.
 """
 
@@ -37,7 +37,7 @@ from stopping.types import FloatArray
 
 
 def mixing_worst_case(p: ArrayLike, eps_max: float, K: int, tax_max: float = np.inf) -> FloatArray:
-    """Worst-case expected excess of the paper's rule as a function of its knob, shape of `p`.
+    """Worst-case expected excess of the paper's rule as a function of `p`, shape of `p`.
 
     Parameters
     ----------
@@ -56,14 +56,14 @@ def mixing_worst_case(p: ArrayLike, eps_max: float, K: int, tax_max: float = np.
     UserError
         If `p` is outside [0, 1], `K < 1`, `tax_max < 0`, or `eps_max` is not finite and `>= 0`.
     """
-    knob = np.asarray(p, dtype=np.float64)
-    if not ((knob >= 0) & (knob <= 1)).all():
+    mixing = np.asarray(p, dtype=np.float64)
+    if not ((mixing >= 0) & (mixing <= 1)).all():
         raise UserError(f"p: needs probabilities in [0, 1], got {p!r}")
-    overshoot = _check(eps_max, K, tax_max) * knob
+    overshoot = _check(eps_max, K, tax_max) * mixing
     if tax_max <= deterministic_value(eps_max):
         return overshoot
     # Infinity times zero: at p = 1 the final layer is never taken and its tax is not paid.
-    tax = np.multiply(1 - knob, tax_max, where=knob < 1, out=np.zeros_like(knob))
+    tax = np.multiply(1 - mixing, tax_max, where=mixing < 1, out=np.zeros_like(mixing))
     return np.maximum(overshoot, tax) if K == 1 else overshoot + tax
 
 

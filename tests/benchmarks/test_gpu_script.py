@@ -66,7 +66,7 @@ def test_a_rehearsal_leaves_every_table(tmp_path: Path) -> None:
         assert row["same bits again"]
     table = rows(tmp_path, "decoder-steps")
     assert {row["model"] for row in table} == {"tiny", "tiny-moe"}
-    assert {"plain", "released way", "fused, stored", "rides free"} <= {r["design"] for r in table}
+    assert {"plain", "released way", "fused, stored", "piggybacked"} <= {r["design"] for r in table}
     traces = read_traces(tmp_path / "tiny-llama.reference.parquet")
     assert traces.provenance.device == "cpu"
     assert len(traces) >= 200

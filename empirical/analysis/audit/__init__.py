@@ -1,6 +1,6 @@
 """Which assumption of the theory holds on the tokens of a real model, and where it fails.
 
-- `calibration`: A0, entropy against log-loss at every probed layer.
+- `calibration`: A0, entropy against log-loss at every traced layer.
 - `noise`, `levels`: A1, A2, A3 through T9, and what T2 guarantees at that noise.
 - `window`: A4.
 - `tokens`: the paper's own statistics beside its figures.

@@ -48,7 +48,7 @@ class GroupCalibration:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A0 at every probed layer.
+    """A0 at every traced layer.
 
     Attributes
     ----------

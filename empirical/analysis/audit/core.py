@@ -72,7 +72,7 @@ def audit(
     traces : Traces
         Tokens of two prompts or more.
     K : int
-        Steps back that the window allows; `K + 1` probed layers are needed.
+        Steps back that the window allows; `K + 1` traced layers are needed.
     seed, replicates : int
         Of the bootstrap over prompts.
     materiality : float
@@ -85,7 +85,7 @@ def audit(
     Raises
     ------
     UserError
-        If the window reaches below the probed layers, or there are fewer than two prompts.
+        If the window reaches below the traced layers, or there are fewer than two prompts.
     """
     if not (materiality > 0 and noise_ceiling > 0 and 0 < tolerated < 1):
         raise UserError(

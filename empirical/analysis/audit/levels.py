@@ -8,7 +8,7 @@ late rise       `V* < L` is needed and possible: the rise is too large to be noi
                 step may dominate it
 too gentle      the rise is too large to be noise, too gentle for every step to exceed
                 `2 eps_max`: A3 is refuted on this token at this level
-too noisy       entropy climbs by more than `2 eps_max` at or below the valley of the search: A1
+too noisy       entropy rises by more than `2 eps_max` at or below the valley of the search: A1
                 with A2 is refuted
 ==============  ==================================================================================
 
@@ -73,10 +73,10 @@ class NoiseLevel:
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """Per token: T9, the largest climb up to the valley, and the observed late steps."""
+    """Per token: T9, the largest rise up to the valley, and the observed late steps."""
 
     identified: Identification
-    climb: FloatArray
+    rise: FloatArray
     steps: FloatArray
     """Steps `x[l] - x[l-1]`, shape (n, K); column `l - 1` belongs to the step onto `l`."""
     late: BoolArray
@@ -86,10 +86,10 @@ def scan_tokens(x: FloatArray) -> Scan:
     """Ask T9 of every window, shape (n, K + 1), and look at the search's steps."""
     last = x.shape[1] - 1
     valley = Search(last).choose(x)
-    climbs = np.maximum.accumulate(x - np.minimum.accumulate(x, axis=1), axis=1)
+    rises = np.maximum.accumulate(x - np.minimum.accumulate(x, axis=1), axis=1)
     return Scan(
         identified=identify(x),
-        climb=np.take_along_axis(climbs, valley[:, None], axis=1)[:, 0],
+        rise=np.take_along_axis(rises, valley[:, None], axis=1)[:, 0],
         steps=np.diff(x, axis=1),
         late=np.arange(1, last + 1) > valley[:, None],
     )
@@ -100,7 +100,7 @@ def partition(scan: Scan, eps_max: float) -> dict[str, BoolArray]:
     consistent = scan.identified.consistent(eps_max)
     noise_alone, late_rise = consistent[:, -1], consistent[:, :-1].any(axis=1)
     # Halved before comparing, as in the lower ends of T9, so that rounding cannot part the two.
-    noisy = scan.climb / 2 > eps_max
+    noisy = scan.rise / 2 > eps_max
     return {
         "noise_alone": noise_alone,
         "late_rise": late_rise & ~noise_alone,

@@ -5,8 +5,8 @@ the least `eps_max` at which *some* world with A1 to A4 produces it. What explai
 one common noise level, and what A3 then says of their rises, is the subject of `levels`.
 
 What these numbers can show: a share that is refuted under a ceiling is a fact. What they cannot:
-that the assumptions are *true* of the rest. A1 and A2 trade against each other (any climb is
-explained by enough noise, any noise by enough climbing), and the least `eps_max` of a token is a
+that the assumptions are *true* of the rest. A1 and A2 trade against each other (any rise is
+explained by enough noise, any noise by enough rising), and the least `eps_max` of a token is a
 lower bound on the noise that hit it.
 """
 
@@ -89,16 +89,16 @@ class Refinement:
         Share of the steps of `[l_min, V^]` that go up. Noise makes some even where A1 holds.
     up_size : Interval
         Their mean size, nats.
-    climbs : Interval
-        Share of tokens whose largest climb on `[l_min, V^]` exceeds `2 eps_max` at the ceiling.
-    climb_quantiles : tuple of Quantile
-        Quantiles of that climb; half of it is the least noise that A1 needs.
+    rises : Interval
+        Share of tokens whose largest rise on `[l_min, V^]` exceeds `2 eps_max` at the ceiling.
+    rise_quantiles : tuple of Quantile
+        Quantiles of that rise; half of it is the least noise that A1 needs.
     """
 
     up_steps: Interval
     up_size: Interval
-    climbs: Interval
-    climb_quantiles: tuple[Quantile, ...]
+    rises: Interval
+    rise_quantiles: tuple[Quantile, ...]
 
 
 @dataclass(frozen=True)
@@ -203,19 +203,19 @@ def _refinement(sample: Sample, scan: Scan, ceiling: float) -> Refinement:
         {
             "share": Ratio(ups, (~scan.late).sum(axis=1).astype(np.float64)),
             "size": Ratio(np.where(up, scan.steps, 0.0).sum(axis=1), ups),
-            "climbs": mean(scan.climb / 2 > ceiling),
+            "rises": mean(scan.rise / 2 > ceiling),
         }
     )
-    return Refinement(found["share"], found["size"], found["climbs"], _quantiles(scan.climb))
+    return Refinement(found["share"], found["size"], found["rises"], _quantiles(scan.rise))
 
 
 def _refinement_verdict(refinement: Refinement, ceiling: float, tolerated: float) -> Verdict:
     return Verdict(
         "A1",
         "refinement",
-        at_most(refinement.climbs, tolerated),
+        at_most(refinement.rises, tolerated),
         f"{refinement.up_steps.estimate:.0%} of the steps at or below the valley go up; "
-        f"{refinement.climbs.estimate:.0%} of tokens climb there by more than noise of "
+        f"{refinement.rises.estimate:.0%} of tokens rise there by more than noise of "
         f"{ceiling:g} nats can ({2 * ceiling:g})",
     )
 

@@ -75,7 +75,7 @@ class PositionDecile:
 class TokenStatistics:
     """The paper's token statistics on these tokens.
 
-    `depth_counts[d]` is the number of tokens whose search stops `d` probed layers before the last.
+    `depth_counts[d]` is the number of tokens whose search stops `d` traced layers before the last.
     """
 
     statistics: tuple[Statistic, ...]

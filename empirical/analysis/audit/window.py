@@ -5,7 +5,7 @@ run to the window's edge (T1: if A4 fails, `V^ = l_min`), so under A2 and A3 the
 that stop at the edge is an upper bound on the share that breaks A4. It is not an estimate of it:
 a turning point exactly at `l_min` is admissible. Where layers below the window were traced, the
 share whose entropy goes on falling below the edge, and the share whose least entropy over all
-probed layers lies outside the window, say more; the latter also counts tokens that were low early
+traced layers lies outside the window, say more; the latter also counts tokens that were low early
 and rose again in between, which the search never sees.
 """
 
@@ -25,13 +25,13 @@ class Window:
     Attributes
     ----------
     layers_below : int
-        Probed layers below the window; the last two shares are None without any.
+        Traced layers below the window; the last two shares are None without any.
     at_edge : Interval
         Share of tokens whose search stops at `l_min`.
     falls_below : Interval or None
         Share whose search would go on below `l_min`.
     minimum_at_or_below : Interval or None
-        Share whose least entropy over all probed layers lies at `l_min` or below.
+        Share whose least entropy over all traced layers lies at `l_min` or below.
     """
 
     layers_below: int
@@ -42,7 +42,7 @@ class Window:
 
 
 def audit_window(sample: Sample, tolerated: float) -> Window:
-    """Look at the window's edge, and below it where layers were probed."""
+    """Look at the window's edge, and below it where layers were traced."""
     K = sample.x.shape[1] - 1
     everything = sample.traces.entropy.astype(float)
     below = everything.shape[1] - K - 1

@@ -110,7 +110,7 @@ def validate(
     Raises
     ------
     UserError
-        If `material` is negative or not finite, the window reaches below the probed layers, a rule
+        If `material` is negative or not finite, the window reaches below the traced layers, a rule
         reaches below the window, two rules have one name, or there are fewer than two prompts.
     """
     traces.require("validate", "log_prob", "top1", "token")
@@ -132,8 +132,8 @@ def validate(
     rows = [_final_row(sample, oracle)]
     for rule, stream in zip(others, streams, strict=True):
         choice = rule.choose(sample.x, np.random.default_rng(stream))
-        probes = rule.probes(sample.x).astype(np.float64)
-        overall, groups, decisive = measure(sample, choice, probes, oracle, level)
+        projections = rule.projections(sample.x).astype(np.float64)
+        overall, groups, decisive = measure(sample, choice, projections, oracle, level)
         rows.append(
             Row(
                 name=rule.name,
@@ -200,6 +200,6 @@ def compare(difference: Interval, material: float = MATERIAL) -> Comparison:
 
 def _final_row(sample: Sample, oracle: IntArray) -> Row:
     rule = Final()
-    choice, probes = rule.choose(sample.x), rule.probes(sample.x).astype(np.float64)
-    overall, groups, _ = measure(sample, choice, probes, oracle, bonferroni(1))
+    choice, projections = rule.choose(sample.x), rule.projections(sample.x).astype(np.float64)
+    overall, groups, _ = measure(sample, choice, projections, oracle, bonferroni(1))
     return Row(rule.name, rule.spec(), True, overall, groups, None, None)

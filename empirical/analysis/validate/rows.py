@@ -41,9 +41,9 @@ class Measures:
         Share of tokens whose layer is not the final one.
     substituted, substituted_when_moved : Interval
         Share of all tokens, and of the moved ones, whose most probable token changes.
-    depth, probes : Interval
-        Probed layers before the final one; projections beyond the final layer's of a lazy
-        implementation. NaN for the oracle's probes, for it is no implementation.
+    depth, projections : Interval
+        Traced layers before the final one; projections beyond the final layer's of a lazy
+        implementation. NaN for the oracle's projections, for it is no implementation.
     entropy, optimism, optimism_vs_final : Interval
         Entropy at the chosen layer; log-loss minus that entropy, by how much the chosen layers
         over-promise; and the same minus the final layer's. By C1
@@ -66,7 +66,7 @@ class Measures:
     substituted: Interval
     substituted_when_moved: Interval
     depth: Interval
-    probes: Interval
+    projections: Interval
     entropy: Interval
     optimism: Interval
     optimism_vs_final: Interval
@@ -111,7 +111,7 @@ class Row:
 def measure(
     sample: Sample,
     choice: IntArray,
-    probes: FloatArray,
+    projections: FloatArray,
     oracle: IntArray,
     level: float,
 ) -> tuple[Measures, tuple[GroupMeasures, ...], Interval]:
@@ -121,7 +121,7 @@ def measure(
     ----------
     choice, oracle : ndarray of int, shape (n,)
         Window columns chosen by the rule and by the oracle.
-    probes : ndarray, shape (n,)
+    projections : ndarray, shape (n,)
         Extra projections.
     level : float
         Level of the interval that decides between rule and final layer, returned last.
@@ -141,7 +141,7 @@ def measure(
         "moved": moved,
         "substituted": changed,
         "depth": (last - choice).astype(np.float64),
-        "probes": probes,
+        "projections": projections,
         "entropy": entropy,
         "optimism": loss - entropy,
         "optimism_vs_final": loss - entropy - (sample.log_loss[:, -1] - sample.x[:, -1]),

@@ -131,7 +131,7 @@ class _Chooser:
             column=np.concatenate([part.column for part in parts]),
             entropy=np.concatenate([part.entropy for part in parts]),
             top1=np.concatenate([part.top1 for part in parts]),
-            probes=np.concatenate([part.probes for part in parts]),
+            projections=np.concatenate([part.projections for part in parts]),
             word=np.concatenate([part.word for part in parts]),
         )
 
@@ -157,6 +157,6 @@ class _Chooser:
             column=np.full(n, width - 1) if chosen is None else chosen,
             entropy=entropy,
             top1=top1,
-            probes=np.full(n, width - 1),
+            projections=np.full(n, width - 1),
             word=decoded.argmax(dim=-1).cpu().numpy(),
         )

@@ -55,7 +55,7 @@ class LearnedRow:
     promised : float
         Mean change that the rule expected: of log-loss if it was learned, of entropy if it comes
         from a fitted model; NaN if it expects nothing.
-    probes : float
+    projections : float
         Projections beyond the final layer's.
     """
 
@@ -67,7 +67,7 @@ class LearnedRow:
     accuracy: Interval
     moved: Interval
     promised: float
-    probes: float
+    projections: float
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class _Choice:
     kind: str
     choice: IntArray
     promised: float
-    probes: float
+    projections: float
 
 
 def learn(
@@ -158,7 +158,7 @@ def learn(
     with_lens : str, optional
         Name of the other lens whose columns joined.
     cost : float
-        Of a probe, nats, for the Snell rule.
+        Of a projection, nats, for the Snell rule.
     scale : Scale, optional
         Of the change-point model; default: a softplus with its knee at one nat.
     theory : bool
@@ -174,7 +174,7 @@ def learn(
             "paper",
             search.choose(sample.x),
             math.nan,
-            float(search.probes(sample.x).mean()),
+            float(search.projections(sample.x).mean()),
         )
     ]
     if theory:
@@ -182,22 +182,24 @@ def learn(
             sample.x, observations.prompt, cost, scale or Scale(0.01, 1.0), seed, workers
         )
         choices += [
-            _Choice(f.name, "theory", f.choice, float(f.promised.mean()), float(f.probes.mean()))
+            _Choice(
+                f.name, "theory", f.choice, float(f.promised.mean()), float(f.projections.mean())
+            )
             for f in found
         ]
         advance("theory")
-    diagnoses, naive = [], []
+    diagnoses, plug_in = [], []
     for regressor in (Ridge(), Boosting(seed=seed)):
         chosen, unguarded, diagnosis = _learned(observations, regressor, seed, folds, workers)
         choices += chosen
-        naive.append(unguarded)
+        plug_in.append(unguarded)
         diagnoses.append(diagnosis)
         advance(regressor.name)
     choices.append(
         _Choice("hindsight oracle", "hindsight", oracle_layer(sample), math.nan, math.nan)
     )
     # Whichever moves most: the power of a rule that hardly moves would flatter.
-    restless = min(naive, key=lambda choice: float(choice.mean()))
+    moving_most = min(plug_in, key=lambda choice: float(choice.mean()))
     level = bonferroni(len(choices) - 1)
     return Learned(
         model=sample.traces.provenance.model,
@@ -213,7 +215,7 @@ def learn(
         level=level,
         rows=_measure(observations, choices, level),
         diagnoses=tuple(diagnoses),
-        power=power(realised(observations.gain, restless), observations.prompt),
+        power=power(realised(observations.gain, moving_most), observations.prompt),
     )
 
 
@@ -227,8 +229,8 @@ def _learned(
     """Choices with and without a margin, and the diagnosis."""
     gain, K = observations.gain, observations.gain.shape[1]
     fitted = crossfit(observations, regressor, seed, folds, workers)
-    naive = fitted.choice(0.0)
-    promised = realised(fitted.predicted, naive)
+    plug_in = fitted.choice(0.0)
+    promised = realised(fitted.predicted, plug_in)
     made = [float(realised(gain, fitted.choice(margin)).mean()) for margin in MARGINS]
     best = len(MARGINS) - 1 - int(np.argmin(made[::-1]))
     # Curves need many more fits, so they are drawn for the cheap regression alone.
@@ -249,19 +251,19 @@ def _learned(
         _Choice(
             regressor.name, "learned", guarded, float(realised(fitted.predicted, guarded).mean()), K
         ),
-        _Choice(f"{regressor.name}, no margin", "learned", naive, float(promised.mean()), K),
+        _Choice(f"{regressor.name}, no margin", "learned", plug_in, float(promised.mean()), K),
     ]
     return (
         choices,
-        naive,
+        plug_in,
         Diagnosis(
             regressor=regressor.name,
             explained=tuple(float(r) for r in fitted.explained(gain)),
             promised=float(promised.mean()),
-            delivered=float(realised(gain, naive).mean()),
+            delivered=float(realised(gain, plug_in).mean()),
             best_margin=MARGINS[best],
             best=made[best],
-            curve=(*curve, (1.0, float(realised(gain, naive).mean()))),
+            curve=(*curve, (1.0, float(realised(gain, plug_in).mean()))),
             margins=tuple(float(m) for m in np.unique(fitted.margin)),
         ),
     )
@@ -296,7 +298,7 @@ def _measure(
             found[f"accuracy {chosen.name}"],
             found[f"moved {chosen.name}"],
             chosen.promised,
-            chosen.probes,
+            chosen.projections,
         )
 
     return tuple(row(chosen) for chosen in choices)

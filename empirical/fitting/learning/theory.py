@@ -2,8 +2,8 @@
 
 Each half of the prompts is fitted with the change-point model; the rules that the fit recommends
 are then applied to the other half: the Bayes rule (S3), the Snell rule at a cost (S2), and the
-*favourite*, the rule of the zoo with the least loss under the fit. Theory promises what it would
-lose or win in expected excess entropy; what it does in log-loss is measured.
+*best in sample*, the rule of the zoo with the least loss under the fit. Theory promises what it
+would lose or win in expected excess entropy; what it does in log-loss is measured.
 """
 
 from dataclasses import dataclass
@@ -33,10 +33,10 @@ class TheoryChoice:
     Attributes
     ----------
     name : str
-        The favourite's with the names of the rules chosen on either half.
+        That of the best in sample with the names of the rules chosen on either half.
     choice : ndarray of int, shape (n,)
         Window column of each token.
-    probes : ndarray, shape (n,)
+    projections : ndarray, shape (n,)
     promised : ndarray, shape (n,)
         Expected entropy of the layer chosen minus that of `L`, by the model of the other half,
         nats.
@@ -44,7 +44,7 @@ class TheoryChoice:
 
     name: str
     choice: IntArray
-    probes: FloatArray
+    projections: FloatArray
     promised: FloatArray
 
 
@@ -90,11 +90,11 @@ def _half(
         seed=seed,
     )
     bounded = {gap.name: gap.loss for gap in solved.gaps[1:] if gap.bounded}
-    favourite = min(rules, key=lambda rule: bounded.get(rule.name, np.inf))
+    best = min(rules, key=lambda rule: bounded.get(rule.name, np.inf))
     chosen = (("bayes", Bayes(model)), (solved.rule.name, solved.rule))
     return [
         *(_apply(name, rule, model, test) for name, rule in chosen),
-        _apply(f"favourite: {favourite.name}", favourite, model, test),
+        _apply(f"best in sample: {best.name}", best, model, test),
     ]
 
 
@@ -103,15 +103,19 @@ def _apply(name: str, rule: AbstractRule, model: ChangePointModel, x: FloatArray
     latent = Bayes(model).expected_excess(x)
     rows = np.arange(len(x))
     promised = latent[rows, choice] - latent[rows, Final().choose(x)]
-    return TheoryChoice(name, choice, rule.probes(x).astype(np.float64), promised)
+    return TheoryChoice(name, choice, rule.projections(x).astype(np.float64), promised)
 
 
 def _joined(halves: list[TheoryChoice], where: list[IntArray]) -> TheoryChoice:
     n = len(where[0])
-    choice, probes, promised = np.empty(n, dtype=np.intp), np.empty(n), np.empty(n)
+    choice, projections, promised = np.empty(n, dtype=np.intp), np.empty(n), np.empty(n)
     for half, mask in zip(halves, where, strict=True):
-        choice[mask], probes[mask], promised[mask] = half.choice, half.probes, half.promised
-    names = dict.fromkeys(half.name.removeprefix("favourite: ") for half in halves)
+        choice[mask], projections[mask], promised[mask] = (
+            half.choice,
+            half.projections,
+            half.promised,
+        )
+    names = dict.fromkeys(half.name.removeprefix("best in sample: ") for half in halves)
     label = " / ".join(names)
-    prefix = "favourite: " if halves[0].name.startswith("favourite: ") else ""
-    return TheoryChoice(prefix + label, choice, probes, promised)
+    prefix = "best in sample: " if halves[0].name.startswith("best in sample: ") else ""
+    return TheoryChoice(prefix + label, choice, projections, promised)

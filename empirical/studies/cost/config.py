@@ -89,7 +89,7 @@ class _Sizes:
         if value == 0:
             raise UserError(
                 f"{self._name}: the config has no {' or '.join(names)}, so it describes no decoder "
-                "whose cost can be reckoned"
+                "whose cost can be computed"
             )
         return value
 

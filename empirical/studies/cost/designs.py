@@ -12,7 +12,7 @@ rows, the model's own product of `B` rows being there in any case:
   temperature only);
 - *two products*: `L - 1` in the model's own product, all others in one more for the rows that go
   on;
-- *rides free*: what the decoder of this package does: at each turn as many as is cheapest (see
+- *piggybacked*: what the decoder of this package does: at each turn as many as is cheapest (see
   `empirical.logits.roofline`), with entropies in the epilogue.
 
 Rows go on independently with probability `q` each; expectations are over their number, exactly.
@@ -111,7 +111,7 @@ def _two_products(at: _Setting) -> float:
     return _started(at, 1, lambda rows, left: left)
 
 
-def _rides_free(at: _Setting) -> float:
+def _piggybacked(at: _Setting) -> float:
     def width(rows: int, left: int, sure: int = 1) -> int:
         time, rate = at.turn, at.load.rate
         return cheapest_width(time, rows, left, at.all_rows, rate, sure)
@@ -174,7 +174,7 @@ DESIGNS: dict[str, tuple[Callable[[_Setting], float], Callable[[_Setting], float
     "fused, stored": (_fused_stored, lambda at: float(at.candidates)),
     "fused, sampled": (_fused_sampled, _none),
     "two products": (_two_products, lambda at: float((at.load.window - 1) * at.load.batch)),
-    "rides free": (_rides_free, _round_held),
+    "piggybacked": (_piggybacked, _round_held),
 }
 """For each design the seconds that it adds, and the rows of logits that it may hold."""
 

@@ -29,7 +29,7 @@ class Device:
 
     @property
     def free_rows(self) -> float:
-        """Rows whose product with 2-byte weights reckons as long as it reads: the ridge."""
+        """Rows whose product with 2-byte weights computes as long as it reads: the ridge."""
         return self.flops_per_second / self.bytes_per_second
 
 

@@ -102,7 +102,7 @@ _PAPER = Shape(
     hidden=COST.hidden,
     vocabulary=COST.vocabulary,
     shared=COST.forward - float(COST.hidden * COST.vocabulary),
-    note="the paper states a token's multiply-adds, not the experts: the body is reckoned as "
+    note="the paper states a token's multiply-adds, not the experts: the body is counted as "
     "dense, without a cache; its time at a batch is therefore too low, and overheads too high",
 )
 SHAPES: dict[str, Shape] = {

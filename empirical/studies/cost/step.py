@@ -79,9 +79,9 @@ def logits_seconds(shape: Shape, device: Device, load: Load, rows: float) -> flo
 def plain_step(shape: Shape, device: Device, load: Load) -> Step:
     """Seconds of a step of plain decoding."""
     read = shape.touched(load.batch) * load.width / device.bytes_per_second
-    reckon = 2 * load.batch * shape.active / device.flops_per_second
+    compute = 2 * load.batch * shape.active / device.flops_per_second
     cache = shape.cache * load.batch * load.context * load.width / device.bytes_per_second
     head = product_seconds(shape, device, load, load.batch)
     # Written by the product, read by whoever samples.
     head += 2 * logits_seconds(shape, device, load, load.batch)
-    return Step(max(read, reckon), cache, head)
+    return Step(max(read, compute), cache, head)

@@ -38,8 +38,8 @@ def _agree(ours: float, theirs: float) -> bool:
     return abs(ours - theirs) <= _ROUNDING * theirs
 
 
-def _probes(model: ModelEvidence) -> float:
-    return model.validation[SEARCH].overall.probes.estimate
+def _projections(model: ModelEvidence) -> float:
+    return model.validation[SEARCH].overall.projections.estimate
 
 
 def _lazy_share() -> float:
@@ -103,12 +103,12 @@ DECODING: tuple[Entry, ...] = (
         f"{COST.lazy} projections, +{percent(COST.lazy_share, 2)}",
         lambda e: (
             f"at least 1; with that mean depth +{percent(_lazy_share())}\n"
-            + e.lines(lambda m: f"{number(_probes(m))} projections")
+            + e.lines(lambda m: f"{number(_projections(m))} projections")
         ),
         Verdict.CONTRADICTED,
         "to stay at the final layer the search must have read the one before; 0.116 fits the depth",
         COST_COMMAND,
-        lambda e: e.all(lambda m: _probes(m) >= 1) and _lazy_share() > COST.lazy_share,
+        lambda e: e.all(lambda m: _projections(m) >= 1) and _lazy_share() > COST.lazy_share,
     ),
     Entry(
         "cost-latency",

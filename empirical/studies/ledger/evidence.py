@@ -58,7 +58,7 @@ def gather(traces: Mapping[str, Traces], seed: int = 0, replicates: int = 1000) 
     Raises
     ------
     UserError
-        If a trace file has fewer than eleven probed layers or two prompts.
+        If a trace file has fewer than eleven traced layers or two prompts.
     """
     rules = (*default_rules(WINDOW), NEVER, HALF)
     return Evidence(

@@ -4,32 +4,32 @@
 Every world here has `eps_max = 1` unless it says otherwise: the theory has one scale.
 """
 
-from stopping.figures.data.games import (
-    KnobCurve,
-    KnobSeries,
-    TokenCertificate,
-    ValueCurve,
-    knob_curve,
-    token_certificate,
-    value_curve,
-)
-from stopping.figures.data.laws import (
-    RuleLaw,
+from stopping.figures.data.distributions import (
+    RuleDistribution,
     RunCurve,
     Simulated,
     StopCurve,
     run_curve,
     stop_curve,
 )
+from stopping.figures.data.games import (
+    MixingCurve,
+    MixingSeries,
+    TokenCertificate,
+    ValueCurve,
+    mixing_curve,
+    token_certificate,
+    value_curve,
+)
 from stopping.figures.data.regret import RegretCurve, ToleranceCurve, regret_curve, tolerance_curve
 from stopping.figures.data.robustness import Cell, how_far, robustness_cells
 
 __all__ = [
     "Cell",
-    "KnobCurve",
-    "KnobSeries",
+    "MixingCurve",
+    "MixingSeries",
     "RegretCurve",
-    "RuleLaw",
+    "RuleDistribution",
     "RunCurve",
     "Simulated",
     "StopCurve",
@@ -37,7 +37,7 @@ __all__ = [
     "ToleranceCurve",
     "ValueCurve",
     "how_far",
-    "knob_curve",
+    "mixing_curve",
     "regret_curve",
     "robustness_cells",
     "run_curve",

@@ -1,4 +1,4 @@
-"""T6 to T8 in numbers: the price of not knowing, per observed rise, per knob, and for one token."""
+"""T6 to T8 in numbers: the price of not knowing, by rise, mixing probability, and for one token."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ from stopping.types import FloatArray
 RISES = np.linspace(0.01, 2.4, 240)
 PROGRAMMED = np.array([0.05, 0.5, 1.0, 1.5, 1.95])
 WINDOWS = (1, 3)
-KNOBS: tuple[tuple[int, float], ...] = ((1, 4.0), (2, 4.0), (1, 12.0), (2, 12.0))
+MIXINGS: tuple[tuple[int, float], ...] = ((1, 4.0), (2, 4.0), (1, 12.0), (2, 12.0))
 """Windows `K` and caps on the tax, in units of `eps_max`."""
 
 
@@ -60,7 +60,7 @@ class ValueCurve:
 
 
 @dataclass(frozen=True, eq=False)
-class KnobSeries:
+class MixingSeries:
     """The worst case over `p` for one window and one cap on the tax."""
 
     K: int
@@ -70,19 +70,19 @@ class KnobSeries:
 
 
 @dataclass(frozen=True, eq=False)
-class KnobCurve:
-    """What the paper's knob `p` is worth in the worst case, in units of `eps_max`.
+class MixingCurve:
+    """What the paper's mixing probability `p` is worth in the worst case, in units of `eps_max`.
 
     Attributes
     ----------
     p : ndarray, shape (m,)
-    series : tuple of KnobSeries
+    series : tuple of MixingSeries
     search, hedged : float
         The value of the search (`p = 1`) and of the hedged search, for every window and cap.
     """
 
     p: FloatArray
-    series: tuple[KnobSeries, ...]
+    series: tuple[MixingSeries, ...]
     search: float
     hedged: float
 
@@ -136,18 +136,20 @@ def value_curve(
     )
 
 
-def knob_curve(points: int = 101, knobs: tuple[tuple[int, float], ...] = KNOBS) -> KnobCurve:
+def mixing_curve(
+    points: int = 101, mixings: tuple[tuple[int, float], ...] = MIXINGS
+) -> MixingCurve:
     """Compute the worst case of a constant `p`, for each window and cap on the tax."""
     if points < 2:
         raise UserError(f"points: a curve needs two or more, got {points}")
     p = np.linspace(0.0, 1.0, points)
-    return KnobCurve(
+    return MixingCurve(
         p=p,
         series=tuple(
-            KnobSeries(
+            MixingSeries(
                 K, tax, mixing_worst_case(p, 1.0, K, tax), best_mixing_probability(1.0, K, tax)
             )
-            for K, tax in knobs
+            for K, tax in mixings
         ),
         search=deterministic_value(1.0),
         hedged=randomised_value(1.0),

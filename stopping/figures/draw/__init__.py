@@ -9,9 +9,9 @@ package imports matplotlib, and none of it touches pyplot or global settings.
 from stopping.figures.draw.averages import draw_constants, draw_worst_falls
 from stopping.figures.draw.bounds import draw_regret, draw_tolerance
 from stopping.figures.draw.catalogue import FIGURES, Plate
-from stopping.figures.draw.games import draw_certificate, draw_knob, draw_token, draw_values
+from stopping.figures.draw.distributions import draw_runs, draw_stops
+from stopping.figures.draw.games import draw_certificate, draw_mixing, draw_token, draw_values
 from stopping.figures.draw.landscape import draw_best, draw_gain, landscape_figure, save_landscape
-from stopping.figures.draw.laws import draw_runs, draw_stops
 from stopping.figures.draw.robustness import draw_mean_bounds, draw_sure_bounds
 from stopping.figures.draw.snell import (
     draw_gaps,
@@ -33,8 +33,8 @@ __all__ = [
     "draw_constants",
     "draw_gain",
     "draw_gaps",
-    "draw_knob",
     "draw_mean_bounds",
+    "draw_mixing",
     "draw_phases",
     "draw_region",
     "draw_regret",

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from stopping.figures.data import (
-    knob_curve,
+    mixing_curve,
     regret_curve,
     robustness_cells,
     run_curve,
@@ -19,8 +19,8 @@ from stopping.figures.data import (
 )
 from stopping.figures.draw.averages import draw_constants, draw_worst_falls
 from stopping.figures.draw.bounds import draw_regret, draw_tolerance
-from stopping.figures.draw.games import draw_certificate, draw_knob, draw_token, draw_values
-from stopping.figures.draw.laws import draw_runs, draw_stops
+from stopping.figures.draw.distributions import draw_runs, draw_stops
+from stopping.figures.draw.games import draw_certificate, draw_mixing, draw_token, draw_values
 from stopping.figures.draw.robustness import draw_mean_bounds, draw_sure_bounds
 from stopping.figures.theme import blank, settings
 from stopping.simulation.robustness import robustness_table
@@ -66,7 +66,7 @@ class Plate:
 def _values(figure: Figure, data: Any) -> None:
     left, right = figure.subplots(1, 2)
     draw_values(left, data[0])
-    draw_knob(right, data[1])
+    draw_mixing(right, data[1])
 
 
 def _certificate(figure: Figure, data: Any) -> None:
@@ -117,7 +117,7 @@ FIGURES: tuple[Plate, ...] = (
         "values",
         "T6, T7",
         (9.0, 4.0),
-        lambda seed, quick: (value_curve(), knob_curve()),
+        lambda seed, quick: (value_curve(), mixing_curve()),
         _values,
     ),
     Plate(

@@ -1,13 +1,13 @@
-"""T6 to T8 drawn: values of the game, the knob, and what one trace proves."""
+"""T6 to T8 drawn: values of the game, the mixing probability, and what one trace proves."""
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from stopping.figures.data import KnobCurve, TokenCertificate, ValueCurve
+from stopping.figures.data import MixingCurve, TokenCertificate, ValueCurve
 from stopping.figures.theme import BLUE, GREEN, INK, MUTED, VERMILION, frame
 
 PROGRAM_MARKERS = ("o", "+", "x", "s")
-KNOB_STYLES = ((BLUE, "-"), (VERMILION, "--"), (BLUE, "-."), (VERMILION, ":"))
+MIXING_STYLES = ((BLUE, "-"), (VERMILION, "--"), (BLUE, "-."), (VERMILION, ":"))
 
 
 def draw_values(ax: Axes, data: ValueCurve) -> None:
@@ -49,9 +49,9 @@ def draw_values(ax: Axes, data: ValueCurve) -> None:
     ax.legend(loc="center right", bbox_to_anchor=(1.0, 0.7))
 
 
-def draw_knob(ax: Axes, data: KnobCurve) -> None:
-    """The worst case of the knob `p`: no constant does what the hedge does."""
-    for (colour, line), series in zip(KNOB_STYLES, data.series, strict=False):
+def draw_mixing(ax: Axes, data: MixingCurve) -> None:
+    """The worst case of the mixing probability `p`: no constant does what the hedge does."""
+    for (colour, line), series in zip(MIXING_STYLES, data.series, strict=False):
         window = "$K = 1$" if series.K == 1 else rf"$K \geq {series.K}$"
         ax.plot(
             data.p,
@@ -74,7 +74,7 @@ def draw_knob(ax: Axes, data: KnobCurve) -> None:
     ax.set_ylim(0.0, max(series.worst.max() for series in data.series) * 1.02)
     frame(
         ax,
-        "The knob: no constant $p$ hedges\n(dots: the best $p$)",
+        "Mixing: no constant $p$ hedges\n(dots: the best $p$)",
         "$p$",
         r"worst expected excess (units of $\varepsilon_{\max}$)",
     )

@@ -32,7 +32,7 @@ _WON = LinearSegmentedColormap.from_list("won", [VERMILION, "#f4f1ea", BLUE])
 
 
 def draw_region(ax: Axes, samples: Sequence[RegionSample]) -> None:
-    """Where the optimal rule stops and where it reads on, by probes made and belief."""
+    """Where the optimal rule stops and where it reads on, by projections made and belief."""
     rng = np.random.default_rng(0)
     for stops, colour, marker, label in (
         (False, VERMILION, "o", "reads on"),
@@ -43,7 +43,7 @@ def draw_region(ax: Axes, samples: Sequence[RegionSample]) -> None:
             of = rng.permutation(of)[: SHOWN // len(samples)]
             side = 0.2 if stops else -0.2
             ax.plot(
-                sample.probes + side + rng.uniform(-0.15, 0.15, len(of)),
+                sample.projections + side + rng.uniform(-0.15, 0.15, len(of)),
                 np.clip(sample.belief[of], _LEAST, 1 - _LEAST),
                 marker,
                 color=colour,
@@ -52,11 +52,11 @@ def draw_region(ax: Axes, samples: Sequence[RegionSample]) -> None:
                 alpha=0.5,
             )
     ax.set_yscale("logit")
-    ax.set_xticks([sample.probes for sample in samples])
+    ax.set_xticks([sample.projections for sample in samples])
     frame(
         ax,
         "S2: the optimal rule stops once it believes that $V^*$ is reached",
-        "probes made",
+        "projections made",
         r"$P(V^* < l \mid$ read$)$",
     )
     ax.legend(loc="lower left", markerscale=2)
@@ -116,7 +116,7 @@ def draw_phases(ax: Axes, cells: Sequence[Optimality], cost: float) -> None:
     ax.axvline(float(edge), color=GREEN, linestyle="--", linewidth=1.4)
     ax.set_xticks(np.arange(len(noise)), [f"{level:g}" for level in noise])
     ax.set_yticks(np.arange(len(shares)), [f"{share:g}" for share in shares])
-    price = "free probes" if cost == 0 else f"a probe costs {cost:g} rises"
+    price = "free projections" if cost == 0 else f"a projection costs {cost:g} rises"
     frame(ax, price, r"$\varepsilon_{\max}$ / mean rise", "share of tokens perturbed")
 
 

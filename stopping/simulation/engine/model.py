@@ -67,7 +67,7 @@ class Model:
                     f"{type(other).__name__}: the engine draws uniform and Gaussian noise; use "
                     "Process.sample for other laws"
                 )
-        law = process.turning_law()
+        law = process.turning_distribution()
         turning = np.flatnonzero(law)
         drift = per_layer(process.drift, layers, "drift").copy()
         drift[0] = 0.0

@@ -87,13 +87,13 @@ class Plan:
         Decides the depth of each token, `0 .. scan.steps`.
     layers : ndarray of int, shape (scan.steps + 1,)
         The layer that is chosen at each depth.
-    probes : ndarray of int, shape (scan.steps + 1,), optional
+    projections : ndarray of int, shape (scan.steps + 1,), optional
         Projections beyond the final layer's at each depth; None where the scan counts them.
     """
 
     scan: Scan
     layers: IntArray
-    probes: IntArray | None
+    projections: IntArray | None
 
 
 @singledispatch
@@ -148,8 +148,8 @@ def _(rule: Shifted, layers: int) -> Plan:
     search = plan(Search(rule.K), layers)
     last = layers - 1
     moved = np.clip(search.layers + rule.shift, window_start(layers, rule.K), last)
-    assert search.probes is not None
-    return Plan(search.scan, moved, np.maximum(search.probes, last - moved))
+    assert search.projections is not None
+    return Plan(search.scan, moved, np.maximum(search.projections, last - moved))
 
 
 @plan.register

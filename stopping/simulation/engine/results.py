@@ -28,8 +28,8 @@ class RuleStatistics:
     n : int
     mean, stderr, variance, greatest : float
         Of the excess `G[V^] - G[V*]`, nats.
-    probes : float
-        Projections per token beyond the final layer's, as `rule.probes` counts them.
+    projections : float
+        Projections per token beyond the final layer's, as `rule.projections` counts them.
     layers : tuple of int
         Number of tokens by chosen layer.
     histogram : tuple of int
@@ -45,7 +45,7 @@ class RuleStatistics:
     stderr: float
     variance: float
     greatest: float
-    probes: float
+    projections: float
     layers: tuple[int, ...]
     histogram: tuple[int, ...]
     high: float
@@ -80,7 +80,7 @@ class Tally:
         Tokens by turning point and chosen layer.
     fixed : ndarray of int, shape (r, t, layers)
         Those among them whose excess follows from the two; of the others the values are noted.
-    probes : ndarray of int, shape (r,)
+    projections : ndarray of int, shape (r,)
         Projections, summed.
     sums, squares, greatest : ndarray, shape (r,)
         Of the values noted.
@@ -90,7 +90,7 @@ class Tally:
 
     counts: Counts
     fixed: Counts
-    probes: Counts
+    projections: Counts
     sums: FloatArray
     squares: FloatArray
     greatest: FloatArray
@@ -102,7 +102,7 @@ class Tally:
         return cls(
             counts=np.zeros((rules, turnings, layers), dtype=np.int64),
             fixed=np.zeros((rules, turnings, layers), dtype=np.int64),
-            probes=np.zeros(rules, dtype=np.int64),
+            projections=np.zeros(rules, dtype=np.int64),
             sums=np.zeros(rules),
             squares=np.zeros(rules),
             greatest=np.full(rules, -math.inf),
@@ -113,7 +113,7 @@ class Tally:
         return Tally(
             counts=self.counts + other.counts,
             fixed=self.fixed + other.fixed,
-            probes=self.probes + other.probes,
+            projections=self.projections + other.projections,
             sums=self.sums + other.sums,
             squares=self.squares + other.squares,
             greatest=np.maximum(self.greatest, other.greatest),
@@ -124,8 +124,8 @@ class Tally:
         """Add tokens of one rule by turning point and depth, both arrays `(t, steps + 1)`."""
         np.add.at(self.counts[rule].T, plan.layers, depths.T)
         np.add.at(self.fixed[rule].T, plan.layers, fixed.T)
-        if plan.probes is not None:
-            self.probes[rule] += int(depths.sum(axis=0) @ plan.probes)
+        if plan.projections is not None:
+            self.projections[rule] += int(depths.sum(axis=0) @ plan.projections)
 
 
 def summarise(
@@ -160,7 +160,7 @@ def summarise(
                 stderr=math.sqrt(variance / n),
                 variance=variance,
                 greatest=max(float(seen.max(initial=-math.inf)), float(tally.greatest[i])),
-                probes=float(tally.probes[i]) / n,
+                projections=float(tally.projections[i]) / n,
                 layers=tuple(map(int, tally.counts[i].sum(axis=0))),
                 histogram=tuple(map(int, histogram)),
                 high=high,

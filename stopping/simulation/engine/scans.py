@@ -26,13 +26,13 @@ class Depths:
         Number of tokens that go back `j` layers or more, `j = 0, 1, ...` up to the last with any.
     flags : sequence of ndarray of bool, shape (c,)
         Row `j >= 1`: which ones; row 0 is not used. Valid until the next scan.
-    probes : int, optional
+    projections : int, optional
         Layers read beyond the final one, over all tokens, where the depth does not tell.
     """
 
     at_least: tuple[int, ...]
     flags: Sequence[BoolArray]
-    probes: int | None = None
+    projections: int | None = None
 
     def of_each(self, out: NDArray[np.uint8]) -> None:
         """Write the depth of each token."""
@@ -107,19 +107,19 @@ class Scanner:
         flags, records = self.flags, self.records
         going, recent = self._going[:, : self.columns]
         going[:] = True
-        probes, last = 0, 0
+        projections, last = 0, 0
         for j in range(1, steps + 1):
             scanning = self.columns if j <= m + 1 else int(np.count_nonzero(going))
             if not scanning:
                 break
-            probes, last = probes + scanning, j
+            projections, last = projections + scanning, j
             np.logical_and(records[j], going, flags[j])
             if j > m:
                 either = records[j]
                 for earlier in range(j - m, j):
                     either = np.logical_or(either, records[earlier], recent)
                 np.logical_and(going, either, going)
-        return self._deepest(last, flags, probes)
+        return self._deepest(last, flags, projections)
 
     def _below(self, steps: int, threshold: np.float32) -> Depths:
         for j in range(1, steps + 1):
@@ -146,7 +146,7 @@ class Scanner:
         return left > 0
 
     def _deepest(
-        self, steps: int, events: Sequence[BoolArray], probes: int | None = None
+        self, steps: int, events: Sequence[BoolArray], projections: int | None = None
     ) -> Depths:
         """Turn events by row into flags: an event in row `j` or further back."""
         flags, found = self.flags, []
@@ -159,7 +159,7 @@ class Scanner:
         at_least = [self.columns, *reversed(found)]
         while not at_least[-1]:
             at_least.pop()
-        return self._found(at_least, probes)
+        return self._found(at_least, projections)
 
-    def _found(self, at_least: Sequence[int], probes: int | None = None) -> Depths:
-        return Depths(tuple(at_least), self.flags, probes)
+    def _found(self, at_least: Sequence[int], projections: int | None = None) -> Depths:
+        return Depths(tuple(at_least), self.flags, projections)

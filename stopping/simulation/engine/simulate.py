@@ -125,7 +125,7 @@ def block_tally(
                 notes.begin(depths, c)
                 for rule in users:
                     tokens[rule][which] += exactly
-                    tally.probes[rule] += depths.probes or 0
+                    tally.projections[rule] += depths.projections or 0
                     if random and exactly[rows_of[rule] < random].any():
                         notes.add(tally, rule, rows_of[rule])
                     else:

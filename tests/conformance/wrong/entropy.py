@@ -25,7 +25,7 @@ def base_two(logits: Tensor) -> Tensor:
 
 
 def sign_forgotten(logits: Tensor) -> Tensor:
-    """`sum p log p`, which a search would climb."""
+    """`sum p log p`, whose sign turns the search round."""
     return -entropy(logits)
 
 
@@ -57,7 +57,7 @@ def logarithm_with_a_floor(logits: Tensor) -> Tensor:
 
 
 def softmax_in_bfloat16(logits: Tensor) -> Tensor:
-    """Reckons in the precision that the logits come in."""
+    """Computes in the precision that the logits come in."""
     log_p = logits.log_softmax(-1)
     return -(log_p.exp() * log_p.clamp(min=-1e4)).sum(-1).float()
 

@@ -158,7 +158,7 @@ def level(result: Audit, eps_max: float) -> dict[str, float]:
 
 def test_noise_by_hand() -> None:
     found = audit(tiny(), K=3)
-    # Least noise: token 3 climbs from 1.0 to 1.2; every other token needs none.
+    # Least noise: token 3 rises from 1.0 to 1.2; every other token needs none.
     assert found.noise.overall.mean.estimate == pytest.approx(0.1 / 5, abs=CLOSE)
     assert sum(found.noise.histogram.counts) == 5
     at_quarter = level(found, 0.25)
@@ -275,7 +275,7 @@ def test_window_by_hand() -> None:
 def test_negative_control_turning_point_below_the_window() -> None:
     rising = from_entropies(np.tile(np.arange(1.0, 8.0), (40, 1)), prompts=10)
     assert statuses(audit(rising, K=4))["A4"] is Status.FAILS
-    # With nothing probed below, the edge is an admissible turning point.
+    # With nothing traced below, the edge is an admissible turning point.
     assert statuses(audit(rising, K=6))["A4"] is Status.UNDECIDED
     assert statuses(audit(worlds(noise=0.2), K=10))["A4"] is Status.HOLDS
 

@@ -30,7 +30,7 @@ LOSSES = ("log_loss", "accuracy", "regret", "log_loss_vs_final", "accuracy_vs_fi
 
 
 def estimates(measures: Measures) -> dict[str, float]:
-    names = (*LOSSES, "moved", "substituted", "substituted_when_moved", "depth", "probes")
+    names = (*LOSSES, "moved", "substituted", "substituted_when_moved", "depth", "projections")
     return {name: getattr(measures, name).estimate for name in (*names, "entropy", "optimism")}
 
 
@@ -46,7 +46,7 @@ def test_search_by_hand() -> None:
         "substituted": 1 / 5,
         "substituted_when_moved": 1 / 3,
         "depth": 6 / 5,
-        "probes": 10 / 5,
+        "projections": 10 / 5,
         "entropy": 2.305 / 5,
         "optimism": (4.25 - 2.305) / 5,
     }
@@ -66,7 +66,7 @@ def test_offset_final_and_oracle_by_hand() -> None:
     assert oracle.log_loss.estimate == pytest.approx(2.5 / 5)
     # Tokens 0 and 2 stay, token 1 goes back 3, token 3 goes back 2, token 4 goes back 1.
     assert oracle.depth.estimate == 6 / 5
-    assert math.isnan(oracle.probes.estimate)
+    assert math.isnan(oracle.projections.estimate)
     assert not found.oracle.is_rule
     assert found.oracle.comparison is None
 
@@ -91,7 +91,7 @@ def test_final_layer_is_the_baseline_and_search_without_p_equals_it() -> None:
     found = validate(calibrated(prompts=8, tokens=30), [parse_rule("search:p=0"), Search()])
     final = found.final.overall
     assert found.final.comparison is None
-    for name in ("log_loss_vs_final", "accuracy_vs_final", "moved", "depth", "probes"):
+    for name in ("log_loss_vs_final", "accuracy_vs_final", "moved", "depth", "projections"):
         interval = getattr(final, name)
         assert (interval.low, interval.estimate, interval.high) == (0.0, 0.0, 0.0)
     never = found["search p=0"]

@@ -204,7 +204,7 @@ def test_pieces_of_the_head_change_nothing(
     np.testing.assert_array_equal(pieces.top1, whole.top1)
 
 
-def test_only_the_last_layers_are_probed(anatomy: Anatomy) -> None:
+def test_only_the_last_layers_are_traced(anatomy: Anatomy) -> None:
     every = capture(anatomy, TEXTS, provenance())
     last = capture(anatomy, TEXTS, provenance(), layers=last_layers(LAYERS, 2))
     assert last.layers.tolist() == [3, 4]

@@ -87,7 +87,7 @@ def check(model: Any, output: Tensor, steps: Steps, rule: AbstractRule, mask: Te
         first = int(mask[row].sum())
         assert there[:n].all()
         assert steps.position[row, :n].tolist() == list(range(first, first + n))
-        for name in ("layer", "token", "probes"):
+        for name in ("layer", "token", "projections"):
             read = getattr(again, name)[row][own][first - 1 : first - 1 + n]
             assert np.array_equal(getattr(steps, name)[row, :n], read)
     assert steps.moved.any()

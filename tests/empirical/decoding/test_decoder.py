@@ -120,7 +120,7 @@ def test_rules_that_stay_give_the_tokens_of_plain_generate(model: Any, rule: Abs
     torch.manual_seed(1)
     sampled, steps = decode(model, rule=rule, **sampling)
     assert torch.equal(sampled, plain)
-    assert steps.summary().probes == 0
+    assert steps.summary().projections == 0
     torch.manual_seed(1)
     assert not torch.equal(decode(model, **sampling)[0], plain)
 
@@ -130,7 +130,7 @@ def check_batch(model: Any, rule: AbstractRule) -> None:
     for row, ids in enumerate((LONG, SHORT)):
         single, alone = decode(model, ids, rule)
         assert torch.equal(batch[row, -NEW:], single[0, -NEW:])
-        for name in ("layer", "position", "probes"):
+        for name in ("layer", "position", "projections"):
             assert np.array_equal(getattr(steps, name)[row], getattr(alone, name)[0])
     swapped, _ = decode(model, PADDED.flip(0), rule, attention_mask=MASK.flip(0))
     assert torch.equal(swapped.flip(0), batch)

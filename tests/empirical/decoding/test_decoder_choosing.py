@@ -157,17 +157,17 @@ def test_the_choice_is_the_rules_own_and_its_logits_come_out(
 def test_projections_are_counted_and_no_more_than_the_rule_needs(rule: AbstractRule) -> None:
     states, lens = draw(), HandsThrough()
     choice, _ = run(rule, states, lens)
-    assert choice.probes.sum() == lens.projected
+    assert choice.projections.sum() == lens.projected
     x = entropies(states)[:, [LAYERS.index(i) for i in layers_of(rule)]]
     if isinstance(rule, Search) and 0 < rule.p < 1:
         # A row that is not searched costs nothing.
-        assert set(np.unique(choice.probes[choice.column == K])) >= {0}
-        assert choice.probes.sum() < 0.6 * rule.probes(x).sum()
+        assert set(np.unique(choice.projections[choice.column == K])) >= {0}
+        assert choice.projections.sum() < 0.6 * rule.projections(x).sum()
     elif rule.reading == "backward" and not isinstance(rule, Shifted):
-        assert np.array_equal(choice.probes, rule.probes(x))
+        assert np.array_equal(choice.projections, rule.projections(x))
     elif isinstance(rule, Shifted) or rule.reading == "returning":
         # It may return to a layer that it has passed, which is read again then.
-        assert np.all(choice.probes - rule.probes(x) <= 1)
+        assert np.all(choice.projections - rule.projections(x) <= 1)
 
 
 def test_whole_reads_every_layer_and_lazy_leaves_nan() -> None:
@@ -178,13 +178,13 @@ def test_whole_reads_every_layer_and_lazy_leaves_nan() -> None:
     read = ~np.isnan(lazy.entropy)
     assert np.array_equal(lazy.entropy[read], whole.entropy[read])
     assert np.array_equal(read, lazy.top1 >= 0)
-    assert np.array_equal(read.sum(axis=1) - 1, lazy.probes)
+    assert np.array_equal(read.sum(axis=1) - 1, lazy.projections)
     assert not read.all()
     assert np.array_equal(whole.top1, np.stack([states[i].argmax(1) for i in LAYERS], axis=1))
 
 
 def wants_more(rule: AbstractRule, x: np.ndarray, read: int) -> np.ndarray:
-    return np.array(rule.probes(x) > read)
+    return np.array(rule.projections(x) > read)
 
 
 def depends_on_the_unread(rule: AbstractRule) -> bool:
@@ -252,7 +252,7 @@ def test_a_row_never_depends_on_the_rest_of_its_batch(rule: AbstractRule) -> Non
         single = chooser.choose(alone, {i: h[[row]] for i, h in states.items()}, ids, ids)
         assert single.column[0] == choice.column[row]
         assert torch.equal(alone[0], logits[row])
-        assert single.probes[0] == choice.probes[row]
+        assert single.projections[0] == choice.projections[row]
 
 
 def test_draws_fall_with_probability_p_and_anew_for_another_seed() -> None:
@@ -279,7 +279,7 @@ def test_a_lens_that_corrects_the_final_layer_is_asked_about_it() -> None:
     choice = chooser.choose(logits, states, ids, ids)
     assert (choice.column == K).all()
     assert torch.equal(logits, own)
-    assert (choice.probes == 2).all()
+    assert (choice.projections == 2).all()
     assert np.array_equal(choice.top1[:, -1], own.argmax(1))
     kept, _ = run(Search(K), {**states, LAYERS[-1]: own})
     assert (kept.column < K).any()

@@ -150,8 +150,8 @@ def test_lazy_reading_decodes_the_same_and_projects_less(model: Any) -> None:
     whole, all_read = generate(model, whole=True)
     lazy, some_read = generate(model, whole=False)
     assert torch.equal(whole, lazy)
-    assert all_read.statistics.summary().probes == K
-    assert some_read.statistics.summary().probes < K
+    assert all_read.statistics.summary().projections == K
+    assert some_read.statistics.summary().projections < K
     table = some_read.statistics.table()
     assert None in table["entropy"].to_pylist()[0]
     with pytest.raises(UserError, match="tokens have shape"):

@@ -87,7 +87,7 @@ def test_every_plan_decodes_and_records_the_same(
     output, steps, _ = found["one by one"]
     for other, recorded, _ in found.values():
         assert torch.equal(other, output)
-        for name in ("position", "layer", "probes", "top1"):
+        for name in ("position", "layer", "projections", "top1"):
             assert np.array_equal(getattr(recorded, name), getattr(steps, name))
         # Also which layers were needed: those that rode along unasked leave no trace.
         np.testing.assert_allclose(recorded.entropy, steps.entropy, atol=1e-5)
@@ -112,7 +112,7 @@ def test_rules_that_never_leave_the_final_layer_leave_its_bits(model: Any) -> No
     for rule in (Search(K, p=0.0), Search(0)):
         with ConfidentDecoding(model, rule, plan=ALL_AT_ONCE) as decoding, torch.no_grad():
             assert torch.equal(model(input_ids=LONG).logits, plain)
-            assert decoding.statistics.probes.sum() == 0
+            assert decoding.statistics.projections.sum() == 0
     assert "forward" not in model.lm_head.__dict__
 
 

@@ -75,10 +75,10 @@ def fitted() -> Fit:
 class TestOnAKnownWorld:
     def test_the_fit_finds_it(self, fitted: Fit) -> None:
         truth = world()
-        assert fitted.climb.converged
-        assert fitted.climb.information_positive
+        assert fitted.optimisation.converged
+        assert fitted.optimisation.information_positive
         for row, share, noise in zip(
-            fitted.layers, truth.turning_law(), truth.noise_nats(), strict=True
+            fitted.layers, truth.turning_distribution(), truth.noise_nats(), strict=True
         ):
             assert row.turning.estimate == pytest.approx(share, abs=0.06)
             assert row.noise.estimate == pytest.approx(noise, abs=0.06)
@@ -337,7 +337,7 @@ def test_what_judges_a_fit_had_no_part_in_choosing_its_treatment(
 
 
 def test_a_window_too_deep_says_why() -> None:
-    with pytest.raises(UserError, match="probed layers"):
+    with pytest.raises(UserError, match="traced layers"):
         fit_traces(drawn(400), 9, replicates=100)
     with pytest.raises(UserError, match="one step back"):
         fit_traces(drawn(400), 0, replicates=100)
@@ -381,7 +381,7 @@ class TestCommand:
         code, text = self.run(path, *options, "--replicates", 100, "--jobs", 1, "--json")
         assert code == 0
         (one,) = json.loads(text[text.index("[") :])
-        assert one["fit"]["climb"]["converged"]
+        assert one["fit"]["optimisation"]["converged"]
         assert {p["status"] for p in one["fit"]["parameters"]} >= {"identified", "by convention"}
 
     @pytest.mark.parametrize(

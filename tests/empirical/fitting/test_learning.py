@@ -178,16 +178,16 @@ def test_the_theory_keeps_its_promise_in_its_own_world() -> None:
     tokens = model.sample(np.random.default_rng(0), 800)
     prompt = np.repeat(np.arange(20), 40)
     found = crossfit_theory(tokens.x, prompt, 0.05, Scale())
-    bayes, snell, favourite = found
+    bayes, snell, best = found
     assert (bayes.name, snell.name) == ("bayes", "snell c=0.05")
-    assert favourite.name.startswith("favourite: ")
+    assert best.name.startswith("best in sample: ")
     last = tokens.excess(np.full(800, 4))
     for rule in (bayes, snell):
         true = tokens.excess(rule.choice) - last
         error = true.std() / math.sqrt(800)
         assert true.mean() + 4 * error < 0
         assert rule.promised.mean() == pytest.approx(true.mean(), abs=4 * error + 0.03)
-    assert snell.probes.mean() < bayes.probes.mean() == 4
+    assert snell.projections.mean() < bayes.projections.mean() == 4
 
 
 def test_own_text_gets_no_verdict() -> None:

@@ -117,7 +117,7 @@ class TestGuarantee:
         assert found.guarantee_why.startswith("A0")
 
     def test_does_not_apply_with_too_much_noise(self) -> None:
-        # Calibrated to the digit, but a climb of up to two nats is no bounded noise of 0.25.
+        # Calibrated to the digit, but a rise of up to two nats is no bounded noise of 0.25.
         found = verdict_of(with_entropy(noisy(1.0, 0.0), 20))
         assert found.guarantee is Guarantee.REFUTED
         assert "A0" not in found.guarantee_why.split("fail")[0]

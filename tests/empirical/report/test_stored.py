@@ -192,8 +192,8 @@ class TestBundled:
         assert again is not None
         assert again.treatment == kept.treatment
         # Sums are added up in another order elsewhere, and the optimum is flat.
-        climb = again.climb.log_likelihood
-        assert climb == pytest.approx(kept.climb.log_likelihood, abs=1e-4)
+        optimum = again.optimisation.log_likelihood
+        assert optimum == pytest.approx(kept.optimisation.log_likelihood, abs=1e-4)
         assert again.tokens == kept.tokens
 
     def test_it_says_what_made_it(self) -> None:

@@ -1,4 +1,4 @@
-"""Predicted cost: against real models' weights, an independent reckoning, and the paper's table."""
+"""Predicted cost: against real weights, an independent computation, the paper's table."""
 
 import json
 import subprocess
@@ -37,7 +37,7 @@ FLOORS = {
     "32b": (14.9, 15.4, 18.9, 36.8),
     "30b-a3b": (1.44, 6.20, 15.4, 20.1),
 }
-# Percent added at q = 0.104 with ten layers in all, from a reckoning on paper made before.
+# Percent added at q = 0.104 with ten layers in all, from a computation on paper made before.
 ADDED = {
     "released code": {"8b": (6.0, 8.5, 33, 56), "30b-a3b": (14.9, 5.2, 10.1, 29.8)},
     "layer by layer": {"8b": (9.3, 13, 13, 7.7), "32b": (2.8, 4.0, 5.1, 3.6)},
@@ -96,7 +96,7 @@ def test_overheads_are_those_on_paper(design: str) -> None:
         for batch, expected in zip((1, 8, 64, 256), row, strict=True):
             found = overheads(SHAPES[name], H200, Load(batch, 0.104, window=9))
             share = 100 * next(o.share for o in found if o.design == design)
-            # That reckoning put means in for the numbers of rows that go on.
+            # That computation put means in for the numbers of rows that go on.
             close = 0.12 if design in ("layer by layer", "two products") else 0.03
             assert share == pytest.approx(expected, rel=close, abs=0.006)
 
@@ -107,12 +107,12 @@ def test_riding_free_is_never_worse_than_projecting_everything(name: str, rate: 
     """Whatever the share of rows that go on, if it is known."""
     for batch in (1, 8, 64, 256):
         at = {o.design: o for o in overheads(SHAPES[name], H200, Load(batch, rate))}
-        ours = at["rides free"].seconds
+        ours = at["piggybacked"].seconds
         assert ours <= 1.001 * at["all at once"].seconds
         assert ours <= at["released code"].seconds
         assert ours <= 1.001 * at["two products"].seconds
         if batch <= 8:
-            assert at["rides free"].share < 0.005
+            assert at["piggybacked"].share < 0.005
 
 
 def test_the_papers_table_and_where_it_differs() -> None:
@@ -135,12 +135,12 @@ def test_projections_are_those_of_a_simulated_search() -> None:
     rng = np.random.default_rng(1)
     load = Load(1, 0.6, window=4)
     depth = (np.cumprod(rng.random((200_000, 4)) < 0.6, axis=1)).sum(axis=1)
-    probes = np.minimum(depth + 1, 4)
-    error = 4 * probes.std() / np.sqrt(len(probes))
+    projections = np.minimum(depth + 1, 4)
+    error = 4 * projections.std() / np.sqrt(len(projections))
     assert abs(depth.mean() - load.depth) < error
-    assert abs(probes.mean() - load.projections) < error
+    assert abs(projections.mean() - load.projections) < error
     # Negative control: the paper's count is not the number of projections.
-    assert abs(probes.mean() - load.depth) > 10 * error
+    assert abs(projections.mean() - load.depth) > 10 * error
 
 
 def test_rounds_are_the_mean_over_rows_that_go_on() -> None:
@@ -160,7 +160,7 @@ def test_rounds_are_the_mean_over_rows_that_go_on() -> None:
 
 
 def test_overheads_grow_with_the_rate_and_vanish_without_a_window() -> None:
-    for design in ("layer by layer", "two products", "rides free"):
+    for design in ("layer by layer", "two products", "piggybacked"):
         at = [
             next(o for o in overheads(SHAPES["8b"], H200, Load(64, q)) if o.design == design)
             for q in (0.0, 0.2, 0.5, 0.9, 1.0)
@@ -272,7 +272,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 def test_the_command_shows_the_papers_table(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "--config", "paper-35b-a3b")
     assert code == 0
-    for words in ("5,212 M", "+74.64%", "0.116 projections", "+8.33%", "rides free", "Note:"):
+    for words in ("5,212 M", "+74.64%", "0.116 projections", "+8.33%", "piggybacked", "Note:"):
         assert words in out
     assert "published" not in run(capsys, "--config", "8b")[1]
 
@@ -320,4 +320,4 @@ def test_it_needs_no_torch() -> None:
 def test_a_device_of_ones_own_moves_the_ridge() -> None:
     slow = Device("slow", 1e10, 4e10)
     at = {o.design: o.share for o in overheads(SHAPES["smollm2-135m"], slow, Load(4, 0.1))}
-    assert at["rides free"] < at["all at once"]
+    assert at["piggybacked"] < at["all at once"]

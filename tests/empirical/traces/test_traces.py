@@ -317,7 +317,7 @@ def test_parts_that_do_not_belong_together() -> None:
         first=5,
         layers=np.array([2, 4, 5], np.int32),
     )
-    with pytest.raises(UserError, match="part 1 probes other layers"):
+    with pytest.raises(UserError, match="part 1 projections other layers"):
         merge_traces([shard(0, 0), fewer])
     with pytest.raises(UserError, match="no traces"):
         merge_traces([])

@@ -154,14 +154,14 @@ def test_the_seed_decides_and_the_number_of_workers_does_not() -> None:
     assert first.starts == again.starts
 
 
-def test_a_climb_cut_short_is_not_called_converged() -> None:
+def test_an_optimisation_cut_short_is_not_called_converged() -> None:
     model = clear()
     x = model.sample(np.random.default_rng(3), 1500).x
     prompt = np.arange(1500) // 30
     layout = layout_for(x, 1, model.scale)
     cut = fit(x, prompt, layout, starts=1, iterations=2)
     assert fit(x, prompt, layout, starts=2).converged
-    # The start's own short climb counts too, so the cut is made from the start's vector.
+    # The start's own warm start counts too, so the cut is made from the start's vector.
     assert not replace(cut, promised_gain=5.0).converged
     assert cut.promised_gain >= 0
 

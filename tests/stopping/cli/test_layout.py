@@ -11,7 +11,15 @@ from rich.text import Text
 from stopping.cli.ui import output, prose, table
 
 ESTIMATE = "+0.0123 [−0.0100, +0.0150]"
-COLUMNS = ("rule", "log-loss, nats", "accuracy, points", "moved", "expected", "probes", "verdict")
+COLUMNS = (
+    "rule",
+    "log-loss, nats",
+    "accuracy, points",
+    "moved",
+    "expected",
+    "projections",
+    "verdict",
+)
 
 
 def printed(what: object, width: int) -> str:

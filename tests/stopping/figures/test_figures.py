@@ -18,7 +18,7 @@ from stopping.errors import UserError
 from stopping.figures.data import (
     Cell,
     how_far,
-    knob_curve,
+    mixing_curve,
     regret_curve,
     robustness_cells,
     run_curve,
@@ -90,7 +90,7 @@ def test_tolerance_attains_its_bound_and_its_requirement() -> None:
     assert (data.refuted >= data.required - np.diff(RISE_GRID).max() - 1e-9).all()
 
 
-def test_runs_agree_with_bound_and_exact_law() -> None:
+def test_runs_agree_with_bound_and_exact_distribution() -> None:
     data = run_curve(rng(), 20_000)
     assert (data.falling[1:] < data.bound[1:]).all()
     for found in data.flat_simulated:
@@ -100,7 +100,7 @@ def test_runs_agree_with_bound_and_exact_law() -> None:
         assert_frequencies(data.falling_simulated.frequency, data.bound, 20_000)
 
 
-def test_stops_agree_with_the_exact_law() -> None:
+def test_stops_agree_with_the_exact_distribution() -> None:
     data = stop_curve(rng(), 20_000)
     for rule in data.rules:
         assert_frequencies(rule.simulated.frequency, rule.exact.probability, 20_000)
@@ -133,8 +133,8 @@ def test_values_are_those_of_the_programs() -> None:
     assert data.randomised.max() < data.randomised_limit == 1.0
 
 
-def test_no_knob_reaches_the_hedge() -> None:
-    data = knob_curve()
+def test_no_constant_reaches_the_hedge() -> None:
+    data = mixing_curve()
     for series in data.series:
         assert series.worst.min() > data.hedged
         assert abs(data.p[series.worst.argmin()] - series.best) <= data.p[1]
@@ -184,7 +184,7 @@ def test_cells_keep_the_worst() -> None:
         (lambda: tolerance_curve(np.array([-0.1])), "tolerances"),
         (lambda: run_curve(rng(), 1), "two draws"),
         (lambda: stop_curve(rng(), 1), "two draws"),
-        (lambda: knob_curve(1), "points"),
+        (lambda: mixing_curve(1), "points"),
         (lambda: token_certificate(rng(), 1), "draw more"),
     ],
 )

@@ -59,7 +59,7 @@ def mean_latent(model: Process) -> FloatArray:
         for name in ("drift", "rise", "rise_excess")
     )
     drift[0] = 0.0
-    beyond = np.concatenate([[0.0], np.cumsum(model.turning_law())[:-1]])
+    beyond = np.concatenate([[0.0], np.cumsum(model.turning_distribution())[:-1]])
     return model.start + np.cumsum(beyond * (rise + excess) - (1.0 - beyond) * drift)
 
 
@@ -68,7 +68,7 @@ def test_the_sample_has_the_exact_mean_and_law_of_the_turning_point() -> None:
     paths = sample(MODEL, n)
     stderr = paths.G.std(axis=0) / np.sqrt(n)
     assert (np.abs(paths.G.mean(axis=0) - mean_latent(MODEL)) <= 5 * stderr + 1e-12).all()
-    law = MODEL.turning_law()
+    law = MODEL.turning_distribution()
     found = np.bincount(paths.turning, minlength=9) / n
     assert (np.abs(found - law) <= 5 * np.sqrt(law * (1 - law) / n)).all()
     assert law[-1] == pytest.approx(0.6)

@@ -68,7 +68,7 @@ def test_properties_of_the_value() -> None:
     component = two_phase()
     values = [solve_belief(component, cost).value for cost in (0.0, 0.05, 0.2, 10.0)]
     assert values == sorted(values)
-    assert values[-1] == pytest.approx(final_excess(component))  # too dear to look at all
+    assert values[-1] == pytest.approx(final_excess(component))  # too expensive to look at all
     assert solve_belief(component, 0.05, recall=False).value > values[1]
     assert final_excess(component) == pytest.approx(0.5 * 0.2 * (1 + 2 + 3))
     found = solve_belief(component, 0.05)

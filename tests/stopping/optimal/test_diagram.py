@@ -52,7 +52,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_world_has_the_noise_and_share_that_it_is_asked_for() -> None:
     model = world(reference(), 0.6, 0.3)
-    assert model.turning_law()[-1] == pytest.approx(0.7)
+    assert model.turning_distribution()[-1] == pytest.approx(0.7)
     assert model.components[0].noise_sd == pytest.approx(0.6 / math.sqrt(3))
     doubled = replace(reference(), rise_mean=np.full(6, 2.0))
     assert world(doubled, 0.6, 0.3).components[0].noise_sd == pytest.approx(1.2 / math.sqrt(3))

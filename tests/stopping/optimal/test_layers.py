@@ -39,7 +39,7 @@ def snell(request: pytest.FixtureRequest) -> Snell:
 
 
 @pytest.fixture(scope="module")
-def priced() -> RuleComparison:
+def compared() -> RuleComparison:
     return compare_rules(one_class(), 0.02, paths=6_000, dual_paths=300, inner=32, seed=3)
 
 
@@ -106,56 +106,58 @@ def test_bayes_takes_the_least_expected_excess() -> None:
         x = model.sample(np.random.default_rng(0), 200).x
         best = posterior(model, x).best_layer
         assert (Bayes(model).choose(x) == best).all()
-        assert (Bayes(model).probes(x) == model.K).all()
+        assert (Bayes(model).projections(x) == model.K).all()
         # In a deeper batch the window is its last layers.
         deeper = np.column_stack([np.full((200, 3), 9.0), x])
         assert (Bayes(model).choose(deeper) == best + 3).all()
 
 
 def test_decisions_are_adapted(snell: Snell) -> None:
-    """Perturbing what has not been probed never changes a decision."""
+    """Perturbing what has not been traced never changes a decision."""
     x = snell.problem.model.sample(np.random.default_rng(0), 500).x
-    choice, probes = snell.choose(x), snell.probes(x)
-    unread = np.arange(5) < 4 - probes[:, None]
+    choice, projections = snell.choose(x), snell.projections(x)
+    unread = np.arange(5) < 4 - projections[:, None]
     assert 0 < unread.mean() < 0.8
     rng = np.random.default_rng(1)
     for other in (np.zeros_like(x), rng.exponential(5.0, x.shape), np.full_like(x, 1e6)):
         changed = np.where(unread, other, x)
         assert (snell.choose(changed) == choice).all()
-        assert (snell.probes(changed) == probes).all()
+        assert (snell.projections(changed) == projections).all()
 
 
 def test_perturbing_what_was_probed_does_change_decisions(snell: Snell) -> None:
     """Negative control of adaptedness: the test above would notice a rule that reads further."""
     x = snell.problem.model.sample(np.random.default_rng(0), 500).x
-    read = np.arange(5) >= 4 - snell.probes(x)[:, None]
+    read = np.arange(5) >= 4 - snell.projections(x)[:, None]
     changed = np.where(read, np.random.default_rng(1).exponential(5.0, x.shape), x)
     assert (snell.choose(changed) != snell.choose(x)).mean() > 0.1
 
 
 def test_a_lazy_reader_gets_the_same_layers(snell: Snell) -> None:
-    """The contract of a returning rule: the first `j` layers say if probes exceed `j`."""
+    """The contract of a returning rule: the first `j` layers say if projections exceed `j`."""
     x = snell.problem.model.sample(np.random.default_rng(0), 300).x
-    probes, choice = snell.probes(x), snell.choose(x)
+    projections, choice = snell.projections(x), snell.choose(x)
     for j in range(5):
         known = np.where(np.arange(5) < 4 - j, 1e6, x)
-        assert ((snell.probes(known) > j) == (probes > j)).all()
-        done = probes <= j
+        assert ((snell.projections(known) > j) == (projections > j)).all()
+        done = projections <= j
         assert (snell.choose(known)[done] == choice[done]).all()
         assert (snell.choose(known) >= 4 - j).all()
 
 
-def test_the_value_bounds_every_rule(priced: RuleComparison) -> None:
+def test_the_value_bounds_every_rule(compared: RuleComparison) -> None:
     """Optimal at least as good as every rule: no paired gap is below zero beyond noise."""
-    bounded = [gap for gap in priced.gaps[1:] if gap.bounded]
+    bounded = [gap for gap in compared.gaps[1:] if gap.bounded]
     assert len(bounded) > 12
     for gap in bounded:
         assert gap.gap > -4 * gap.gap_stderr, gap
-        assert gap.loss > priced.lower.mean - 4 * math.hypot(gap.stderr, priced.lower.stderr), gap
-    assert priced.upper.mean > priced.lower.mean - 4 * math.hypot(
-        priced.upper.stderr, priced.lower.stderr
+        assert gap.loss > compared.lower.mean - 4 * math.hypot(gap.stderr, compared.lower.stderr), (
+            gap
+        )
+    assert compared.upper.mean > compared.lower.mean - 4 * math.hypot(
+        compared.upper.stderr, compared.lower.stderr
     )
-    assert priced["search"].gap > 4 * priced["search"].gap_stderr
+    assert compared["search"].gap > 4 * compared["search"].gap_stderr
 
 
 def test_the_value_without_recall_does_not_bound_the_search() -> None:
@@ -183,13 +185,13 @@ def test_what_is_marked_unbounded_may_win() -> None:
     assert found["final layer"].gap == pytest.approx(0.0, abs=1e-12)
 
 
-def test_the_region_stops_where_little_is_to_be_gained(priced: RuleComparison) -> None:
-    first = summarise(priced.region[0])
+def test_the_region_stops_where_little_is_to_be_gained(compared: RuleComparison) -> None:
+    first = summarise(compared.region[0])
     assert first.reached == 1.0
     assert 0 < first.stops < 1
     assert first.belief_stop[1] < first.belief_go[1]
     assert first.gain_stop[1] < first.gain_go[1]
-    assert [sample.probes for sample in priced.region] == list(range(len(priced.region)))
+    assert [sample.projections for sample in compared.region] == list(range(len(compared.region)))
 
 
 def test_prices_do_not_depend_on_workers() -> None:
@@ -212,7 +214,7 @@ def test_a_rule_survives_its_file(snell: Snell, tmp_path: Path) -> None:
     assert read.spec() == f"snell:file={path}"
     assert read.name == snell.name
     assert (read.choose(x) == snell.choose(x)).all()
-    assert (read.probes(x) == snell.probes(x)).all()
+    assert (read.projections(x) == snell.projections(x)).all()
 
 
 def test_bayes_survives_the_models_file(tmp_path: Path) -> None:
@@ -229,7 +231,7 @@ def test_out_of_reach_is_no_entropy(snell: Snell) -> None:
     x = np.array([[1.0, 1.0, 1.0, 1.0, 5.0]])
     blocked = np.array([[1.0, 1.0, 1.0, OUT_OF_REACH, 5.0]])
     assert snell.choose(blocked)[0] == 4
-    assert snell.probes(blocked)[0] == min(1, snell.probes(x)[0])
+    assert snell.projections(blocked)[0] == min(1, snell.projections(x)[0])
 
 
 @pytest.mark.parametrize(
@@ -304,6 +306,6 @@ def test_primal_draws_have_the_mean_of_the_rules_loss(snell: Snell) -> None:
     n = 20_000
     found = estimate(snell.policy.draw, n, 1)
     tokens = snell.problem.model.sample(np.random.default_rng(9), n)
-    true = tokens.excess(snell.choose(tokens.x)) + 0.02 * snell.probes(tokens.x)
+    true = tokens.excess(snell.choose(tokens.x)) + 0.02 * snell.projections(tokens.x)
     error = math.hypot(found.stderr, true.std() / math.sqrt(n))
     assert abs(found.mean - true.mean()) < 4 * error

@@ -37,10 +37,10 @@ def test_an_unexplained_token_stays_at_the_final_layer() -> None:
     assert Minimax(EPS_MAX).choose(x).tolist() == [2]
 
 
-def test_text_form_probes_and_errors() -> None:
+def test_text_form_projections_and_errors() -> None:
     rule = HedgedMinimax(0.25, 4)
     assert parse_rule(rule.spec()) == rule
-    assert rule.probes(np.zeros((2, 9))).tolist() == [4, 4]
+    assert rule.projections(np.zeros((2, 9))).tolist() == [4, 4]
     assert rule.choose(np.zeros((2, 1))).tolist() == [0, 0]
     with pytest.raises(UserError, match="rng"):
         rule.choose(np.zeros((1, 3)))

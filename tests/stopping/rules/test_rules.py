@@ -30,27 +30,27 @@ def algorithm_1(x: np.ndarray, K: int, tau: float = 0.0) -> tuple[int, int]:
     """The paper's loop for one token: chosen layer and projections beyond the final layer's."""
     last = len(x) - 1
     l_min = max(0, last - K)
-    layer, probes = last, 0
+    layer, projections = last, 0
     while layer > l_min:
-        probes += 1
+        projections += 1
         if not x[layer - 1] < x[layer] - tau:
             break
         layer -= 1
-    return layer, probes
+    return layer, projections
 
 
 def patient_loop(x: np.ndarray, K: int, m: int) -> tuple[int, int]:
     last = len(x) - 1
-    best, failures, probes = last, 0, 0
+    best, failures, projections = last, 0, 0
     for layer in range(last - 1, max(0, last - K) - 1, -1):
-        probes += 1
+        projections += 1
         if x[layer] < x[best]:
             best, failures = layer, 0
         else:
             failures += 1
             if failures > m:
                 break
-    return best, probes
+    return best, projections
 
 
 @given(entropies(), st.integers(0, 13), st.sampled_from((0.0, 0.25, 1.0)))
@@ -58,7 +58,7 @@ def test_search_and_tolerance_are_algorithm_1(x: np.ndarray, K: int, tau: float)
     rule = Tolerance(tau, K) if tau else Search(K)
     expected = [algorithm_1(row, K, tau) for row in x]
     assert rule.choose(x).tolist() == [layer for layer, _ in expected]
-    assert rule.probes(x).tolist() == [probes for _, probes in expected]
+    assert rule.projections(x).tolist() == [projections for _, projections in expected]
 
 
 @given(entropies(), st.integers(0, 13), st.integers(0, 3))
@@ -66,7 +66,7 @@ def test_patience_is_its_loop(x: np.ndarray, K: int, m: int) -> None:
     expected = [patient_loop(row, K, m) for row in x]
     rule = Patience(m, K)
     assert rule.choose(x).tolist() == [layer for layer, _ in expected]
-    assert rule.probes(x).tolist() == [probes for _, probes in expected]
+    assert rule.projections(x).tolist() == [projections for _, projections in expected]
 
 
 @given(entropies(), st.integers(0, 13))
@@ -74,7 +74,7 @@ def test_without_patience_or_tolerance_or_shift_it_is_the_search(x: np.ndarray, 
     search = Search(K)
     for same in (Patience(0, K), Tolerance(0.0, K), Shifted(0, K)):
         assert np.array_equal(same.choose(x), search.choose(x))
-        assert np.array_equal(same.probes(x), search.probes(x))
+        assert np.array_equal(same.projections(x), search.projections(x))
 
 
 @given(entropies(), st.integers(0, 13), st.sampled_from((-2, -1, 1, 2)))
@@ -100,11 +100,11 @@ def test_forward_exit_takes_the_first_confident_layer(
     last = x.shape[1] - 1
     l_min = max(0, last - K)
     rule = ForwardExit(threshold, K)
-    for row, layer, probes in zip(x, rule.choose(x), rule.probes(x), strict=True):
+    for row, layer, projections in zip(x, rule.choose(x), rule.projections(x), strict=True):
         confident = [i for i in range(l_min, last) if row[i] <= threshold]
         assert layer == (confident[0] if confident else last)
         # projections made: l_min .. layer; ordinary decoding makes one
-        assert probes == (layer - l_min + 1) - 1
+        assert projections == (layer - l_min + 1) - 1
 
 
 @given(entropies())
@@ -112,7 +112,7 @@ def test_fixed_layers(x: np.ndarray) -> None:
     last = x.shape[1] - 1
     assert (Final().choose(x) == last).all()
     assert (FixedOffset(2).choose(x) == max(0, last - 2)).all()
-    assert (Final().probes(x) == 0).all()
+    assert (Final().projections(x) == 0).all()
 
 
 @given(entropies(min_layers=2), st.randoms(use_true_random=False))
@@ -130,7 +130,7 @@ def test_rules_leave_their_input_alone(x: np.ndarray) -> None:
     x.setflags(write=False)
     for rule in zoo(5):
         rule.choose(x)
-        rule.probes(x)
+        rule.projections(x)
     assert np.array_equal(x, before)
 
 
@@ -255,11 +255,11 @@ def test_one_layer_is_always_chosen_and_nothing_is_probed() -> None:
     x = np.array([[0.5], [2.0]])
     for rule in zoo():
         assert rule.choose(x).tolist() == [0, 0]
-        assert rule.probes(x).tolist() == [0, 0]
+        assert rule.projections(x).tolist() == [0, 0]
 
 
 @given(entropies(min_layers=2))
-def test_probes_suffice_to_decide(x: np.ndarray) -> None:
+def test_projections_suffice_to_decide(x: np.ndarray) -> None:
     """A backward rule never reads deeper than it says: what lies below cannot change its choice."""
     rules: tuple[AbstractRule, ...] = (
         Search(6),
@@ -268,8 +268,8 @@ def test_probes_suffice_to_decide(x: np.ndarray) -> None:
         Guarded(0.2, 6),
     )
     for rule in rules:
-        choice, probes = rule.choose(x), rule.probes(x)
+        choice, projections = rule.choose(x), rule.projections(x)
         for row in range(len(x)):
             changed = x[row : row + 1].copy()
-            changed[:, : x.shape[1] - 1 - probes[row]] = -5.0
+            changed[:, : x.shape[1] - 1 - projections[row]] = -5.0
             assert rule.choose(changed)[0] == choice[row]

@@ -1,4 +1,4 @@
-"""The fast simulator: the rules' own choices, the exact law, and the same bits for any workers."""
+"""The fast simulator: the rules' choices, the exact distribution, the same bits for any workers."""
 
 import math
 import tracemalloc
@@ -29,7 +29,7 @@ from stopping.simulation.engine.results import Tally
 from stopping.simulation.engine.scans import Scanner
 from stopping.simulation.engine.simulate import BLOCK, block_tally, pieces
 from stopping.support.parallel import Workers
-from stopping.theory.exact import stopping_law
+from stopping.theory.exact import stopping_distribution
 
 UNIFORM = Process(
     14, UniformNoise(0.4), K=10, drift=0.15, rise=0.2, rise_excess=0.3, perturbed=0.6, start=1.6
@@ -52,9 +52,11 @@ def choices(rule: AbstractRule, x: np.ndarray) -> tuple[np.ndarray, float]:
     depths = scanner.depths(its.scan)
     depth = np.zeros(len(x), dtype=np.uint8)
     depths.of_each(depth)
-    probes = depths.probes if its.probes is None else int(its.probes[depth].sum())
-    assert probes is not None
-    return its.layers[depth], probes
+    projections = (
+        depths.projections if its.projections is None else int(its.projections[depth].sum())
+    )
+    assert projections is not None
+    return its.layers[depth], projections
 
 
 @given(
@@ -75,12 +77,12 @@ def test_every_rule_chooses_as_defined(seed: int, layers: int, K: int, shape: st
         # Settings that float32 holds exactly: then so are the comparisons with ties.
         if shape == "ties" and isinstance(rule, (Tolerance, ForwardExit)):
             continue
-        found, probes = choices(rule, x)
+        found, projections = choices(rule, x)
         wanted = rule.choose(x)
         near = np.zeros(len(x), dtype=bool) if shape != "reals" else _near(x)
         assert (found == wanted)[~near].all(), rule.spec()
         if not near.any():
-            assert probes == rule.probes(x).sum(), rule.spec()
+            assert projections == rule.projections(x).sum(), rule.spec()
 
 
 def _near(x: np.ndarray) -> np.ndarray:
@@ -115,7 +117,11 @@ def test_it_agrees_with_the_plain_simulation(case: tuple[Process, Simulation]) -
         layer = rule.choose(paths.x)
         excess = paths.excess(layer)
         within(found.mean, excess.mean(), found.variance / found.n + excess.var() / n)
-        within(found.probes, rule.probes(paths.x).mean(), rule.probes(paths.x).var() / n * 1.2)
+        within(
+            found.projections,
+            rule.projections(paths.x).mean(),
+            rule.projections(paths.x).var() / n * 1.2,
+        )
         shares = np.array(found.layers) / N
         plain = np.bincount(layer, minlength=process.layers) / n
         for p, q in zip(shares, plain, strict=True):
@@ -141,18 +147,20 @@ def within(a: float, b: float, variance: float) -> None:
 
 @pytest.mark.parametrize("noise", [UniformNoise(0.4), GaussianNoise(0.3)], ids=lambda n: str(n)[:4])
 @pytest.mark.parametrize("tau", [0.0, 0.1])
-def test_it_agrees_with_the_exact_law(noise: UniformNoise | GaussianNoise, tau: float) -> None:
+def test_it_agrees_with_the_exact_distribution(
+    noise: UniformNoise | GaussianNoise, tau: float
+) -> None:
     """T12, for tokens that all turn at one layer; a rule one layer off is rejected."""
     turning = 9
     onset = tuple(float(layer == turning) for layer in range(11))
     process = Process(12, noise, drift=0.15, rise=0.2, perturbed=1.0, onset=onset)
     rule = Tolerance(tau) if tau else Search()
     found = simulate(process, (rule, Shifted(-1)), 1_000_000, seed=3)
-    law = stopping_law(Model.of(process).latent[0], noise, K=10, tau=tau)
+    law = stopping_distribution(Model.of(process).latent[0], noise, K=10, tau=tau)
     for count, p in zip(found[rule].layers, law.probability, strict=True):
         within(count / found.n, p, abs(p) / found.n)
     within(found[rule].mean, law.expected_excess(turning), found[rule].variance / found.n)
-    within(found[rule].probes, law.extra_probes, 100.0 / found.n)
+    within(found[rule].projections, law.extra_projections, 100.0 / found.n)
     wrong = found[Shifted(-1)]
     assert abs(wrong.mean - law.expected_excess(turning)) > 10 * wrong.stderr
 
@@ -173,7 +181,7 @@ def test_a_rule_that_never_moves_has_no_variance() -> None:
     calm = replace(FIXED, perturbed=0.0)
     found = simulate(calm, zoo(), 50_000, seed=0)
     final = found[Final()]
-    assert (final.mean, final.variance, final.greatest, final.probes) == (0.0, 0.0, 0.0, 0.0)
+    assert (final.mean, final.variance, final.greatest, final.projections) == (0.0, 0.0, 0.0, 0.0)
     offset = next(r for r in found.rules if r.rule == "offset:k=4")
     assert offset.mean == pytest.approx(4 * 0.15)
     assert offset.variance == pytest.approx(0.0, abs=1e-20)

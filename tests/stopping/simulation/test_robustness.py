@@ -17,7 +17,7 @@ from stopping.model.misspecification import (
 from stopping.model.noise import AbstractNoise, GaussianNoise, UniformNoise
 from stopping.model.scenarios import LAYERS, Bound, Scenario, scenarios
 from stopping.simulation.robustness import Basis, Outcome, Row, cliff_height, robustness_table
-from stopping.theory.exact import stopping_law
+from stopping.theory.exact import stopping_distribution
 from stopping.types import FloatArray
 
 TOKENS = 1 << 16
@@ -197,7 +197,7 @@ def test_run_of_two_under_autoregression(table: tuple[Row, ...], rho: float) -> 
 def exact_value(scenario: Scenario, bound: Bound) -> float | None:
     """The quantity of a row under independent noise with a density, by T12."""
     paths = scenario.process.sample(np.random.default_rng(0), 1)
-    law = stopping_law(paths.G[0], scenario.process.noise, scenario.process.K)
+    law = stopping_distribution(paths.G[0], scenario.process.noise, scenario.process.K)
     turning = scenario.turning
     G = paths.G[0]
     excess = G - G[turning]
@@ -216,7 +216,7 @@ def exact_value(scenario: Scenario, bound: Bound) -> float | None:
     return float(values[bound])
 
 
-def test_table_agrees_with_the_exact_law(table: tuple[Row, ...]) -> None:
+def test_table_agrees_with_the_exact_distribution(table: tuple[Row, ...]) -> None:
     """Every row of a world with independent noise and a density, against T12."""
     solvable = {
         (scenario.parameter, scenario.shape): scenario

@@ -17,7 +17,7 @@ from stopping.simulation.engine.model import Model
 from stopping.simulation.sweep import Losses, World, grid, landscape, lead, settings
 from stopping.support.parallel import Workers
 from stopping.support.store import Journal
-from stopping.theory.exact import stopping_law
+from stopping.theory.exact import stopping_distribution
 
 RULES = (Final(), Search())
 TOKENS = 20_000
@@ -32,13 +32,13 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
 
 
 @pytest.mark.parametrize("law", ["uniform", "gaussian"])
-def test_a_cell_agrees_with_the_exact_law(law: str) -> None:
+def test_a_cell_agrees_with_the_exact_distribution(law: str) -> None:
     world = World(0.4, 2.5, 0.3, law)  # type: ignore[arg-type]
     cell = landscape((world,), RULES, 200_000, 1)[world]
     model = Model.of(world.process())
     exact = {Final(): 0.0, Search(): 0.0}
     for turning, weight, latent in zip(model.turning, model.weight, model.latent, strict=True):
-        found = stopping_law(latent, world.process().noise, K=10)
+        found = stopping_distribution(latent, world.process().noise, K=10)
         exact[Search()] += weight * found.expected_excess(turning)
         exact[Final()] += weight * (latent[-1] - latent[turning])
     for mean, error, rule in zip(cell.mean, cell.stderr, RULES, strict=True):

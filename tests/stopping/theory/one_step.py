@@ -1,4 +1,4 @@
-"""Closed forms of the exact law: one step of three kinds of noise, a slope of uniform noise."""
+"""Closed forms of the exact distribution: one step of three noises, a slope of uniform."""
 
 import numpy as np
 from numpy.typing import ArrayLike

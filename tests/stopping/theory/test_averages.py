@@ -22,7 +22,7 @@ from stopping.theory.averages import (
     drift_excess,
     worst_drifts,
 )
-from stopping.theory.exact import stopping_law
+from stopping.theory.exact import stopping_distribution
 from stopping.types import FloatArray
 from tests.stopping.theory.one_step import gaussian_step, laplace_step, uniform_step
 
@@ -162,9 +162,9 @@ def test_an_unperturbed_token_is_the_worst(seed: int, density: Density) -> None:
     rng = np.random.default_rng(seed)
     falls = rng.exponential(0.4, 4)
     G = np.append(np.cumsum(falls)[::-1], 0.0)
-    alone = stopping_law(G, (density,) * 5)
+    alone = stopping_distribution(G, (density,) * 5)
     for rise in (rng.uniform(0, 2), 2.01):
-        perturbed = stopping_law(np.append(G, rise * np.arange(1, 4)), (density,) * 8)
+        perturbed = stopping_distribution(np.append(G, rise * np.arange(1, 4)), (density,) * 8)
         assert perturbed.contained_excess(4) <= alone.expected_excess(4) + 1e-13
     if density.edges == (-1.0, 1.0):
         assert perturbed.expected_excess(4) == pytest.approx(alone.expected_excess(4), abs=1e-12)

@@ -32,7 +32,7 @@ from stopping.model.noise import (
 )
 from stopping.model.process import Process
 from stopping.rules import Search, Tolerance
-from stopping.theory.exact import StoppingLaw, flat_law, stopping_law
+from stopping.theory.exact import StoppingDistribution, flat_distribution, stopping_distribution
 from stopping.types import FloatArray
 from tests.stopping.theory.one_step import (
     gaussian_step,
@@ -60,16 +60,16 @@ LAWS = {
 
 
 @pytest.mark.parametrize("law", LAWS.values(), ids=LAWS.keys())
-def test_flat_law_is_the_same_for_every_noise(law: Density) -> None:
-    found = stopping_law(np.zeros(10), (law,) * 10)
+def test_flat_distribution_is_the_same_for_every_noise(law: Density) -> None:
+    found = stopping_distribution(np.zeros(10), (law,) * 10)
     # A law given by quantiles leaves 2e-15 of its mass out of each layer.
-    np.testing.assert_allclose(found.probability[::-1], flat_law(9), atol=ROUNDING, rtol=0)
+    np.testing.assert_allclose(found.probability[::-1], flat_distribution(9), atol=ROUNDING, rtol=0)
     assert found.converged
-    assert found.extra_probes == pytest.approx(sum(1 / np.cumprod(range(1, 10))), abs=1e-12)
+    assert found.extra_projections == pytest.approx(sum(1 / np.cumprod(range(1, 10))), abs=1e-12)
 
 
 def test_flat_law_sums_to_one_and_gives_the_bound_of_the_runs() -> None:
-    law = flat_law(12)
+    law = flat_distribution(12)
     assert law.sum() == pytest.approx(1.0, abs=1e-15)
     assert law @ np.arange(13) == pytest.approx(np.e - 2, abs=1e-9)
 
@@ -83,7 +83,7 @@ def test_slope_of_uniform_noise(
 ) -> None:
     """The densities' edges move from layer to layer, by the fall and by the tolerance."""
     G = level + fall * np.arange(12)[::-1]
-    found = stopping_law(G, UniformNoise(eps_max), K, tau)
+    found = stopping_distribution(G, UniformNoise(eps_max), K, tau)
     exact = uniform_slope(np.arange(K + 1), fall + tau, eps_max)
     # G carries a rounding error of up to 1e-14 against a density of height 1 / (2 eps_max).
     np.testing.assert_allclose(found.reached[::-1][: K + 1], exact, atol=1e-12, rtol=0)
@@ -92,7 +92,7 @@ def test_slope_of_uniform_noise(
 
 
 def test_slope_rejects_the_wrong_sign_of_the_tolerance() -> None:
-    found = stopping_law(0.1 * np.arange(6)[::-1], UniformNoise(1.0), 5, tau=0.2)
+    found = stopping_distribution(0.1 * np.arange(6)[::-1], UniformNoise(1.0), 5, tau=0.2)
     wrong = uniform_slope(np.arange(6), 0.1 - 0.2, 1.0)
     assert np.abs(found.reached[::-1] - wrong).max() > 0.05
 
@@ -109,7 +109,7 @@ STEPS: dict[str, tuple[AbstractNoise, Callable[[float], FloatArray]]] = {
 def test_one_step(kind: str, t: float) -> None:
     noise, step = STEPS[kind]
     for tau in (0.0, 0.15):
-        found = stopping_law([t, 0.0], noise, 1, tau)
+        found = stopping_distribution([t, 0.0], noise, 1, tau)
         np.testing.assert_allclose(found.probability[0], step(t + tau), atol=ROUNDING, rtol=0)
 
 
@@ -148,7 +148,7 @@ def test_unequal_layers_against_adaptive_quadrature() -> None:
     for _ in range(25):
         laws = tuple(pool[i] for i in rng.integers(0, len(pool), 3))
         G, tau = rng.normal(0, 0.4, 3), float(rng.choice([0.0, 0.1]))
-        found = stopping_law(G, laws, 2, tau)
+        found = stopping_distribution(G, laws, 2, tau)
         assert found.converged
         assert found.probability[0] == pytest.approx(two_step_run(G, laws, tau), abs=1e-10)
 
@@ -159,15 +159,17 @@ def test_level_and_unit_do_not_matter(seed: int, level: float, unit: float) -> N
     rng = np.random.default_rng(seed)
     G, tau = np.cumsum(rng.normal(0, 0.3, 7)), float(rng.exponential(0.1))
     scale = rng.uniform(0.2, 1.0, 7)
-    found = stopping_law(G, UniformNoise(tuple(scale)), 5, tau)
-    moved = stopping_law(unit * G + level, UniformNoise(tuple(unit * scale)), 5, unit * tau)
+    found = stopping_distribution(G, UniformNoise(tuple(scale)), 5, tau)
+    moved = stopping_distribution(
+        unit * G + level, UniformNoise(tuple(unit * scale)), 5, unit * tau
+    )
     np.testing.assert_allclose(found.probability, moved.probability, atol=1e-11, rtol=0)
     assert moved.expected_excess(4) == pytest.approx(unit * found.expected_excess(4), abs=1e-9)
 
 
 def test_summaries_of_a_law_known_by_hand() -> None:
     """Three layers, window of two steps, flat below L - 1 and a fall of one step that is free."""
-    law = StoppingLaw(
+    law = StoppingDistribution(
         latent=np.array([3.0, 1.0, 2.0]),
         l_min=0,
         tau=0.0,
@@ -180,7 +182,7 @@ def test_summaries_of_a_law_known_by_hand() -> None:
     assert law.contained_excess(1) == pytest.approx(0.1 * 2)
     assert law.stop_above(1) == pytest.approx(0.3)
     assert law.expected_overshoot(1) == pytest.approx(0.1)
-    assert law.extra_probes == pytest.approx(1.7)
+    assert law.extra_projections == pytest.approx(1.7)
     with pytest.raises(UserError, match="turning"):
         law.expected_excess(3)
 
@@ -189,9 +191,9 @@ def test_summaries_of_a_law_known_by_hand() -> None:
 def test_dominance_contains_surely(turning: int) -> None:
     """T1: no mass above V* when every rise exceeds 2 eps_max + tau, some when one does not."""
     G = np.abs(np.arange(7) - turning) * 1.0
-    contained = stopping_law(G, UniformNoise(0.45), 6, tau=0.09)
+    contained = stopping_distribution(G, UniformNoise(0.45), 6, tau=0.09)
     assert contained.stop_above(turning) < ROUNDING
-    leaking = stopping_law(G, UniformNoise(0.45), 6, tau=0.11)
+    leaking = stopping_distribution(G, UniformNoise(0.45), 6, tau=0.11)
     assert leaking.stop_above(turning) > 1e-6
 
 
@@ -200,8 +202,8 @@ def test_reported_error_covers_a_hidden_kink() -> None:
     smooth = laplace(1.0)
     hidden = replace(smooth, edges=tuple(edge + 0.3 for edge in smooth.edges))
     for tolerance in (1e-3, 1e-5, 1e-14):
-        found = stopping_law(np.zeros(5), (hidden,) * 5, tolerance=tolerance)
-        true_error = np.abs(found.probability[::-1] - flat_law(4)).max()
+        found = stopping_distribution(np.zeros(5), (hidden,) * 5, tolerance=tolerance)
+        true_error = np.abs(found.probability[::-1] - flat_distribution(4)).max()
         assert 0 < true_error <= found.error
         assert found.converged == (found.error <= tolerance)
     assert not found.converged
@@ -209,8 +211,8 @@ def test_reported_error_covers_a_hidden_kink() -> None:
 
 def test_reported_error_shows_a_wrong_distribution_function() -> None:
     wrong = replace(normal(1.0), cdf=normal(1.1).cdf)
-    assert stopping_law([0.3, 0.0], (wrong,) * 2).error > 1e-3
-    assert stopping_law([0.3, 0.0], (normal(1.0),) * 2).error < ROUNDING
+    assert stopping_distribution([0.3, 0.0], (wrong,) * 2).error > 1e-3
+    assert stopping_distribution([0.3, 0.0], (normal(1.0),) * 2).error < ROUNDING
 
 
 def test_moments() -> None:
@@ -235,25 +237,26 @@ def test_moments() -> None:
 )
 def test_noise_without_a_law(noise: AbstractNoise, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        stopping_law(np.zeros(3), noise)
+        stopping_distribution(np.zeros(3), noise)
 
 
 def test_bad_input() -> None:
     noise = UniformNoise(1.0)
     with pytest.raises(UserError, match="tau"):
-        stopping_law(np.zeros(3), noise, tau=-0.1)
+        stopping_distribution(np.zeros(3), noise, tau=-0.1)
     with pytest.raises(UserError, match="NaN"):
-        stopping_law([0.0, np.nan], noise)
+        stopping_distribution([0.0, np.nan], noise)
     with pytest.raises(UserError, match="one G"):
-        stopping_law(np.zeros((2, 3)), noise)
+        stopping_distribution(np.zeros((2, 3)), noise)
     with pytest.raises(UserError, match="K"):
-        stopping_law(np.zeros(3), noise, K=-1)
+        stopping_distribution(np.zeros(3), noise, K=-1)
     with pytest.raises(UserError, match="increase"):
         Density(normal(1.0).pdf, normal(1.0).cdf, (1.0, 0.0))
-    assert stopping_law([1.0, 2.0], noise, K=0).probability.tolist() == [0.0, 1.0]
+    assert stopping_distribution([1.0, 2.0], noise, K=0).probability.tolist() == [0.0, 1.0]
 
 
-# The simulator and the rules against the exact law ------------------------------------------------
+# The simulator and the rules against the exact distribution
+# ------------------------------------------------
 
 LAYERS, WINDOW, TOKENS = 8, 6, 50_000
 NOISES: tuple[AbstractNoise, ...] = (
@@ -269,34 +272,36 @@ GRID = tuple(product(NOISES, DRIFTS, (0.0, 0.15, 0.6), (LAYERS - 1, 4, 2)))
 # and by the two means that are compared in each.
 LEVEL = 1e-6 / (len(GRID) * (LAYERS + 2))
 
-WrongLaw = Callable[[FloatArray, AbstractNoise, float], StoppingLaw]
+WrongLaw = Callable[[FloatArray, AbstractNoise, float], StoppingDistribution]
 
 
-def exact(G: FloatArray, noise: AbstractNoise, tau: float) -> StoppingLaw:
-    return stopping_law(G, noise, WINDOW, tau)
+def exact(G: FloatArray, noise: AbstractNoise, tau: float) -> StoppingDistribution:
+    return stopping_distribution(G, noise, WINDOW, tau)
 
 
-def off_by_one(G: FloatArray, noise: AbstractNoise, tau: float) -> StoppingLaw:
+def off_by_one(G: FloatArray, noise: AbstractNoise, tau: float) -> StoppingDistribution:
     law = exact(G, noise, tau)
     return replace(law, probability=np.roll(law.probability, -1))
 
 
-def tolerance_of_wrong_sign(G: FloatArray, noise: AbstractNoise, tau: float) -> StoppingLaw:
+def tolerance_of_wrong_sign(
+    G: FloatArray, noise: AbstractNoise, tau: float
+) -> StoppingDistribution:
     law = exact(G + 2 * tau * np.arange(LAYERS), noise, tau)
     return replace(law, latent=G)
 
 
-def tolerance_ignored(G: FloatArray, noise: AbstractNoise, tau: float) -> StoppingLaw:
+def tolerance_ignored(G: FloatArray, noise: AbstractNoise, tau: float) -> StoppingDistribution:
     return exact(G, noise, 0.0)
 
 
-def depth_for_probes(G: FloatArray, noise: AbstractNoise, tau: float) -> StoppingLaw:
+def depth_for_probes(G: FloatArray, noise: AbstractNoise, tau: float) -> StoppingDistribution:
     """Counts the steps back in place of the layers that are read: the paper's 0.116."""
     law = exact(G, noise, tau)
     return replace(law, reached=np.roll(law.reached, 1))
 
 
-def excess_of_wrong_sign(G: FloatArray, noise: AbstractNoise, tau: float) -> StoppingLaw:
+def excess_of_wrong_sign(G: FloatArray, noise: AbstractNoise, tau: float) -> StoppingDistribution:
     return replace(exact(G, noise, tau), latent=-G)
 
 
@@ -326,7 +331,7 @@ def rejected(
         tails = np.minimum(stats.binom.cdf(count, TOKENS, p), stats.binom.sf(count - 1, TOKENS, p))
         values = [2 * float(tails.min())]
         for sample, expected in (
-            (rule.probes(paths.x), law.extra_probes),
+            (rule.projections(paths.x), law.extra_projections),
             (paths.excess(layer), law.expected_excess(turning)),
         ):
             # Bounded or with exponential tails: at 50,000 draws the mean is as good as normal; one

@@ -124,7 +124,7 @@ def test_values_are_suprema_approached_and_not_attained() -> None:
 
 @pytest.mark.parametrize("layers", [2, 3, 5, 7])
 def test_search_over_observations_reaches_the_value_and_not_beyond(layers: int) -> None:
-    """The check that would refute T7 for K >= 2: 100,000 observations, climbing."""
+    """The check that would refute T7 for K >= 2: 100,000 observations; by local search."""
     eps = 0.3
     found = search_worst_observation(layers, eps, np.random.default_rng(layers))
     assert found.tried == 100_000

@@ -1,4 +1,4 @@
-"""The knob's worst case against linear programs over all worlds."""
+"""The mixing probability's worst case against linear programs over all worlds."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from stopping.theory.guarded import hedged_search
 from stopping.theory.mixing import best_mixing_probability, mixing_worst_case
 
 
-def knob_by_lp(p: float, eps: float, K: int, tax_max: float) -> float:
+def mixing_by_lp(p: float, eps: float, K: int, tax_max: float) -> float:
     """Maximise `p excess(V^) + (1-p) excess(L)` over (G, noise), for each pair (V*, V^).
 
     Variables are `G` and the noise; the pair of layers turns the rule into linear constraints.
@@ -53,12 +53,12 @@ def test_theorem_equals_linear_programming(K: int, tax_max: float) -> None:
     eps = 0.1
     for p in (0.0, 0.3, 0.5, 0.8, 1.0):
         exact = float(mixing_worst_case(p, eps, K, tax_max))
-        assert exact == pytest.approx(knob_by_lp(p, eps, K, tax_max), abs=1e-6)
+        assert exact == pytest.approx(mixing_by_lp(p, eps, K, tax_max), abs=1e-6)
 
 
 def test_the_formula_of_one_step_is_wrong_for_two() -> None:
     """The negative control: max in the place of the sum is beaten by the program."""
-    assert knob_by_lp(0.5, 0.1, 2, 0.5) > float(mixing_worst_case(0.5, 0.1, 1, 0.5)) + 0.05
+    assert mixing_by_lp(0.5, 0.1, 2, 0.5) > float(mixing_worst_case(0.5, 0.1, 1, 0.5)) + 0.05
 
 
 def test_ends_and_infinite_tax() -> None:
@@ -87,12 +87,12 @@ def test_best_constant_for_one_step() -> None:
     assert best_mixing_probability(0.1, 1, 0.2) == 0.0
 
 
-def test_per_observation_a_constant_knob_grows_and_the_hedge_does_not() -> None:
+def test_per_observation_a_constant_grows_and_the_hedge_does_not() -> None:
     eps = 0.1
     for rise in (0.05, 0.19, 1.0, 10.0):
         x = np.array([[0.0, rise]])
-        knob = expected_certificate([[0.5, 0.5]], x, eps)[0]
-        assert knob == pytest.approx(0.5 * (2 * eps + rise))
+        mixing = expected_certificate([[0.5, 0.5]], x, eps)[0]
+        assert mixing == pytest.approx(0.5 * (2 * eps + rise))
         assert expected_certificate(hedged_search(x, eps), x, eps)[0] < eps
 
 

@@ -29,7 +29,7 @@ def excess(values: FloatArray, weights: FloatArray, falls: list[float]) -> float
 
 
 @given(FALLS)
-def test_uniform_reach_is_the_exact_law(falls: list[float]) -> None:
+def test_uniform_reach_is_the_exact_distribution(falls: list[float]) -> None:
     gamma = np.array(falls)
     closed = float(uniform_reach(gamma, 1.0) @ gamma)
     assert closed == pytest.approx(drift_excess(gamma, uniform(1.0)), abs=1e-11)

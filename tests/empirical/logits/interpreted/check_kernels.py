@@ -280,6 +280,6 @@ def test_the_decoder_with_the_kernel_decodes_the_same(dtype: torch.dtype, plan: 
     (plain, expected), (output, steps) = results
     assert torch.equal(output, plain)
     assert np.array_equal(steps.layer, expected.layer)
-    assert np.array_equal(steps.probes, expected.probes)
+    assert np.array_equal(steps.projections, expected.projections)
     np.testing.assert_allclose(steps.entropy, expected.entropy, atol=1e-5)
     assert steps.moved.any()

@@ -1,4 +1,4 @@
-"""T11 and T12 in numbers: the law of the stopping layer, exact and simulated side by side."""
+"""T11, T12 in numbers: the distribution of the stopping layer, exact and simulated."""
 
 import math
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from stopping.model.misspecification import LaplaceNoise
 from stopping.model.noise import AbstractNoise, GaussianNoise, UniformNoise
 from stopping.rules import Tolerance
 from stopping.theory.bounds import run_bound
-from stopping.theory.exact import StoppingLaw, stopping_law
+from stopping.theory.exact import StoppingDistribution, stopping_distribution
 from stopping.types import FloatArray, IntArray
 
 SIGMA_UNIFORM = 1.0 / math.sqrt(3.0)
 FALL = 0.35
-"""Fall of `G` per layer in the run law's second world, nats."""
+"""Fall of `G` per layer in the run theorem's second world, nats."""
 VALLEY = np.array([2.3, 1.7, 1.3, 1.0, 0.7, 0.4, 0.0, 2.2, 4.4])
-"""`G` of the stopping law's world: `V*` in column 6, rises above `2 eps_max` beyond it."""
+"""`G` of the stopping distribution's world: `V*` in column 6, rises above `2 eps_max` beyond it."""
 VALLEY_TURNING = 6
 TAUS = (0.0, 0.5)
 
@@ -43,11 +43,12 @@ class RunCurve:
     bound : ndarray, shape (m,)
         `1 / (j+1)!`.
     falling : ndarray, shape (m,)
-        Exact law (T12) for a `G` that falls by `fall` per layer, uniform noise with `eps_max = 1`.
+        Exact distribution (T12) for a `G` that falls by `fall` per layer, uniform noise with
+        `eps_max = 1`.
     flat_simulated : tuple of Simulated
         Flat `G`, `V* = L`, under several laws of noise: the bound with equality.
     falling_simulated : Simulated
-        Draws of the world whose exact law is `falling`.
+        Draws of the world whose exact distribution is `falling`.
     fall : float
         Nats per layer.
     """
@@ -61,10 +62,10 @@ class RunCurve:
 
 
 @dataclass(frozen=True, eq=False)
-class RuleLaw:
-    """The exact law of one rule's layer beside its simulation, both shape (layers,)."""
+class RuleDistribution:
+    """The exact distribution of one rule's layer beside its simulation, both shape (layers,)."""
 
-    exact: StoppingLaw
+    exact: StoppingDistribution
     simulated: Simulated
 
 
@@ -78,13 +79,13 @@ class StopCurve:
         `G`, nats.
     turning : int
         Column of `V*`.
-    rules : tuple of RuleLaw
+    rules : tuple of RuleDistribution
         One for each tolerance; uniform noise with `eps_max = 1`.
     """
 
     latent: FloatArray
     turning: int
-    rules: tuple[RuleLaw, ...]
+    rules: tuple[RuleDistribution, ...]
 
 
 def run_curve(rng: np.random.Generator, n: int = 200_000, deepest: int = 6) -> RunCurve:
@@ -99,7 +100,7 @@ def run_curve(rng: np.random.Generator, n: int = 200_000, deepest: int = 6) -> R
         ("Laplace", LaplaceNoise(1.0)),
     )
     slope = FALL * np.arange(K, -1.0, -1.0)
-    exact = stopping_law(slope, UniformNoise(1.0), K)
+    exact = stopping_distribution(slope, UniformNoise(1.0), K)
 
     def at_least(name: str, G: FloatArray, noise: AbstractNoise) -> Simulated:
         stop = _stops(rng, G, noise, n)
@@ -117,7 +118,7 @@ def run_curve(rng: np.random.Generator, n: int = 200_000, deepest: int = 6) -> R
 
 
 def stop_curve(rng: np.random.Generator, n: int = 200_000) -> StopCurve:
-    """Compute the law of the stopping layer in one valley, by quadrature and by simulation."""
+    """Compute where a rule stops in one valley, by quadrature and by simulation."""
     if n < 2:
         raise UserError(f"need two draws or more, got {n}")
     noise, layers = UniformNoise(1.0), len(VALLEY)
@@ -125,7 +126,9 @@ def stop_curve(rng: np.random.Generator, n: int = 200_000) -> StopCurve:
     for tau in TAUS:
         stop = _stops(rng, VALLEY, noise, n, tau)
         simulated = _simulated(f"tau = {tau:g}", stop[:, None] == np.arange(layers))
-        rules.append(RuleLaw(stopping_law(VALLEY, noise, layers - 1, tau), simulated))
+        rules.append(
+            RuleDistribution(stopping_distribution(VALLEY, noise, layers - 1, tau), simulated)
+        )
     return StopCurve(VALLEY, VALLEY_TURNING, tuple(rules))
 
 

@@ -1,4 +1,4 @@
-"""T11 and T12 drawn: the law of the stopping layer, exact and simulated."""
+"""T11 and T12 drawn: the distribution of the stopping layer, exact and simulated."""
 
 from matplotlib.axes import Axes
 
@@ -101,7 +101,7 @@ def draw_stops(ax: Axes, data: StopCurve) -> None:
     ax.set_xticks(back, [str(layer) if layer else "$L$" for layer in back])
     frame(
         ax,
-        "T12: the exact law of the stopping layer, and simulation on top of it",
+        "T12: the exact distribution of the stopping layer, and simulation on top of it",
         "layer, counted from $L$",
         "P(stop)",
     )

@@ -1,4 +1,4 @@
-"""Claims T12 and T13: the exact law against simulation, and the constants of the average case."""
+"""Claims T12, T13: the exact distribution against simulation, constants of the average case."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from stopping.rules import Tolerance
 from stopping.simulation.montecarlo import Relation
 from stopping.theory.adaptive_average import distribution_free_bound
 from stopping.theory.averages import drift_excess
-from stopping.theory.exact import flat_law, stopping_law
+from stopping.theory.exact import flat_distribution, stopping_distribution
 from stopping.types import FloatArray
 
 G = (1.1, 0.9, 0.6, 0.4, 0.1, 0.0, 0.5, 0.9)
@@ -27,7 +27,7 @@ TURNING = 5
 TAU = 0.2
 NOISE = UniformNoise(0.8)
 K = len(G) - 1
-LAW = stopping_law(G, NOISE, K, TAU)
+LAW = stopping_distribution(G, NOISE, K, TAU)
 
 UNIFORM_WORST, UNIFORM_DRIFTS = 0.1558283248, (0.6201, 0.3305, 0.2040, 0.1381, 0.0997)
 NORMAL_WORST, NORMAL_DRIFTS = 0.258235, (0.9787, 0.6759, 0.5635, 0.4984, 0.4610)
@@ -47,8 +47,8 @@ class Scan:
         paths = np.broadcast_to(latent, (n, len(G)))
         x = paths + self.noise.sample(rng, paths, np.full(n, TURNING), 0)
         rule = Tolerance(self.tau, K)
-        if self.quantity == "probes":
-            return rule.probes(x).astype(np.float64)
+        if self.quantity == "projections":
+            return rule.projections(x).astype(np.float64)
         stop = rule.choose(x)
         if self.quantity == "excess":
             excess: FloatArray = latent[stop] - latent[TURNING]
@@ -70,8 +70,10 @@ class FlatGap:
         for i in range(n):
             steps = int(rng.integers(2, 8))
             laws: list[Density] = [uniform(1.0), normal(0.7), laplace(0.4)]
-            law = stopping_law(np.zeros(steps + 1), [laws[rng.integers(3)]] * (steps + 1), steps)
-            closed = flat_law(steps + self.shift)[: steps + 1]
+            law = stopping_distribution(
+                np.zeros(steps + 1), [laws[rng.integers(3)]] * (steps + 1), steps
+            )
+            closed = flat_distribution(steps + self.shift)[: steps + 1]
             gaps[i] = np.abs(law.probability[::-1] - closed).max()
         return gaps
 
@@ -119,9 +121,9 @@ CLAIMS = (
         "T12.projections",
         "projections per token by quadrature are what the rule counts",
         Relation.MEAN_EQUALS,
-        LAW.extra_probes,
-        Scan("probes"),
-        Control("tolerance left out", Scan("probes", tau=0.0)),
+        LAW.extra_projections,
+        Scan("projections"),
+        Control("tolerance left out", Scan("projections", tau=0.0)),
         tolerance=0.02,
     ),
     Claim(
