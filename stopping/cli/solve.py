@@ -40,7 +40,7 @@ from stopping.support.parallel import Workers
     type=NATS,
     default=0.02,
     show_default=True,
-    help="Cost of a probe (an unembedding), nats.",
+    help="Cost of a projection (an unembedding), nats.",
 )
 @click.option("--no-recall", is_flag=True, help="A layer that was passed is lost.")
 @rules_option("Rule to compare, such as search or tolerance:tau=0.5; repeat. [default: all]")
@@ -79,8 +79,8 @@ def solve(
 
     MODEL is a change-point model as JSON: what `stopping fit` writes, or your own parameters in
     its format; without one, a reference world with rises of one nat is solved. Losses are nats:
-    expected excess plus the cost of probes, least is best. The value is printed in a bracket: the
-    loss of the rule found is at least the optimum, the dual bound is at most the optimum. Both are
+    expected excess plus the cost of projections, least is best. The value is printed in a bracket:
+    the loss of the rule found is at least the optimum, the dual bound is at most the optimum. Both are
     means over drawn tokens, so their order may be wrong by as much as their errors.
 
     \b
@@ -175,7 +175,8 @@ class Solved:
         out.print(
             prose(
                 f"{self.model or 'reference world'}: window of {found.rule.K} steps, "
-                f"{found.cost:g} nats a probe, {recall}, {found.paths:,} tokens, seed {found.seed}"
+                f"{found.cost:g} nats a projection, {recall}, "
+                f"{found.paths:,} tokens, seed {found.seed}"
             )
         )
         out.print(prose(value_text(found)))
@@ -217,13 +218,21 @@ def show_region(out: Console, found: RuleComparison) -> None:
     """When the rule stops: what it believes on either side of the border."""
     rows = table(
         "Stopping region",
-        *("probes", "reached", "stop", "P(V* below) at stop", "on", "planned gain at stop", "on"),
+        *(
+            "projections",
+            "reached",
+            "stop",
+            "P(V* below) at stop",
+            "on",
+            "planned gain at stop",
+            "on",
+        ),
         caption="quartiles over tokens; gain: of the best plan that reads nothing more, nats",
     )
     for sample in found.region:
         step = summarise(sample)
         rows.add_row(
-            str(step.probes),
+            str(step.projections),
             f"{step.reached:.1%}",
             f"{step.stops:.1%}",
             *map(_quartiles, (step.belief_stop, step.belief_go, step.gain_stop, step.gain_go)),
@@ -235,7 +244,7 @@ def show_gaps(out: Console, found: RuleComparison) -> None:
     """Every rule's loss and its gap."""
     rows = table(
         "Optimality gap of every rule, nats",
-        *("rule", "loss", "s.e.", "gap", "s.e.", "probes", "at L"),
+        *("rule", "loss", "s.e.", "gap", "s.e.", "projections", "at L"),
         caption=None
         if all(gap.bounded for gap in found.gaps)
         else "* reads fewer layers, or in another order, than a backward scan can: not bounded",
@@ -247,7 +256,7 @@ def show_gaps(out: Console, found: RuleComparison) -> None:
             f"{gap.stderr:.4f}",
             "–" if gap is found.gaps[0] else f"{gap.gap:+.4f}",
             "–" if gap is found.gaps[0] else f"{gap.gap_stderr:.4f}",
-            f"{gap.probes:.2f}",
+            f"{gap.projections:.2f}",
             f"{gap.share_final:.0%}",
             end_section=gap is found.gaps[0],
         )

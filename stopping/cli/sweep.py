@@ -133,7 +133,7 @@ def show(
             "",
         )
     best = Counter(losses.best for losses in found.values())
-    rows = table("Rules", "rule", "best in worlds", "mean excess", "worst mean", "probes")
+    rows = table("Rules", "rule", "best in worlds", "mean excess", "worst mean", "projections")
     for i, rule in enumerate(rules):
         means = [losses.mean[i] for losses in found.values()]
         rows.add_row(
@@ -141,7 +141,7 @@ def show(
             str(best[i]),
             f"{np.mean(means):.4f}",
             f"{max(means):.4f}",
-            f"{np.mean([losses.probes[i] for losses in found.values()]):.2f}",
+            f"{np.mean([losses.projections[i] for losses in found.values()]):.2f}",
         )
     out.print(rows)
     out.print(

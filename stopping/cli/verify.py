@@ -21,7 +21,7 @@ from stopping.errors import UserError
 from stopping.support.parallel import Workers
 
 THOROUGH = 1e8 / Claim.draws
-"""Effort at which a claim gets 1e8 draws; dear ones, by linear programs, as many times more."""
+"""Effort at which a claim gets 1e8 draws; expensive ones (linear programs) as many times more."""
 MOST = 10_000.0
 """Largest effort: more would take years."""
 
@@ -64,7 +64,7 @@ WITHOUT_MEANING: dict[Table, tuple[str, ...]] = {
     metavar="FOLDER",
     help="In place of the claims: draw the theory, a file for each figure.",
 )
-@click.option("--thorough", is_flag=True, help="1e8 draws of each claim (dear ones fewer).")
+@click.option("--thorough", is_flag=True, help="1e8 draws of each claim (expensive ones fewer).")
 @click.option(
     "--effort",
     type=Number(0, 10_000, min_open=True),

@@ -295,7 +295,7 @@ def tolerance_ignored(G: FloatArray, noise: AbstractNoise, tau: float) -> Stoppi
     return exact(G, noise, 0.0)
 
 
-def depth_for_probes(G: FloatArray, noise: AbstractNoise, tau: float) -> StoppingDistribution:
+def depth_for_projections(G: FloatArray, noise: AbstractNoise, tau: float) -> StoppingDistribution:
     """Counts the steps back in place of the layers that are read: the paper's 0.116."""
     law = exact(G, noise, tau)
     return replace(law, reached=np.roll(law.reached, 1))
@@ -354,7 +354,7 @@ def test_simulation_agrees_with_the_law() -> None:
         off_by_one,
         tolerance_of_wrong_sign,
         tolerance_ignored,
-        depth_for_probes,
+        depth_for_projections,
         excess_of_wrong_sign,
     ],
 )
