@@ -5,7 +5,7 @@ predict completion tokens are taken out; after the last one they are read throug
 tokens at a time, and reduced to five numbers for each layer: no array of (layers, tokens,
 vocabulary) ever exists. How the logits are read is the business of
 `empirical.capture.projections`. Residual diagnostics are taken at every layer, the lens is applied
-at the probed ones only.
+at the traced ones only.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from stopping.errors import UserError
 def last_layers(depth: int, count: int | None) -> tuple[int, ...]:
     """Numbers of the last `count` of `depth` layers, from 1; None means all of them."""
     if count is not None and count < 1:
-        raise UserError(f"layers: at least the final layer must be probed, got {count}")
+        raise UserError(f"layers: at least the final layer must be traced, got {count}")
     return tuple(range(max(1, depth - (count or depth) + 1), depth + 1))
 
 
@@ -47,29 +47,29 @@ def capture(
     Parameters
     ----------
     layers
-        Numbers of the layers to probe, ascending and ending in the last; default all.
+        Numbers of the layers to read, ascending and ending in the last; default all.
     batch
         Texts per forward pass; texts of like length go together.
     lens
-        How the probed layers are read, the raw logit lens by default; its name goes into the
+        How the traced layers are read, the raw logit lens by default; its name goes into the
         provenance.
 
     Raises
     ------
     UserError
-        If the model's logits are not finite or not causal, or the lens was not fitted at a probed
+        If the model's logits are not finite or not causal, or the lens was not fitted at a traced
         layer.
     """
     lens = lens or RawLens(anatomy)
     provenance = replace(provenance, lens=lens.name)
-    probed = tuple(layers or last_layers(len(anatomy.layers), None))
+    traced = tuple(layers or last_layers(len(anatomy.layers), None))
     texts = sorted((text for text in texts if text.completion_ids), key=len)
     if not texts:
-        return Traces.empty(probed, provenance)
+        return Traces.empty(traced, provenance)
     anatomy.require_causal()
     head = Unembedding.of(anatomy)
     pieces = [
-        _capture_batch(anatomy, texts[start : start + batch], probed, lens, head)
+        _capture_batch(anatomy, texts[start : start + batch], traced, lens, head)
         for start in range(0, len(texts), batch)
     ]
     rows: dict[str, Any] = {
@@ -83,7 +83,7 @@ def capture(
         difficulty=np.array([by_prompt[p].difficulty for p in prompts.tolist()], dtype=np.int8),
         family=np.array([by_prompt[p].family for p in prompts.tolist()], dtype=np.str_),
         group=np.array([by_prompt[p].group for p in prompts.tolist()], dtype=np.str_),
-        layers=np.array(probed, dtype=np.int32),
+        layers=np.array(traced, dtype=np.int32),
         provenance=provenance,
     )
 
@@ -91,7 +91,7 @@ def capture(
 def _capture_batch(
     anatomy: Anatomy,
     texts: Sequence[Text],
-    probed: tuple[int, ...],
+    traced: tuple[int, ...],
     lens: AbstractLens,
     head: Unembedding | None,
 ) -> dict[str, NDArray[np.generic]]:
@@ -108,7 +108,7 @@ def _capture_batch(
         predicts[row, len(text.prompt_ids) - 1 : len(text) - 1] = True
     tokens = [token for text in texts for token in text.completion_ids]
     reader = reader_for(anatomy, lens, torch.tensor(tokens, device=device), head)
-    listener = _Listener(reader, predicts.to(device), probed)
+    listener = _Listener(reader, predicts.to(device), traced)
     with torch.inference_mode(), anatomy.listening(listener.hear):
         anatomy.decoder(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False)
     lengths = [len(text.completion_ids) for text in texts]
@@ -131,8 +131,8 @@ class _Residual:
 class _Listener:
     """Hears the residual states of one forward pass and keeps their statistics."""
 
-    def __init__(self, reader: AbstractReader, predicts: Tensor, probed: tuple[int, ...]) -> None:
-        self._reader, self._predicts, self._probed = reader, predicts, frozenset(probed)
+    def __init__(self, reader: AbstractReader, predicts: Tensor, traced: tuple[int, ...]) -> None:
+        self._reader, self._predicts, self._traced = reader, predicts, frozenset(traced)
         self._before: Tensor | None = None
         self._residuals: list[_Residual] = []
 
@@ -142,7 +142,7 @@ class _Listener:
         if self._before is not None:
             self._residuals.append(_residual(self._before, states))
         self._before = states
-        if layer in self._probed:
+        if layer in self._traced:
             self._reader.add(layer, states)
 
     def columns(self) -> dict[str, NDArray[np.generic]]:

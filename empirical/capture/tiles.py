@@ -54,7 +54,7 @@ def read_tiles(head: Unembedding, x: Tensor, temperature: Tensor, tokens: Tensor
     Parameters
     ----------
     x : (layers, n, hidden)
-        States as the decoder hands them to the head; the last layer is the final one.
+        States as the decoder hands them to the head; the final layer is the final one.
     temperature : (layers,)
         What the logits of each layer are divided by.
     tokens : (n,)

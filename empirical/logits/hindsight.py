@@ -33,7 +33,7 @@ def expected_gain(logits: Tensor, log_normaliser: Tensor) -> Tensor:
     Parameters
     ----------
     logits : (words, layers, n)
-        The last layer is the final one; masked words are -inf.
+        The final layer is the final one; masked words are -inf.
     log_normaliser : (layers, n)
         `log sum e^z` of each.
 

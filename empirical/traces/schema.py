@@ -1,4 +1,4 @@
-"""Traces: what every probed layer said about every token, as arrays.
+"""Traces: what every traced layer said about every token, as arrays.
 
 One row is one token of a completion. Column `l` of `entropy` is the observed entropy `x[l]` of
 the logit lens at layer `layers[l]`, in nats, and the last column is the final layer `L`, as
@@ -49,7 +49,7 @@ _LARGEST_VOCABULARY = 1 << 32
 
 @dataclass(frozen=True, eq=False)
 class Traces(Result):
-    """Statistics of `n` tokens at the probed layers, rows ascending by (prompt, position).
+    """Statistics of `n` tokens at the traced layers, rows ascending by (prompt, position).
 
     Only entropies must be known. An array of others that is not has shape (n, 0), so that it cannot
     be taken for numbers; `require` says what lacks.
@@ -68,7 +68,7 @@ class Traces(Result):
         What the prompt has in common with others that are no independent draws (a template, a
         document, a user), empty where unknown; see `clusters`.
     layers : (layers,) int
-        Numbers of the probed layers, from 1, ascending, ending in `L`.
+        Numbers of the traced layers, from 1, ascending, ending in `L`.
     entropy : (n, layers) float32
         Entropy of the lens distribution, nats.
     log_prob : (n, layers) float32
@@ -146,17 +146,17 @@ class Traces(Result):
         _require("rows", ascends, "rows must ascend by (prompt, position), none doubled", offset=1)
 
     def _check_shapes(self) -> None:
-        n, probed, depth = len(self.prompt), len(self.layers), self.provenance.layers
+        n, traced, depth = len(self.prompt), len(self.layers), self.provenance.layers
         expected = {
             **dict.fromkeys((*PER_TOKEN, *PER_TEXT), (n,)),
-            **dict.fromkeys((*PER_LAYER, "top1"), (n, probed)),
+            **dict.fromkeys((*PER_LAYER, "top1"), (n, traced)),
             **dict.fromkeys(RESIDUAL, (n, depth)),
         }
         for name, shape in expected.items():
             found = getattr(self, name).shape
             if found != shape and not (name in OPTIONAL and found == (n, 0)):
                 raise UserError(f"traces: {name} has shape {found}, expected {shape}")
-        ascending = probed > 0 and self.layers[0] >= 1 and bool((np.diff(self.layers) > 0).all())
+        ascending = traced > 0 and self.layers[0] >= 1 and bool((np.diff(self.layers) > 0).all())
         if not ascending or self.layers[-1] != depth:
             raise UserError(
                 f"traces: layers must ascend from 1 or more to the final layer {depth}, "
@@ -278,8 +278,8 @@ class Traces(Result):
         if groups.shape != (n,):
             raise UserError(f"group: has shape {groups.shape}, expected {(n,)}")
         every = np.arange(1, x.shape[1] + 1)
-        probed = _array("layers", every if layers is None else layers, np.int32)
-        if probed.ndim != 1 or not probed.size:
+        traced = _array("layers", every if layers is None else layers, np.int32)
+        if traced.ndim != 1 or not traced.size:
             raise UserError(f"layers: expected one number for each layer, got {layers!r}")
         return cls(
             prompt=numbers[order].astype(np.int32),
@@ -288,7 +288,7 @@ class Traces(Result):
             difficulty=per_token("difficulty", difficulty, 0),
             family=np.full(n, "", np.str_),
             group=groups[order],
-            layers=probed,
+            layers=traced,
             entropy=x[order],
             log_prob=optional("log_prob", log_prob, np.float32),
             top1=optional("top1", top1, np.int32),
@@ -297,7 +297,7 @@ class Traces(Result):
             residual_norm=optional("residual_norm", residual_norm, np.float32),
             residual_cosine=optional("residual_cosine", residual_cosine, np.float32),
             provenance=Provenance(
-                model, "", int(probed[-1]), 0, vocabulary_size, mode, prompts=len(first)
+                model, "", int(traced[-1]), 0, vocabulary_size, mode, prompts=len(first)
             ),
         )
 
@@ -358,7 +358,7 @@ def merge_traces(parts: Sequence[Traces]) -> Traces:
         if not part.provenance.same_source(first.provenance):
             raise UserError(f"merge: part {number} comes from another run than part 0")
         if not np.array_equal(part.layers, first.layers):
-            raise UserError(f"merge: part {number} probes other layers than part 0")
+            raise UserError(f"merge: part {number} has other layers than part 0")
         if any(part.holds(name) != first.holds(name) for name in OPTIONAL):
             raise UserError(f"merge: part {number} has other columns than part 0")
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ROWS}

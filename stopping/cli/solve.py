@@ -80,8 +80,8 @@ def solve(
     MODEL is a change-point model as JSON: what `stopping fit` writes, or your own parameters in
     its format; without one, a reference world with rises of one nat is solved. Losses are nats:
     expected excess plus the cost of projections, least is best. The value is printed in a bracket:
-    the loss of the rule found is at least the optimum, the dual bound is at most the optimum. Both are
-    means over drawn tokens, so their order may be wrong by as much as their errors.
+    the loss of the rule found is at least the optimum, the dual bound is at most the optimum. Both
+    are means over drawn tokens, so their order may be wrong by as much as their errors.
 
     \b
     Examples:

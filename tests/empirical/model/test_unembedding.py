@@ -212,7 +212,7 @@ def test_tiles_give_the_statistics_of_double_precision(
 
 
 def expected(log_p: Tensor) -> Tensor:
-    """Mean, over tokens from the last layer's distribution, of what the best layer wins."""
+    """Mean, over tokens from the final layer's distribution, of what the best layer wins."""
     return (log_p[-1].exp() * (log_p.amax(0) - log_p[-1])).sum(-1)
 
 
