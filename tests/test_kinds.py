@@ -31,6 +31,7 @@ NEEDED = {
     "hedged": "eps_max=0.5",
     "minimax": "eps_max=0.5",
     "hedged-minimax": "eps_max=0.5",
+    "hedged-minimum": "eps_max=0.5",
 }
 """Settings of the kinds that have one without a default."""
 W = 3
@@ -133,7 +134,7 @@ def test_sweep_runs_rules_at_its_window_or_says_why_not(
 ) -> None:
     world = ["--drift", "0.1", "--rise", "1", "--perturbed", "0.2", "--tokens", "256"]
     run = ["sweep", *world, "--window", str(W - 1), "--jobs", "1"]
-    slow = {"hedged", "minimax", "hedged-minimax", "bayes", "snell"}
+    slow = {"hedged", "minimax", "hedged-minimax", "hedged-minimum", "adaptive", "bayes", "snell"}
     specs = [spec for kind, spec in rules(folder).items() if kind not in slow]
     found = printed(capsys, *run, *given(specs))
     assert found["rules"] == [parse_rule(spec, W - 1).spec() for spec in specs]

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from empirical.decoding.block_state import BlockState, Prefetched
+from empirical.decoding.memory import Memory
 from empirical.decoding.projecting import AbstractProjector, LensProjector
 from empirical.lenses import AbstractLens
 from stopping.errors import UserError
@@ -127,6 +128,8 @@ class Chooser:
         position: NDArray[np.int64],
         token: NDArray[np.int64],
         ahead: Prefetched | None = None,
+        memory: Memory | None = None,
+        row: NDArray[np.int64] | None = None,
     ) -> Choice:
         """Choose a layer for each row and put its logits into `logits`, in place.
 
@@ -140,6 +143,9 @@ class Chooser:
             What the generator of each row is keyed by.
         ahead : Prefetched, optional
             What was found out while the model's own logits were made.
+        memory, row : Memory and (n,) int, optional
+            Asked of a rule that remembers: what it has seen in the batch's row of each token.
+            Without them every token begins a stream of its own.
 
         Raises
         ------
@@ -147,6 +153,8 @@ class Chooser:
             If logits hold NaN or +inf.
         """
         ahead = ahead or Prefetched()
+        memory = memory or Memory()
+        row = np.arange(len(logits)) if row is None else row
         rows = _block_rows(logits)
         parts = [
             self._choose_block(
@@ -155,6 +163,7 @@ class Chooser:
                 position[start : start + rows],
                 token[start : start + rows],
                 ahead.rows(slice(start, start + rows)),
+                (memory, row[start : start + rows]),
             )
             for start in range(0, len(logits), rows)
         ]
@@ -172,6 +181,7 @@ class Chooser:
         position: NDArray[np.int64],
         token: NDArray[np.int64],
         ahead: Prefetched,
+        streams: tuple[Memory, NDArray[np.int64]],
     ) -> Choice:
         state = BlockState(logits, states, self.layers, self.lens, self._projector, ahead)
         if self.lens.keeps_final and ahead.own is None and state.rounds:
@@ -205,7 +215,11 @@ class Chooser:
             left -= len(columns)
             del block  # before the next layers' is made
         chosen = np.full(len(logits), self._last)
-        chosen[scans] = self._decide(state.known(np.flatnonzero(scans)), position, token, scans)
+        known = state.known(np.flatnonzero(scans))
+        if self._sure.remembers:
+            chosen[scans] = self._recall(known, position[scans], *streams, scans)
+        else:
+            chosen[scans] = self._decide(known, position, token, scans)
         state.commit(chosen)
         return Choice(chosen, state.entropy, state.top1, state.projections)
 
@@ -234,6 +248,19 @@ class Chooser:
         return np.concatenate(
             [self._sure.choose(row[None], rng) for row, rng in zip(x, generators, strict=True)]
         )
+
+    def _recall(
+        self,
+        x: FloatArray,
+        position: NDArray[np.int64],
+        memory: Memory,
+        row: NDArray[np.int64],
+        scans: BoolArray,
+    ) -> IntArray:
+        """Choose with what the rule has seen of each token's row."""
+        places = zip(x, row[scans].tolist(), position.tolist(), strict=True)
+        chosen = [memory.choose(self._sure, one[None], *place) for one, *place in places]
+        return np.concatenate([np.zeros(0, dtype=np.intp), *chosen])
 
     def _generator(self, position: np.int64, token: np.int64) -> np.random.Generator:
         """Return the row's own generator: a block of the counter for each (position, token)."""

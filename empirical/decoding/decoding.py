@@ -266,16 +266,18 @@ class ConfidentDecoding:
         rows = None if real.all() else torch.from_numpy(np.flatnonzero(real))
         flat = logits.flatten(0, 1)
         decoded = _of_rows(flat, rows)
-        ahead = {}
+        more: dict[str, Any] = {}
         if under_way.ahead is not None:
             keep = slice(None) if rows is None else rows.to(flat.device)
-            ahead["ahead"] = under_way.ahead.rows(keep)
+            more["ahead"] = under_way.ahead.rows(keep)
+        if isinstance(self._chooser, Chooser):
+            more |= {"memory": recorder.memory, "row": np.nonzero(places.real)[0]}
         choice = self._chooser.choose(
             decoded,
             {layer: _of_rows(h.flatten(0, 1), rows) for layer, h in under_way.states.items()},
             places.position[places.real],
             places.token[places.real],
-            **ahead,
+            **more,
         )
         if rows is not None:
             flat[rows.to(flat.device)] = decoded

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from empirical.decoding.choosing import Choice
+from empirical.decoding.memory import Memory
 from empirical.decoding.positions import Inputs, Positions
 from empirical.decoding.steps import ABSENT, Steps
 from stopping.errors import UserError
@@ -41,12 +42,15 @@ class Recorder:
         The pass before, if it belongs to the same generation.
     text : int or None
         Length of the text that `generate` is at, in places of the model; None outside of it.
+    memory : Memory
+        What a rule that remembers has seen of each row.
     """
 
     def __init__(self, layers: Sequence[int]) -> None:
         self._layers = np.array(layers, dtype=np.int32)
         self.before: Inputs | None = None
         self.text: int | None = None
+        self.memory = Memory()
         self._kept: list[Steps] = []
         self._waiting: list[tuple[IntArray, Steps]] = []
         self._ended: BoolArray | None = None
@@ -156,6 +160,7 @@ class Recorder:
     def _forget(self) -> None:
         self._kept.clear()
         self._waiting.clear()
+        self.memory.clear()
         self._ended = self.before = None
 
 

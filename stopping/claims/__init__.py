@@ -1,6 +1,6 @@
 """The registry of claims: it drives `stopping verify`, the tests and the book."""
 
-from stopping.claims import deterministic, exact_distribution, games, optimal, stochastic
+from stopping.claims import deterministic, exact_distribution, games, optimal, stochastic, weaker
 from stopping.claims.claim import LOOKS, VERSION, Claim, Control, check, spending
 from stopping.claims.finding import Finding, Findings, tally
 
@@ -9,6 +9,7 @@ CLAIMS: tuple[Claim, ...] = (
     *games.CLAIMS,
     *stochastic.CLAIMS,
     *exact_distribution.CLAIMS,
+    *weaker.CLAIMS,
     *optimal.CLAIMS,
 )
 

@@ -148,3 +148,46 @@ class SteppedNoise(AbstractNoise):
     ) -> FloatArray:
         """Draw from the base and add the step."""
         return self.base.sample(rng, latent, turning, l_min) + self.shift(latent.shape[1])
+
+
+@final
+@dataclass(frozen=True)
+class StationaryNoise(AbstractNoise):
+    """Jointly normal noise of standard deviation `scale` with a given autocorrelation over layers.
+
+    `autocorrelation` holds `r(0) = 1, r(1), ...`, one for each distance between layers; all equal
+    beyond `r(0)` makes the layers exchangeable.
+    """
+
+    scale: float
+    autocorrelation: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        self._root(len(self.autocorrelation))
+
+    def bound(self, layers: int) -> FloatArray:
+        """Infinite, but without noise."""
+        return _infinite_unless_zero(self.sigma(layers))
+
+    def sigma(self, layers: int) -> FloatArray:
+        """The standard deviation; the layers are not independent, so A2s fails all the same."""
+        return per_layer(self.scale, layers, "scale")
+
+    def sample(
+        self, rng: np.random.Generator, latent: FloatArray, turning: IntArray, l_min: int
+    ) -> FloatArray:
+        """Draw independently of the world."""
+        drawn: FloatArray = rng.standard_normal(latent.shape) @ self._root(latent.shape[1])
+        return drawn
+
+    def _root(self, layers: int) -> FloatArray:
+        """Symmetric root of the covariance of so many layers."""
+        r = np.asarray(self.autocorrelation, dtype=np.float64)
+        if len(r) < layers or len(r) == 0 or r[0] != 1.0 or not np.isfinite(r).all():
+            raise UserError(f"autocorrelation: needs r(0) = 1 and one for each of {layers} layers")
+        distance = np.abs(np.subtract.outer(np.arange(layers), np.arange(layers)))
+        values, vectors = np.linalg.eigh(r[distance])
+        if values.min() < -1e-9:
+            raise UserError(f"autocorrelation: no noise has it, got {self.autocorrelation}")
+        root: FloatArray = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T * self.scale
+        return root

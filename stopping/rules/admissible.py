@@ -1,27 +1,33 @@
-"""Rules that know the noise level: guarded search, hedged search, minimax (T6-T8).
+"""Rules that allow for the noise: guarded and hedged searches, minimax (T6-T8), T15 and T17.
 
-They need a noise level in nats, `stopping audit` estimates one. Theory and proofs stand in
-`stopping.theory.guarded` and `stopping.theory.certificates`; here they meet the common interface.
+All but the adaptive guard need a noise level in nats, `stopping audit` estimates one. Theory and
+proofs stand in `stopping.theory` (`guarded`, `certificates`, `hedged_minimum`, `adaptive_guard`);
+here they meet the common interface.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, final
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self, final
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from stopping.model.windows import final_layer, window_start
+from stopping.model.windows import as_batch, final_layer, window_start
 from stopping.rules.base import AbstractRule, Reading, require, require_generator
 from stopping.rules.scan import scan_projections
+from stopping.theory.adaptive_guard import running_guard
 from stopping.theory.certificates import hedged_weights, minimax_layer
 from stopping.theory.guarded import guarded_search, hedged_search
+from stopping.theory.hedged_minimum import hedged_minimum
 from stopping.types import FloatArray, IntArray
 
 
 def _draw(weights: FloatArray, rng: np.random.Generator) -> IntArray:
-    """Draw a layer from weights that lie on one layer or on two neighbours."""
-    uniform = rng.random(len(weights))
-    lower: IntArray = (weights > 0).argmax(axis=1)
-    return lower + (uniform >= weights[np.arange(len(weights)), lower])
+    """Draw a layer of each row from its weights."""
+    beyond = rng.random(len(weights))[:, None] >= np.cumsum(weights, axis=1)
+    # The weights may miss 1 by a rounding.
+    last = weights.shape[1] - 1 - (weights[:, ::-1] > 0).argmax(axis=1)
+    drawn: IntArray = np.minimum(beyond.sum(axis=1), last)
+    return drawn
 
 
 def _require_level(value: float, K: int, what: str) -> None:
@@ -58,6 +64,47 @@ class Guarded(AbstractRule):
 
     def _projections(self, x: FloatArray) -> IntArray:
         return scan_projections(final_layer(x) - self._choose(x, None), x.shape[1], self.K)
+
+
+@final
+@dataclass(frozen=True)
+class Adaptive(AbstractRule):
+    """The guarded search whose guard is the largest noise level that its tokens have proved (T17).
+
+    It needs no noise level: each token's least level (T9) is at most `eps_max` wherever A1-A4 hold,
+    so it never loses more than the search there. `guard` is what earlier tokens have proved.
+    """
+
+    guard: float = 0.0
+    K: int = 10
+    kind: ClassVar[str] = "adaptive"
+    remembers: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _require_level(self.guard, self.K, "adaptive: guard")
+
+    @property
+    def name(self) -> str:
+        return "adaptive guard" if self.guard == 0 else f"adaptive guard from {self.guard:g}"
+
+    def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
+        l_min = window_start(x.shape[1], self.K)
+        if l_min == final_layer(x) or len(x) == 0:
+            return np.full(len(x), l_min)
+        window = x[:, l_min:]
+        return l_min + guarded_search(window, running_guard(window, self.guard))
+
+    def after(self, entropy: ArrayLike) -> Self:
+        """Return the rule with the guard that these tokens prove."""
+        x = as_batch(entropy)
+        l_min = window_start(x.shape[1], self.K)
+        if l_min == final_layer(x) or len(x) == 0:
+            return self
+        return replace(self, guard=float(running_guard(x[:, l_min:], self.guard)[-1]))
+
+    def _projections(self, x: FloatArray) -> IntArray:
+        # The least level reads the whole window.
+        return np.full(len(x), final_layer(x) - window_start(x.shape[1], self.K))
 
 
 @final
@@ -143,6 +190,33 @@ class HedgedMinimax(AbstractRule):
             return np.full(len(x), l_min)
         weights = hedged_weights(x[:, l_min:], self.eps_max).weights
         return l_min + _draw(weights, require_generator(rng, "hedged-minimax"))
+
+    def _projections(self, x: FloatArray) -> IntArray:
+        return Minimax(self.eps_max, self.K).projections(x)
+
+
+@final
+@dataclass(frozen=True)
+class HedgedMinimum(AbstractRule):
+    """The randomised rule of least worst case against the best layer, under A2 alone (T15)."""
+
+    eps_max: float
+    K: int = 10
+    kind: ClassVar[str] = "hedged-minimum"
+
+    def __post_init__(self) -> None:
+        _require_level(self.eps_max, self.K, "hedged-minimum: eps_max")
+
+    @property
+    def name(self) -> str:
+        return f"hedged minimum {self.eps_max:g}"
+
+    def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
+        l_min = window_start(x.shape[1], self.K)
+        if l_min == final_layer(x):
+            return np.full(len(x), l_min)
+        weights = hedged_minimum(x[:, l_min:], self.eps_max)
+        return l_min + _draw(weights, require_generator(rng, "hedged-minimum"))
 
     def _projections(self, x: FloatArray) -> IntArray:
         return Minimax(self.eps_max, self.K).projections(x)

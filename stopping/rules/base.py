@@ -6,7 +6,7 @@ column indices of the batch, `layers - 1` being the final layer `L`.
 
 import abc
 from dataclasses import fields
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -64,11 +64,14 @@ class AbstractRule(AbstractKind):
     """A map from a token's observed entropies to the layer that is decoded.
 
     Rules are deterministic functions of the row, but for those with a randomisation `p` or a
-    hedge, which need the generator. A row's choice never depends on the other rows.
+    hedge, which need the generator. A row's choice depends on no other row, but where the rule
+    `remembers`.
     """
 
     reading: ClassVar[Reading] = "window"
     """How much must be read before the rule is applied."""
+    remembers: ClassVar[bool] = False
+    """Whether the rows are one stream of tokens in their order, and those before a row matter."""
 
     @abc.abstractmethod
     def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
@@ -100,12 +103,47 @@ class AbstractRule(AbstractKind):
         """
         return self._choose(as_batch(entropy), rng)
 
+    def after(self, entropy: ArrayLike) -> Self:
+        """Return this rule once it has read these tokens, the next ones of its stream.
+
+        Itself, unless it `remembers`.
+        """
+        as_batch(entropy)
+        return self
+
     def projections(self, entropy: ArrayLike) -> IntArray:
         """Projections beyond the final layer's that a lazy implementation makes, shape (n,).
 
         A scan has to read `x[L-1]` before it may stop at `L`, so a scan never averages below one.
         """
         return self._projections(as_batch(entropy))
+
+
+def choose_streams(
+    rule: AbstractRule,
+    entropy: ArrayLike,
+    stream: ArrayLike,
+    rng: np.random.Generator | None = None,
+) -> IntArray:
+    """Choose for tokens of several streams, such as prompts: each begins with the rule as it is.
+
+    Parameters
+    ----------
+    rule : AbstractRule
+    entropy : array_like, shape (n, layers)
+        Tokens of a stream in their order, streams in any.
+    stream : array_like of int, shape (n,)
+    rng : numpy.random.Generator, optional
+        Needed by randomised rules only.
+    """
+    x, owner = as_batch(entropy), np.asarray(stream)
+    require(owner.shape == (len(x),), f"stream: expected one for each of {len(x)} tokens")
+    if not rule.remembers:
+        return rule.choose(x, rng)
+    chosen = np.empty(len(x), dtype=np.intp)
+    for one in np.unique(owner):
+        chosen[owner == one] = rule.choose(x[owner == one], rng)
+    return chosen
 
 
 def require_generator(rng: np.random.Generator | None, rule: str) -> np.random.Generator:

@@ -39,6 +39,8 @@ OWN: dict[str, str] = {
     "hedged": "stopping.rules.admissible:Hedged",
     "minimax": "stopping.rules.admissible:Minimax",
     "hedged-minimax": "stopping.rules.admissible:HedgedMinimax",
+    "hedged-minimum": "stopping.rules.admissible:HedgedMinimum",
+    "adaptive": "stopping.rules.admissible:Adaptive",
     "bayes": "stopping.optimal.rules:Bayes",
     "snell": "stopping.optimal.rules:Snell",
 }

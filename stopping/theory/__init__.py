@@ -15,6 +15,10 @@
 | T11 | fewer than `e - 2` layers | `bounds.run_bound`, `bounds.expected_overshoot_bound` |
 | T12 | the exact distribution of the stopping layer | `exact.stopping_distribution` |
 | T13 | the average case | `averages.average_case`; proved: `uniform_average`, `adaptive_average` |
+| T14 | dependent noise: increments, exchangeable layers, the law of halves | `dependent` |
+| T15 | what A3 buys: the game under A2 alone | `hedged_minimum.hedged_minimum`, `hedged_minimum.window_game_value` |
+| T16 | a valley with a rounded floor | `bounds.rounded_valley_bound` |
+| T17 | an unknown noise level | `adaptive_guard.running_guard` |
 
 Algorithm 1 itself is `stopping.rules.Search`; S1 to S3 are in `stopping.optimal`; the posterior of
 `V*` is in `stopping.changepoint.posterior`. Each theorem's check by simulation stands in

@@ -16,15 +16,17 @@ from stopping.model.paths import Paths
 from stopping.types import FloatArray
 
 
-def _non_negative(value: ArrayLike, what: str) -> FloatArray:
+def as_non_negative(value: ArrayLike, what: str) -> FloatArray:
+    """Return numbers as float64, all finite and `>= 0`, or say that `what` is not."""
     array = np.asarray(value, dtype=np.float64)
     if not (np.isfinite(array).all() and (array >= 0).all()):
         raise UserError(f"{what}: must be finite and >= 0, got {value!r}")
     return array
 
 
-def _positive(value: ArrayLike, what: str) -> FloatArray:
-    array = _non_negative(value, what)
+def as_positive(value: ArrayLike, what: str) -> FloatArray:
+    """Return numbers as float64, all finite and `> 0`, or say that `what` is not."""
+    array = as_non_negative(value, what)
     if not (array > 0).all():
         raise UserError(f"{what}: must be > 0, got {value!r}")
     return array
@@ -38,8 +40,8 @@ def containment_margin(delta: ArrayLike, eps_max: float, tau: float = 0.0) -> fl
     noise for which it does. An empty `delta` (an unperturbed token) gives infinity.
     """
     rises = np.asarray(delta, dtype=np.float64)
-    _non_negative(eps_max, "eps_max")
-    _non_negative(tau, "tau")
+    as_non_negative(eps_max, "eps_max")
+    as_non_negative(tau, "tau")
     return float(rises.min(initial=math.inf)) - 2.0 * eps_max - tau
 
 
@@ -53,8 +55,8 @@ def containment_counterexample(delta: float, eps_max: float) -> Paths:
     UserError
         If `delta > 2 eps_max`: then T1 holds and there is no counterexample.
     """
-    _non_negative(eps_max, "eps_max")
-    _positive(delta, "delta")
+    as_non_negative(eps_max, "eps_max")
+    as_positive(delta, "delta")
     if delta > 2 * eps_max:
         raise UserError(f"delta = {delta} dominates 2 eps_max = {2 * eps_max}: containment holds")
     latent = np.array([[0.0, delta]])
@@ -68,7 +70,7 @@ def regret_bound(eps_max: ArrayLike) -> FloatArray:
     *Proof.* By T1 the scan passes `V*`, and from there it goes down strictly, so
     `x[V^] <= x[V*]`; write `x = G + eps`. No monotonicity is used.
     """
-    return 2.0 * _non_negative(eps_max, "eps_max")
+    return 2.0 * as_non_negative(eps_max, "eps_max")
 
 
 def overshoot_bound(eps_max: ArrayLike, gamma: ArrayLike) -> FloatArray:
@@ -76,7 +78,7 @@ def overshoot_bound(eps_max: ArrayLike, gamma: ArrayLike) -> FloatArray:
 
     *Proof.* `(V* - V^) gamma <= excess(V^)`, which T2 bounds, strictly when `V^ < V*`.
     """
-    return regret_bound(eps_max) / _positive(gamma, "gamma")
+    return regret_bound(eps_max) / as_positive(gamma, "gamma")
 
 
 def lower_containment_counterexample(
@@ -100,8 +102,8 @@ def lower_containment_counterexample(
     UserError
         If `2 eps_max <= gamma (steps + 1)`: then T3 forbids passing the onset by a weak step.
     """
-    _positive(eps_max, "eps_max")
-    _positive(gamma, "gamma")
+    as_positive(eps_max, "eps_max")
+    as_positive(gamma, "gamma")
     if steps < 0 or onset < 1:
         raise UserError(f"need steps >= 0 and onset >= 1, got {steps} and {onset}")
     if 2 * eps_max <= gamma * (steps + 1):
@@ -121,7 +123,7 @@ def final_layer_bound(eps_max: ArrayLike) -> FloatArray:
 
     *Proof.* `x[V^] <= x[L]`, since the scan only ever steps to a lower reading.
     """
-    return 2.0 * _non_negative(eps_max, "eps_max")
+    return 2.0 * as_non_negative(eps_max, "eps_max")
 
 
 def tolerance_bound(eps_max: ArrayLike, tau: ArrayLike, steps: ArrayLike) -> FloatArray:
@@ -132,7 +134,7 @@ def tolerance_bound(eps_max: ArrayLike, tau: ArrayLike, steps: ArrayLike) -> Flo
     j = np.asarray(steps, dtype=np.float64)
     if (j < 1).any():
         raise UserError(f"steps: the bound is for at least one step past V*, got {steps!r}")
-    return 2.0 * _non_negative(eps_max, "eps_max") - j * _non_negative(tau, "tau")
+    return 2.0 * as_non_negative(eps_max, "eps_max") - j * as_non_negative(tau, "tau")
 
 
 def stop_above_bound(delta: ArrayLike, sigma: float) -> float:
@@ -141,8 +143,8 @@ def stop_above_bound(delta: ArrayLike, sigma: float) -> float:
     *Proof.* Stopping at `l > V*` needs `eps[l-1] - eps[l] >= delta[l]`, a difference of
     independent `sigma`-sub-Gaussians; Chernoff and a union bound.
     """
-    rises = _positive(delta, "delta")
-    scale = float(_positive(sigma, "sigma"))
+    rises = as_positive(delta, "delta")
+    scale = float(as_positive(sigma, "sigma"))
     return min(1.0, float(np.exp(-((rises / (2 * scale)) ** 2)).sum()))
 
 
@@ -152,8 +154,8 @@ def excess_tail_bound(t: ArrayLike, sigma: float) -> FloatArray:
     *Proof.* To end with a loss above `t` the scan must pass the first layer below `V*` whose
     excess is above `t`, and there read less than at `V*`: one comparison.
     """
-    loss = _non_negative(t, "t")
-    return np.exp(-((loss / (2 * float(_positive(sigma, "sigma")))) ** 2))
+    loss = as_non_negative(t, "t")
+    return np.exp(-((loss / (2 * float(as_positive(sigma, "sigma")))) ** 2))
 
 
 def expected_excess_bound(sigma: ArrayLike) -> FloatArray:
@@ -162,7 +164,7 @@ def expected_excess_bound(sigma: ArrayLike) -> FloatArray:
     For i.i.d. noise `stopping.theory.averages` proves a bound that is `pi` times smaller for normal
     noise, `E (eps - eps')+`, and finds the largest value itself.
     """
-    return math.sqrt(math.pi) * _non_negative(sigma, "sigma")
+    return math.sqrt(math.pi) * as_non_negative(sigma, "sigma")
 
 
 def run_bound(j: ArrayLike) -> FloatArray:
@@ -181,3 +183,43 @@ def run_bound(j: ArrayLike) -> FloatArray:
 def expected_overshoot_bound() -> float:
     """T11: `E[(V* - V^)+] <= e - 2`: fewer than 0.7183 layers, whatever the noise's law."""
     return math.e - 2.0
+
+
+def rounded_valley_bound(eps_max: ArrayLike, weak: ArrayLike) -> FloatArray:
+    """T16: `excess(V^) <= 2 eps_max max(1, m)` if only the first `m` late rises are weak.
+
+    The rises `delta` at `V* + 1, ..., V* + m` are at most `2 eps_max` (a valley with a rounded
+    floor, where A3 fails), those beyond dominate; A2 and A4 hold. *Proof.* The search passes every
+    layer above `V* + m` (T1). If it stops at `V* + k`, `1 <= k <= m`, its excess is the sum of `k`
+    weak rises; at `V*` or below, T2's proof applies. `rounded_valley_counterexample` attains it.
+
+    Parameters
+    ----------
+    eps_max : array_like
+        Noise bound, nats.
+    weak : array_like
+        `m`, whole numbers.
+
+    Raises
+    ------
+    UserError
+        If `eps_max` is negative or not finite, or `m` is no whole number `>= 0`.
+    """
+    m = as_non_negative(weak, "weak")
+    if (m != np.floor(m)).any():
+        raise UserError(f"weak: must be whole numbers >= 0, got {weak!r}")
+    return regret_bound(eps_max) * np.maximum(m, 1.0)
+
+
+def rounded_valley_counterexample(eps_max: float, weak: int) -> Paths:
+    """T16 is attained: `m = weak >= 1` rises of `2 eps_max`, and noise that stops the search there.
+
+    `V*` is column 1, and one dominant rise leads to `L`.
+    """
+    as_positive(eps_max, "eps_max")
+    if weak < 1:
+        raise UserError(f"weak: needs at least one weak rise, got {weak}")
+    steps = np.concatenate([[0.0, -eps_max], np.full(weak, 2.0 * eps_max), [3.0 * eps_max]])
+    noise = np.zeros(len(steps))
+    noise[weak], noise[weak + 1] = eps_max, -eps_max
+    return Paths.from_latent(np.cumsum(steps)[None], noise[None], np.array([1]))

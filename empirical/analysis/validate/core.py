@@ -12,7 +12,7 @@ from empirical.model.fitted import require_own_fit
 from empirical.traces.files import Traces
 from empirical.traces.window import Sample, take_sample
 from stopping.errors import UserError
-from stopping.rules import AbstractRule, Final, zoo
+from stopping.rules import AbstractRule, Final, choose_streams, zoo
 from stopping.support.results import Result
 from stopping.support.statistics import Interval
 from stopping.types import IntArray
@@ -131,7 +131,8 @@ def validate(
     streams = np.random.SeedSequence(seed).spawn(len(others))
     rows = [_final_row(sample, oracle)]
     for rule, stream in zip(others, streams, strict=True):
-        choice = rule.choose(sample.x, np.random.default_rng(stream))
+        # A rule that remembers begins each prompt anew, as the decoder does each text.
+        choice = choose_streams(rule, sample.x, traces.prompt, np.random.default_rng(stream))
         projections = rule.projections(sample.x).astype(np.float64)
         overall, groups, decisive = measure(sample, choice, projections, oracle, level)
         rows.append(

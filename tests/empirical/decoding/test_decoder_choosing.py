@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from empirical.decoding.choosing import Choice, Chooser, window_of
+from empirical.decoding.memory import Memory
 from empirical.lenses import AbstractLens
 from empirical.logits.readout import read_logits
 from stopping.changepoint import ChangePointModel, Component
@@ -14,11 +15,13 @@ from stopping.optimal import Bayes, LayerProblem, Snell, fit_policy
 from stopping.optimal.bases import Polynomial
 from stopping.rules import (
     AbstractRule,
+    Adaptive,
     Final,
     FixedOffset,
     ForwardExit,
     Guarded,
     Hedged,
+    HedgedMinimum,
     Minimax,
     Patience,
     Search,
@@ -69,6 +72,8 @@ RULES: tuple[AbstractRule, ...] = (
     Guarded(0.02, K),
     Hedged(0.1, K),
     Minimax(0.2, K),
+    HedgedMinimum(0.1, K),
+    Adaptive(K=K),
     SNELL,
     WITHOUT_RECALL,
     Bayes(SNELL.problem.model),
@@ -309,3 +314,39 @@ def test_masked_words_are_no_error() -> None:
     choice, logits = run(Search(K), states)
     assert (choice.column < K).any()
     assert torch.isinf(logits[:, [0, 5]]).all()
+
+
+def test_a_rule_that_remembers_keeps_one_stream_a_row() -> None:
+    """Step by step, in any batch, each row is chosen as its own entropies in their order."""
+    rule = Adaptive(K=K)
+    texts = [draw(seed=seed) for seed in range(4)]  # four steps of a batch of texts
+    memory, chosen = Memory(), []
+    chooser = Chooser(rule, HandsThrough(), LAYERS, 0)
+    for step, states in enumerate(texts):
+        logits = states[LAYERS[-1]].clone()
+        place = np.full(ROWS, step)
+        choice = chooser.choose(logits, states, place, place, memory=memory, row=np.arange(ROWS))
+        chosen.append(choice.column)
+    x = np.stack([entropies(states) for states in texts])  # (steps, rows, layers)
+    for row in range(ROWS):
+        assert [int(c[row]) for c in chosen] == rule.choose(x[:, row]).tolist()
+    # Decoded again, a place is chosen as it was: the guard is the one before it.
+    again = chooser.choose(
+        texts[1][LAYERS[-1]].clone(),
+        texts[1],
+        np.full(ROWS, 1),
+        np.full(ROWS, 1),
+        memory=memory,
+        row=np.arange(ROWS),
+    )
+    assert again.column.tolist() == chosen[1].tolist()
+    memory.clear()
+    fresh = chooser.choose(
+        texts[3][LAYERS[-1]].clone(),
+        texts[3],
+        np.full(ROWS, 3),
+        np.full(ROWS, 3),
+        memory=memory,
+        row=np.arange(ROWS),
+    )
+    assert fresh.column.tolist() == [int(rule.choose(x[3, [row]])[0]) for row in range(ROWS)]

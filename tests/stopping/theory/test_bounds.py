@@ -8,7 +8,8 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from stopping.errors import UserError
-from stopping.model.paths import at
+from stopping.model.noise import worst_noise
+from stopping.model.paths import Paths, at
 from stopping.rules import Search, Shifted, Tolerance
 from stopping.testing import EPS_MAX, World, worlds
 from stopping.theory import bounds
@@ -187,3 +188,31 @@ def test_T10_mean_is_the_integral_of_the_tail(sigma: float) -> None:
 def test_values_outside_the_domain_are_refused(call: object) -> None:
     with pytest.raises(UserError):
         call()  # type: ignore[operator]
+
+
+@given(st.integers(0, 10**6), st.integers(1, 4), st.floats(0.05, 2))
+def test_T16_rounded_valley(seed: int, weak: int, eps_max: float) -> None:
+    rng = np.random.default_rng(seed)
+    steps = np.concatenate(
+        [[0.0], -rng.exponential(1, 3), rng.uniform(0, 2, weak), 2.001 + rng.exponential(1, 2)]
+    )
+    G, turning = np.cumsum(steps * eps_max)[None], np.array([3])
+    noise = worst_noise(G, turning, np.full(G.shape[1], eps_max), 0)
+    paths = Paths.from_latent(G, noise, turning)
+    excess = paths.excess(Search(paths.K).choose(paths.x))[0]
+    assert excess <= bounds.rounded_valley_bound(eps_max, weak) * (1 + 1e-9)
+
+
+def test_T16_is_attained_and_needs_every_weak_rise() -> None:
+    for weak in (1, 2, 5):
+        paths = bounds.rounded_valley_counterexample(0.25, weak)
+        excess = paths.excess(Search(paths.K).choose(paths.x))[0]
+        assert excess == pytest.approx(float(bounds.rounded_valley_bound(0.25, weak)))
+        # Negative control: one weak rise not counted.
+        if weak > 1:
+            assert excess > bounds.rounded_valley_bound(0.25, weak - 1)
+    assert bounds.rounded_valley_bound(0.25, 0) == bounds.regret_bound(0.25)
+    with pytest.raises(UserError, match="weak"):
+        bounds.rounded_valley_bound(0.25, 1.5)
+    with pytest.raises(UserError, match="weak"):
+        bounds.rounded_valley_counterexample(0.25, 0)
