@@ -271,7 +271,7 @@ class ConfidentDecoding:
             keep = slice(None) if rows is None else rows.to(flat.device)
             more["ahead"] = under_way.ahead.rows(keep)
         if isinstance(self._chooser, Chooser):
-            more |= {"memory": recorder.memory, "row": np.nonzero(places.real)[0]}
+            more |= {"memory": recorder.memory, "row": recorder.streams(places)}
         choice = self._chooser.choose(
             decoded,
             {layer: _of_rows(h.flatten(0, 1), rows) for layer, h in under_way.states.items()},

@@ -3,13 +3,16 @@
 from stopping.rules import AbstractRule
 from stopping.types import FloatArray, IntArray
 
+NO_ROW = -1
+
 
 class Memory:
     """The rule after each place, row by row; a row is a stream of tokens of its own.
 
     A place that is decoded again (a text read anew without a cache, a guess that was dropped) is
     decoded by the rule as it was before that place. With beams, which change their rows, a row
-    keeps what it has seen.
+    keeps what it has seen. A place of the prompt is no part of the text that is decoded: its row is
+    `NO_ROW`, and nothing is kept of it, so that how a prompt is read changes nothing.
     """
 
     def __init__(self) -> None:
@@ -20,6 +23,8 @@ class Memory:
 
         `rule` is what a row begins with.
         """
+        if row == NO_ROW:
+            return rule.choose(x)
         past = self._after.setdefault(row, [])
         while past and past[-1][0] >= place:
             past.pop()

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from empirical.decoding.choosing import Choice
-from empirical.decoding.memory import Memory
+from empirical.decoding.memory import NO_ROW, Memory
 from empirical.decoding.positions import Inputs, Positions
 from empirical.decoding.steps import ABSENT, Steps
 from stopping.errors import UserError
@@ -51,6 +51,7 @@ class Recorder:
         self.before: Inputs | None = None
         self.text: int | None = None
         self.memory = Memory()
+        self._begun = 0
         self._kept: list[Steps] = []
         self._waiting: list[tuple[IntArray, Steps]] = []
         self._ended: BoolArray | None = None
@@ -59,7 +60,7 @@ class Recorder:
     def open(self, text: int, fresh: bool = True) -> None:
         """Start anew, with a prompt of so many places; `fresh` if the model has read none of it."""
         self._forget()
-        self.text = text
+        self.text = self._begun = text
         self._learned = None if fresh else 0
 
     def hear(self, length: int, done: BoolArray) -> None:
@@ -113,6 +114,14 @@ class Recorder:
         if self.text is not None and self._learned is None:
             self._learned = inputs.learned(self.text)
         self.before = inputs
+
+    def streams(self, places: Positions) -> NDArray[np.int64]:
+        """Return the row of each real place, `NO_ROW` for one that only reads the prompt."""
+        row, column = np.nonzero(places.real)
+        if self.text is None:
+            return row
+        written = places.column[column] + 1 - (self._learned or 0) >= self._begun
+        return np.where(written, row, NO_ROW)
 
     def add(self, places: Positions, choice: Choice) -> None:
         """Record what was chosen at the real places of a forward pass, in their order."""

@@ -17,6 +17,7 @@ from empirical.lenses import AbstractLens
 from empirical.model.anatomy import Anatomy
 from stopping.rules import (
     AbstractRule,
+    Adaptive,
     Final,
     FixedOffset,
     Hedged,
@@ -143,10 +144,23 @@ def test_neither_batch_nor_padding_changes_a_row(model: Any, rule: AbstractRule)
 
 
 @pytest.mark.parametrize(
-    "rule", [Hedged(0.05, K), Patience(1, K), Shifted(-1, K)], ids=lambda rule: rule.spec()
+    "rule",
+    [Hedged(0.05, K), Patience(1, K), Shifted(-1, K), Adaptive(K=K)],
+    ids=lambda rule: rule.spec(),
 )
 def test_nor_under_any_other_rule(llama: Any, rule: AbstractRule) -> None:
     check_batch(llama, rule)
+
+
+def test_a_rule_that_remembers_has_seen_its_own_text_and_no_other(llama: Any) -> None:
+    rule = Adaptive(K=K)
+    _, steps = decode(llama, PADDED, rule, attention_mask=MASK)
+    for row in range(2):
+        # It reads its whole window, so its entropies say what it saw.
+        columns = rule.choose(steps.entropy[row])
+        assert steps.layers[columns].tolist() == steps.layer[row].tolist()
+    alone = [int(rule.choose(x[None])[0]) for x in steps.entropy.reshape(-1, K + 1)]
+    assert steps.layers[alone].tolist() != steps.layer.ravel().tolist()
 
 
 CONDITIONS: dict[str, dict[str, Any]] = {
@@ -157,7 +171,9 @@ CONDITIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("rule", [Search(K), Search(K, p=0.5)], ids=lambda rule: rule.spec())
+@pytest.mark.parametrize(
+    "rule", [Search(K), Search(K, p=0.5), Adaptive(K=K)], ids=lambda rule: rule.spec()
+)
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_how_transformers_runs_the_model_changes_nothing(
     llama: Any, condition: str, rule: AbstractRule
