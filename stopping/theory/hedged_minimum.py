@@ -64,7 +64,9 @@ def hedged_minimum(x: ArrayLike, eps_max: ArrayLike) -> FloatArray:
     full = ((budget[:, None] + sums) / np.arange(1, layers + 1)).min(axis=1)
     stop = np.where(sums > budget[:, None], ordered, np.inf).min(axis=1)
     mass = np.maximum(np.minimum(full, stop)[:, None] - y, 0.0)
-    weights = np.divide(mass, budget[:, None], out=np.zeros_like(mass), where=budget[:, None] > 0)
+    weights: FloatArray = np.divide(
+        mass, budget[:, None], out=np.zeros_like(mass), where=budget[:, None] > 0
+    )
     deepest = layers - 1 - window[:, ::-1].argmin(axis=1)
     rest = np.maximum(1.0 - weights.sum(axis=1), 0.0)
     weights[np.arange(n), deepest] += rest
