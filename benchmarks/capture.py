@@ -67,7 +67,7 @@ class Case:
 
     def ours(self) -> None:
         """All of `capture`, residual diagnostics included."""
-        blank = Provenance("m", "M", len(self.anatomy.layers), 1, self.head.words, "reference")
+        blank = Provenance("m", "M", len(self.anatomy.layers), 1, self.head.entries, "reference")
         capture(self.anatomy, self.texts, blank, self.traced, batch=len(self.texts))
 
     @torch.inference_mode()
@@ -78,7 +78,7 @@ class Case:
         for block in torch.split(x, side):
             turned = block.T.contiguous()
             out = torch.empty(side, len(block))
-            for start in range(0, self.head.words, side):
+            for start in range(0, self.head.entries, side):
                 tile = weight[start : start + side]
                 torch.mm(tile, turned, out=out[: len(tile)])
 
@@ -94,7 +94,7 @@ class Case:
     def at_once(self) -> None:
         """Softmax over [layers, tokens, vocabulary]."""
         h = torch.stack(list(self.states().values()))
-        few = max(1, _BYTES // (4 * self.head.words * len(h)))
+        few = max(1, _BYTES // (4 * self.head.entries * len(h)))
         for some in torch.split(h, few, dim=1):
             p = torch.softmax(self.anatomy.lens(some), dim=-1)
             _ = -(p * torch.log(p + 1e-12)).sum(-1), p.max(-1), p[..., 0].log()

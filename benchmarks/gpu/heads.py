@@ -1,4 +1,4 @@
-"""What comes after the body, in every design: states in, the next word and its logits out.
+"""What comes after the body, in every design: states in, the next token and its logits out.
 
 All are safe for CUDA graphs: fixed shapes, no look from the host. Entropies are those of the
 definition everywhere; the released code's way keeps its passes, not its formula.
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Design = Callable[[Tensor], Tensor]
-"""From states (window, batch, hidden), `L` first, to logits (batch, vocabulary) or words."""
+"""From states (window, batch, hidden), `L` first, to logits (batch, vocabulary) or entries."""
 
 
 def plain(weight: Tensor) -> Design:
@@ -72,7 +72,7 @@ def kernel(weight: Tensor, tau: float, shape: tuple[int, int], first: int, store
     fused = HeadKernel(weight, batch=batch, window=window, first=first, tau=tau, store=store)
 
     def run(states: Tensor) -> Tensor:
-        return fused.step(states).word
+        return fused.step(states).token
 
     return run
 

@@ -24,19 +24,19 @@ def correctness(bench: "Bench") -> Iterator[dict[str, Any]]:
         return
     from empirical.logits.kernels.fused import HeadKernel
 
-    words, hidden, batch = (200, 32, 2) if bench.quick else (WORDS, 4096, 8)
+    entries, hidden, batch = (200, 32, 2) if bench.quick else (WORDS, 4096, 8)
     generator = torch.Generator(device=device).manual_seed(0)
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, device=device)
 
-    weight = (normal(words, hidden) * 3 * hidden**-0.5).to(dtype)
+    weight = (normal(entries, hidden) * 3 * hidden**-0.5).to(dtype)
     x = normal(1, batch, hidden) + normal(WINDOW, batch, hidden).cumsum(0) / 3
-    mask = torch.arange(words, device=device) % 3 == 0
+    mask = torch.arange(entries, device=device) % 3 == 0
     kinds: dict[str, tuple[Tensor, dict[str, Any]]] = {
         "random": (x, {}),
         "peaked": (20 * x, {}),
-        "shifted": (x, {"bias": torch.full((words,), 100.0, device=device)}),
+        "shifted": (x, {"bias": torch.full((entries,), 100.0, device=device)}),
         "soft-capped": (x, {"cap": 3.0}),
         "masked": (x, {"mask": mask}),
     }
@@ -81,8 +81,8 @@ def speed(bench: "Bench") -> Iterator[dict[str, Any]]:
     rates = rates_of(device, dtype, bench.quick)
     clock = Clock(device.type == "cuda", 1 if bench.quick else 50)
     for hidden in (48,) if bench.quick else (2048, 4096, 5120):
-        words = 300 if bench.quick else WORDS
-        weight = torch.randn(words, hidden, device=device).to(dtype) * 3 * hidden**-0.5
+        entries = 300 if bench.quick else WORDS
+        weight = torch.randn(entries, hidden, device=device).to(dtype) * 3 * hidden**-0.5
         for batch in (1,) if bench.quick else (1, 4, 8, 16, 64):
             x = torch.randn(WINDOW, batch, hidden, device=device).to(dtype)
             stored = HeadKernel(weight, batch=batch, window=WINDOW)

@@ -156,7 +156,7 @@ class TileReader(AbstractReader):
 
     def tokens_at_once(self) -> int:
         """As many as make up a block."""
-        return block_of(self._device, self._head.words, len(self.layers))
+        return block_of(self._device, self._head.entries, len(self.layers))
 
     def read_rows(self, rows: slice) -> LayersReadout:
         """Read one block."""

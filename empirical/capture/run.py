@@ -209,5 +209,5 @@ def _identity(provenance: Provenance, traced: Sequence[int], settings: Settings)
 
 def _words(tokenizer: Any, traces: Traces) -> dict[int, str]:
     ids = np.union1d(traces.token, traces.top1).tolist()
-    # Some models have more columns of logits than words.
+    # Some models have more columns of logits than entries.
     return {token: tokenizer.decode([token]) for token in ids if token < len(tokenizer)}

@@ -1,12 +1,13 @@
 """Statistics of a layer's logits, tile by tile: (rows, vocabulary) never exists.
 
 The states of many rows, of several layers where a batch is small, meet the unembedding in tiles of
-`words x rows`, `W[tile] x'`: small enough to stay in the processor's cache, large enough for the
+`entries x rows`, `W[tile] x'`: small enough to stay in the processor's cache, large enough for the
 product to run at its full speed. From a tile the three sums of `empirical.logits.sums` are taken,
-the best word, and the logit of each row's own token. The rows of a block are the states of a few
+the best entry, and the logit of each row's own token. The rows of a block are the states of a few
 tokens at all layers, whose logits are kept until the block is done: what hindsight is expected to
-win (`empirical.logits.hindsight`) compares the layers of a token word by word, once all normalisers
-are known. Beyond the states, one block's logits and a few tiles of 1 MB (on a GPU 4 MB) are held.
+win (`empirical.logits.hindsight`) compares the layers of a token entry by entry, once all
+normalisers are known. Beyond the states, one block's logits and a few tiles of 1 MB (on a GPU 4 MB)
+are held.
 """
 
 from dataclasses import dataclass
@@ -41,10 +42,10 @@ def tile_of(device: torch.device) -> int:
     return 512 if device.type == "cpu" else 1024
 
 
-def block_of(device: torch.device, words: int, layers: int) -> int:
+def block_of(device: torch.device, entries: int, layers: int) -> int:
     """Tokens whose layers make up a block of rows."""
     held = _BLOCK_BYTES["cpu" if device.type == "cpu" else "gpu"]
-    return max(1, min(tile_of(device), held // (4 * words)) // layers)
+    return max(1, min(tile_of(device), held // (4 * entries)) // layers)
 
 
 @torch.inference_mode()  # type: ignore[untyped-decorator, unused-ignore]
@@ -70,7 +71,7 @@ def read_tiles(head: Unembedding, x: Tensor, temperature: Tensor, tokens: Tensor
     side = tile_of(x.device)
     scale = None if bool((temperature == 1).all()) else (1 / temperature).repeat_interleave(n)
     kind = torch.float64 if x.dtype == torch.float64 else torch.float32
-    logits = torch.empty(head.words, layers * n, dtype=kind, device=x.device)
+    logits = torch.empty(head.entries, layers * n, dtype=kind, device=x.device)
     states = x.reshape(layers * n, -1).T.contiguous()
     chosen, sums = _read_rows(head, states, scale, tokens.repeat(layers), side, logits)
     require_finite(sums.m)
@@ -100,8 +101,8 @@ def _read_rows(
     m = torch.full((n,), -torch.inf, dtype=logits.dtype, device=x.device)
     s, t, chosen = torch.zeros_like(m), torch.zeros_like(m), torch.zeros_like(m)
     top1 = torch.zeros(n, dtype=torch.long, device=x.device)
-    for start in range(0, head.words, side):
-        stop = min(start + side, head.words)
+    for start in range(0, head.entries, side):
+        stop = min(start + side, head.entries)
         z = head.logits(x, slice(start, stop), tile[: stop - start])
         if scale is not None:
             z = z * scale
@@ -111,7 +112,7 @@ def _read_rows(
         largest = z.amax(dim=0)
         better = (largest > m).nonzero()[:, 0]
         top1[better] = z.index_select(1, better).max(dim=0).indices + start
-        # A row all of whose words were masked so far has no maximum to shift by.
+        # A row all of whose entries were masked so far has no maximum to shift by.
         largest = torch.maximum(largest, m)
         shift = torch.where(largest == -torch.inf, 0.0, largest)
         d = (m - shift).clamp_(min=-1e30)

@@ -217,7 +217,7 @@ def show(result: Evaluation) -> None:
     texts = narrow(
         "What the rules do to the texts",
         *("rule", "moved", "substituted", "texts changed", "tokens", "more than plain"),
-        caption="moved: tokens taken from an earlier layer; substituted: another word than the "
+        caption="moved: tokens taken from an earlier layer; substituted: another token than the "
         "final layer's",
     )
     for row in rules:

@@ -246,12 +246,12 @@ class Painter:
         if self.coloured:
             names = [Text(f" {layer} ", self._style(last - layer)) for layer in self.layers]
             line = Text("layers:").append_text(Text("").join(names)).append(" (final)  ")
-            line.append("word", Style(underline=True)).append("‹other›", Style(dim=True))
+            line.append("token", Style(underline=True)).append("‹other›", Style(dim=True))
             line.append(": the final layer would have said other")
         else:
             line = Text(
-                f"word{{{max(1, last - 1)}}}: from layer {max(1, last - 1)}, no number: from the "
-                f"final layer {last}; word{{{max(1, last - 1)} ‹other›}}: the final layer would "
+                f"token{{{max(1, last - 1)}}}: from layer {max(1, last - 1)}, no number: from the "
+                f"final layer {last}; token{{{max(1, last - 1)} ‹other›}}: the final layer would "
                 "have said other"
             )
         self.console.print(line, "", sep="\n", soft_wrap=True)

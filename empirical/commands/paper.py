@@ -195,9 +195,9 @@ def show(result: PaperResult) -> None:
         rows = narrow(
             "Against plain decoding at the same temperature, on the same problems",
             *("decoder", "T", "solved %", "minus plain (points)", "p", "adjusted", "moved"),
-            "other word",
+            "other token",
             caption="p: McNemar's exact test; adjusted for all rows; moved: tokens from an earlier "
-            "layer; other word: than the final layer's",
+            "layer; other token: than the final layer's",
         )
         for arm in model.arms:
             rows.add_row(*_cells(arm))
@@ -239,6 +239,6 @@ def _summary(model: ModelResult) -> str:
     return (
         f"Of {count(len(model.arms), 'comparison')}: better {better}, worse {worse}, undecided "
         f"{len(model.arms) - better - worse} (5% for all together). The search leaves the last "
-        f"layer on {leaves.estimate:.1%} of its tokens and says another word on "
+        f"layer on {leaves.estimate:.1%} of its tokens and says another token on "
         f"{changed.estimate:.1%}.{floor}"
     )

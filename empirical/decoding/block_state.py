@@ -90,7 +90,7 @@ class BlockState:
         if not self._lens.keeps_final and through_lens.size:
             said = self.top1[:, last].copy()
             self.read([last], through_lens).record(last, through_lens)
-            # What the final layer would have said is the model's own word in any case.
+            # What the final layer would have said is the model's own choice in any case.
             self.top1[:, last] = said
 
     def next_columns(self, left: int, rows: int, rate: float) -> list[int]:
@@ -175,7 +175,7 @@ class Block:
             at = NoNumberError(error.row % len(rows), len(rows))
             raise UserError(f"layer {layer}: {at}") from error
         if state.rounds:
-            # The word that greedy decoding emits is that of the rounded logits.
+            # The token that greedy decoding emits is that of the rounded logits.
             top1 = z.to(state.dtype).argmax(dim=1)
         self._entropy, self._top1 = entropy.cpu().numpy(), top1.cpu().numpy()
 

@@ -64,7 +64,7 @@ class Choice:
         Most probable token, -1 where a layer was not read.
     projections : (n,) int
         Projections beyond the one that the model makes.
-    word : (n,) int64, optional
+    emitted : (n,) int64, optional
         Most probable token of the logits that were left, where they are no layer's own.
     """
 
@@ -72,7 +72,7 @@ class Choice:
     entropy: FloatArray
     top1: NDArray[np.int64]
     projections: IntArray
-    word: NDArray[np.int64] | None = None
+    emitted: NDArray[np.int64] | None = None
 
 
 class Chooser:

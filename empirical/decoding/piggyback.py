@@ -116,7 +116,7 @@ def _together(
 def _alone(projector: HeadProjector, x: Tensor) -> tuple[Tensor, Prefetched]:
     """Project the model's rows block by block; the sums are taken before rounding."""
     rounded, sums = [], []
-    for block in torch.split(x, max(1, rows_held(projector.head.words, x.device))):
+    for block in torch.split(x, max(1, rows_held(projector.head.entries, x.device))):
         z, seen = projector.product(block)
         sums.append(_sums(projector, z) if seen is None else seen)
         rounded.append(z.to(x.dtype))

@@ -108,8 +108,8 @@ def plan_for(head: Unembedding) -> Plan:
     if weight.numel() < _WORTH_MEASURING:
         return ALL_AT_ONCE
     sample = _SAMPLE.get(weight.device.type, _SAMPLE["cpu"])
-    words = min(head.words, max(256, sample // head.hidden))
-    return _measured(weight.device, weight.dtype, words, head.hidden, torch.get_num_threads())
+    entries = min(head.entries, max(256, sample // head.hidden))
+    return _measured(weight.device, weight.dtype, entries, head.hidden, torch.get_num_threads())
 
 
 @lru_cache
@@ -120,9 +120,9 @@ def _width(plan: Plan, rows: int, layers: int, rate: float, most: int, sure: int
 @lru_cache
 @torch.inference_mode()  # type: ignore[untyped-decorator, unused-ignore]
 def _measured(
-    device: torch.device, dtype: torch.dtype, words: int, hidden: int, threads: int
+    device: torch.device, dtype: torch.dtype, entries: int, hidden: int, threads: int
 ) -> Plan:
-    linear = torch.nn.Linear(hidden, words, bias=False, device=device, dtype=dtype)
+    linear = torch.nn.Linear(hidden, entries, bias=False, device=device, dtype=dtype)
     head = Unembedding(linear, linear, plain=True)
     rows: list[int] = []
     seconds: list[float] = []

@@ -20,11 +20,11 @@ from empirical.logits.sums import Sums
 from empirical.model.unembedding import Unembedding
 
 # Logits that are held at once beyond those of one layer, so that several layers may be projected
-# together: 340 rows of a vocabulary of 49k words on a CPU, 220 of 152k words on a GPU.
+# together: 340 rows of a vocabulary of 49k entries on a CPU, 220 of 152k entries on a GPU.
 _HELD_BYTES = {"cpu": 64 << 20, "cuda": 128 << 20}
 
 Kernel = Callable[[Tensor, Tensor], tuple[Tensor, Sums]]
-"""From weights (words, hidden) and states (n, hidden) to logits and their sums."""
+"""From weights (entries, hidden) and states (n, hidden) to logits and their sums."""
 Part = tuple[int, Tensor]
 """Number of a layer and some rows' states as the layer returned them, (rows, ...)."""
 
@@ -120,9 +120,9 @@ def _kernel_for(head: Unembedding) -> Kernel | None:
     return project_rows
 
 
-def rows_held(words: int, device: torch.device) -> int:
+def rows_held(entries: int, device: torch.device) -> int:
     """Rows of logits that may be held at once."""
-    return _HELD_BYTES.get(device.type, _HELD_BYTES["cpu"]) // (4 * words)
+    return _HELD_BYTES.get(device.type, _HELD_BYTES["cpu"]) // (4 * entries)
 
 
 def _before_head(lens: AbstractLens, layer: int, h: Tensor) -> tuple[Tensor, float]:

@@ -126,16 +126,16 @@ class Recorder:
     def add(self, places: Positions, choice: Choice) -> None:
         """Record what was chosen at the real places of a forward pass, in their order."""
         real = places.real
-        word = choice.word
-        if word is None:
-            word = choice.top1[np.arange(len(choice.column)), choice.column]
+        emitted = choice.emitted
+        if emitted is None:
+            emitted = choice.top1[np.arange(len(choice.column)), choice.column]
         steps = Steps(
             layers=self._layers,
             position=np.where(real, places.position + 1, ABSENT).astype(np.int32),
             layer=_spread(real, self._layers[choice.column], self._layers[-1]),
             entropy=_spread(real, choice.entropy.astype(np.float32), np.float32(np.nan)),
             top1=_spread(real, choice.top1.astype(np.int32), np.int32(ABSENT)),
-            token=_spread(real, word.astype(np.int32), np.int32(ABSENT)),
+            token=_spread(real, emitted.astype(np.int32), np.int32(ABSENT)),
             projections=_spread(real, choice.projections.astype(np.int32), np.int32(0)),
         )
         if self.text is None:

@@ -21,7 +21,7 @@ class Summary:
     """Averages over tokens.
 
     `moved` is the share of tokens taken from an earlier layer, `substituted` the share whose most
-    probable word is not the final layer's, `depth` the mean number of layers back, `projections`
+    probable token is not the final layer's, `depth` the mean number of layers back, `projections`
     the mean number of projections beyond the model's own.
     """
 

@@ -1,7 +1,7 @@
 """Sampled texts that do not depend on their batch, and two decoders that share their luck.
 
-Adding independent Gumbel noise to `z / T` and taking the largest draws a word from `softmax(z / T)`
-(Gumbel 1954; Maddison et al. 2014). The noise of a text is keyed by (seed, problem, step), so a
+Adding independent Gumbel noise to `z / T` and taking the largest draws a token from `softmax(z /
+T)` (Gumbel 1954; Maddison et al. 2014). The noise of a text is keyed by (seed, problem, step), so a
 text is the same alone and in any batch. And two decoders that answer one problem see the same
 noise: they differ where their distributions do, which makes their comparison sharper without
 changing what either of them writes on average (common random numbers).
@@ -46,10 +46,10 @@ class SeededDraws:
         noise = np.stack([self.noise(problem, step, scores.shape[1]) for problem in self._problems])
         return scores / self._temperature + torch.from_numpy(noise).to(scores)
 
-    def noise(self, problem: int, step: int, words: int) -> FloatArray:
-        """Gumbel noise of one row at one step, shape (words,)."""
-        # The last word of the counter keeps these draws apart from those of randomised rules.
+    def noise(self, problem: int, step: int, entries: int) -> FloatArray:
+        """Gumbel noise of one row at one step, shape (entries,)."""
+        # The last part of the counter keeps these draws apart from those of randomised rules.
         generator = np.random.Generator(
             np.random.Philox(key=self._seed, counter=[0, step + 1, problem + 1, 1])
         )
-        return generator.gumbel(size=words)
+        return generator.gumbel(size=entries)

@@ -29,7 +29,7 @@ class Trail:
         that was decoded, nats; NaN where not read.
     depth : tuple of int
         Layers back from the final one.
-    word, final_word : tuple of int
+    token, final_token : tuple of int
         Most probable token of what was decoded, and of the final layer.
     """
 
@@ -37,8 +37,8 @@ class Trail:
     before: tuple[float, ...] = ()
     chosen: tuple[float, ...] = ()
     depth: tuple[int, ...] = ()
-    word: tuple[int, ...] = ()
-    final_word: tuple[int, ...] = ()
+    token: tuple[int, ...] = ()
+    final_token: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.depth)
@@ -56,8 +56,8 @@ def trail_of(steps: "Steps", row: int, tokens: int) -> Trail:
         before=_rounded(before),
         chosen=_rounded(chosen),
         depth=tuple(steps.depth[row, :tokens].tolist()),
-        word=tuple(steps.token[row, :tokens].tolist()),
-        final_word=tuple(steps.final_token[row, :tokens].tolist()),
+        token=tuple(steps.token[row, :tokens].tolist()),
+        final_token=tuple(steps.final_token[row, :tokens].tolist()),
     )
 
 

@@ -144,7 +144,7 @@ def load_lens(path: Path, anatomy: Anatomy) -> CalibratedLens:
     if (origin.depth, origin.vocabulary) != (depth, anatomy.vocabulary_size):
         raise UserError(
             f"{path}: fitted for {origin.model} with {origin.depth} layers and "
-            f"{origin.vocabulary:,} words; this model has {depth} and "
+            f"{origin.vocabulary:,} entries; this model has {depth} and "
             f"{anatomy.vocabulary_size:,}; fit a lens for it with `stopping lens fit`"
         )
     if origin.head != head_hash(anatomy):

@@ -164,5 +164,5 @@ def expected_logit(anatomy: Anatomy, states: States, target: Target, z: Tensor) 
 
 
 def finite_logits(logits: Tensor) -> Tensor:
-    """Rows of logits (1, n, vocabulary) in float32, (n, vocabulary), masked words finite."""
+    """Rows of logits (1, n, vocabulary) in float32, (n, vocabulary), masked entries finite."""
     return logits[0].float().clamp(min=_MASKED)

@@ -32,8 +32,8 @@ def expected_gain(logits: Tensor, log_normaliser: Tensor) -> Tensor:
 
     Parameters
     ----------
-    logits : (words, layers, n)
-        The final layer is the final one; masked words are -inf.
+    logits : (entries, layers, n)
+        The final layer is the final one; masked entries are -inf.
     log_normaliser : (layers, n)
         `log sum e^z` of each.
 

@@ -40,7 +40,7 @@ def read_logits(logits: Tensor, tokens: Tensor) -> Readout:
     Parameters
     ----------
     logits : (n, vocabulary)
-        Any floating dtype. Masked words are -inf; at least one word per row is finite.
+        Any floating dtype. Masked entries are -inf; at least one entry per row is finite.
     tokens : (n,)
         The token of each row whose log-probability is asked for.
 
@@ -92,20 +92,20 @@ def _read_block(
 
 
 def _maximum(z: Tensor) -> tuple[Tensor, Tensor]:
-    """Largest logit of each row and the first word that has it.
+    """Largest logit of each row and the first entry that has it.
 
     A search for the place is several times slower than one for the value, so it is made within
-    the first stretch of words that has the value only.
+    the first stretch of entries that has the value only.
     """
-    rows, words = z.shape
-    whole = words // _STRETCH
+    rows, entries = z.shape
+    whole = entries // _STRETCH
     if z.device.type != "cpu" or whole < 2 or z.stride(1) != 1:
         found = z.max(dim=1)
         return found.values, found.indices
     stretches = z[:, : whole * _STRETCH].view(rows, whole, _STRETCH)
     largest, first = stretches.amax(dim=2).max(dim=1)
     place = first * _STRETCH + stretches[torch.arange(rows), first].argmax(dim=1)
-    if words == whole * _STRETCH:
+    if entries == whole * _STRETCH:
         return largest, place
     rest, there = z[:, whole * _STRETCH :].max(dim=1)
     later = (rest > largest) | rest.isnan()

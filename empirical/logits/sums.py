@@ -1,10 +1,10 @@
 r"""Entropy in one pass over a vocabulary that is never whole: three sums that can be merged.
 
-For the logits `z` of some words let
+For the logits `z` of some entries let
 
     m = max z,   s = sum e^(z-m),   t = sum e^(z-m) (z-m).
 
-The sums of two sets of words become those of both, each being moved to the larger of the two
+The sums of two sets of entries become those of both, each being moved to the larger of the two
 maxima, `d = m_i - m <= 0`:
 
     s = sum_i e^(d_i) s_i,   t = sum_i e^(d_i) (t_i + d_i s_i),
@@ -22,22 +22,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# e^-80 is nothing beside 1 in single precision: a vocabulary of such words changes no digit. The
-# floor keeps masked words from becoming 0 * inf, and exponentials out of denormal numbers, which
+# e^-80 is nothing beside 1 in single precision: a vocabulary of such entries changes no digit. The
+# floor keeps masked entries from becoming 0 * inf, and exponentials out of denormal numbers, which
 # take fifty times as long.
 FLOOR = -80.0
 
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """The three sums of `n` rows over some words, and the best of these words.
+    """The three sums of `n` rows over some entries, and the best of these entries.
 
     Attributes
     ----------
     m, s, t : (n,) float32 or float64
-        A row all of whose words are masked has `m = -inf` and `s = t = 0`.
+        A row all of whose entries are masked has `m = -inf` and `s = t = 0`.
     top1 : (n,) int64
-        Number of the most probable word, the lowest among ties.
+        Number of the most probable entry, the lowest among ties.
     """
 
     m: Tensor
@@ -61,9 +61,9 @@ class Sums:
 
 
 def sums_of(logits: Tensor, first: int = 0) -> Sums:
-    """Sums of the logits (n, words) of the words from number `first`; masked words are -inf."""
+    """Sums of the logits (n, entries) of those from number `first`; masked entries are -inf."""
     m, top1 = logits.max(dim=1)
-    # A row without any word has no maximum to shift by.
+    # A row without any entry has no maximum to shift by.
     present = m != -torch.inf
     shifted = (logits - torch.where(present, m, 0.0)[:, None]).clamp(min=FLOOR)
     weights = shifted.exp()
@@ -78,7 +78,7 @@ def joined(parts: Sequence[Sums]) -> Sums:
 
 
 def merged(parts: Sequence[Sums]) -> Sums:
-    """Sums over the words of all parts, which are merged in the order given.
+    """Sums over the entries of all parts, which are merged in the order given.
 
     With the shards of a vocabulary over the ranks of a tensor-parallel model: each rank takes
     `sums_of` its own logits, one all-gather of `(m, s, t, top1)` brings the parts to all ranks,

@@ -1,13 +1,13 @@
 """The head as a product with the unembedding, so that it can be taken piece by piece.
 
 Most heads are one matrix product, `z = W x + b`, and then something done to each logit alone
-(a soft-cap, a scale, nothing). Such a head can be computed for some words only, or for the states
+(a soft-cap, a scale, nothing). Such a head can be computed for some entries only, or for the states
 of several layers at once, without the model's own call. Whether a head is one is not looked up in
 a table but found out and *verified*: the head is run on a few states; the `nn.Linear` that was
 given them is the product; with an identity in the product's place the model's own code does the
 rest, on whatever logits it is given. If tiles of the vocabulary, put together, then give what the
 whole head gives, they will do so elsewhere; if not (a transform before the product, masked or
-sliced words, quantised or adapted weights), there is no `Unembedding` and the model's own call is
+sliced entries, quantised or adapted weights), there is no `Unembedding` and the model's own call is
 used.
 
 The product is accumulated in single precision at least: what half-precision logits lose by
@@ -67,7 +67,7 @@ class Unembedding:
         return None
 
     @property
-    def words(self) -> int:
+    def entries(self) -> int:
         """Size of the vocabulary."""
         return self.linear.out_features
 
@@ -76,26 +76,26 @@ class Unembedding:
         """Size of a state."""
         return self.linear.in_features
 
-    def logits(self, x: Tensor, words: slice = slice(None), out: Tensor | None = None) -> Tensor:
-        """Logits of some words.
+    def logits(self, x: Tensor, entries: slice = slice(None), out: Tensor | None = None) -> Tensor:
+        """Logits of some entries.
 
         Parameters
         ----------
         x : (hidden, n)
             States as the decoder hands them to the head, one per column.
-        words : slice
-            Consecutive words; default all.
-        out : (words, n), optional
+        entries : slice
+            Consecutive entries; default all.
+        out : (entries, n), optional
             Where the product is put if its precision is that of the weights.
 
         Returns
         -------
-        (words, n), float32 or float64
+        (entries, n), float32 or float64
         """
         weight, bias = self._parameters()
-        z = _product(weight[words], x, out)
+        z = _product(weight[entries], x, out)
         if bias is not None:
-            z += bias[words, None]
+            z += bias[entries, None]
         return z if self.plain else self.finished(z.T).T
 
     def product(self, x: Tensor, across: bool) -> Tensor:
@@ -114,7 +114,7 @@ class Unembedding:
         return z if bias is None else z.add_(bias)
 
     def finished(self, z: Tensor) -> Tensor:
-        """Do the rest of the head to some logits (n, words)."""
+        """Do the rest of the head to some logits (n, entries)."""
         done: Tensor = z if self.plain else self.after(inputs_embeds=z[None]).logits[0]
         return done
 
@@ -127,15 +127,15 @@ class Unembedding:
         weight = self.linear.weight
         generator = torch.Generator().manual_seed(0)
         states = torch.randn(_PROBE_ROWS, self.hidden, generator=generator)
-        # Tiles that do not divide the vocabulary, so that a word's place in its tile varies.
-        tile = self.words // 3 + 1
+        # Tiles that do not divide the vocabulary, so that an entry's place in its tile varies.
+        tile = self.entries // 3 + 1
         for size in _PROBE_SIZES:
             x = (size * states).to(weight)
             try:
                 whole: Tensor = anatomy.headless(inputs_embeds=x[None]).logits[0]
                 tiles = [
                     self.logits(x.T, slice(start, start + tile))
-                    for start in range(0, self.words, tile)
+                    for start in range(0, self.entries, tile)
                 ]
                 found = torch.cat(tiles).T
                 z = self.product(x, across=False)
@@ -156,7 +156,7 @@ class Unembedding:
         return True
 
     def _rounding(self, z: Tensor, size: float) -> Tensor:
-        """How far apart two ways to sum the product may lie, (n, words), for the states given.
+        """How far apart two ways to sum the product may lie, (n, entries), for the states given.
 
         In `w x` with independent `x` of standard deviation `size` the sums on the way are of size
         `size |w|`. Each of `hidden` additions rounds one of them, so that the roundings add up to

@@ -5,8 +5,8 @@ model's `Head`. A trace `x` is turned into states whose lens reads entropies in 
 
     h[l] = size[l] * sqrt(hidden) * (t[l]/T e_word + sqrt(1 - (t[l]/T)^2) e_silent),
 
-with a head that reads the unit part as one word at logit `t[l]` and all others at 0, so that the
-entropy falls as `t[l]` grows. Sizes and words differ from layer to layer: who skips the norm, or
+with a head that reads the unit part as one token at logit `t[l]` and all others at 0, so that the
+entropy falls as `t[l]` grows. Sizes and tokens differ from layer to layer: who skips the norm, or
 mixes layers, gives other logits.
 """
 
@@ -178,8 +178,8 @@ def states_of(x: Floats) -> FloatArray:
     seen = np.nan_to_num(level).astype(np.intp)
     size = 2.0 ** ((layer + seen) % 4 - 1)
     states = np.zeros((*x.shape, HIDDEN))
-    word = (2 * layer + seen) % VOCABULARY
-    np.put_along_axis(states, word[..., None], cosine[..., None], axis=-1)
+    token = (2 * layer + seen) % VOCABULARY
+    np.put_along_axis(states, token[..., None], cosine[..., None], axis=-1)
     states[..., -1] = np.sqrt(1.0 - cosine**2)
     sized: FloatArray = states * (size * np.sqrt(HIDDEN))[..., None]
     return sized

@@ -5,7 +5,7 @@ The head comes first, with equal states at all layers, so that nothing hangs on 
 - unit states and unit gain, for which the norm changes nothing (`head`);
 - states of other sizes, still with unit gain, for which the norm may be applied any number of
   times, but not left out (`norm`);
-- a gain that differs from word to word, which a second application would apply twice
+- a gain that differs from token to token, which a second application would apply twice
   (`norm-once`).
 
 Then the choice, as of a selection function: see `stopping.testing.selection_requirements`, also

@@ -43,7 +43,7 @@ class Entropy:
         Largest error in nats. An error is projection noise: by T4 the search loses at most twice
         as much to it. The default, 1e-3, is above the rounding of float32 sums in pairs or blocks,
         as libraries take them, and below that of half precision. (One running float32 sum over
-        50,257 equal words is off by 4e-3.)
+        50,257 equal tokens is off by 4e-3.)
     batched : bool
         False for a function of one row, `(vocabulary,)` to one number.
     framework, device
@@ -167,7 +167,7 @@ def check_entropy(
     Parameters
     ----------
     entropy : callable
-        Gets logits `(n, vocabulary)`, gives back `(n,)` nats. Masked words are -inf.
+        Gets logits `(n, vocabulary)`, gives back `(n,)` nats. Masked entries are -inf.
     dtypes, tolerance, batched, framework, device
         The conventions that it follows, see `Entropy`.
     only, without : names of requirements, or patterns such as "*window"

@@ -1,6 +1,6 @@
 """The rows of logits that an entropy function is asked about.
 
-Small rows are drawn word by word, so that a failing one shrinks; rows of a whole vocabulary are
+Small rows are drawn entry by entry, so that a failing one shrinks; rows of a whole vocabulary are
 drawn by a seed and written as the expression that makes them.
 """
 
@@ -40,7 +40,7 @@ class Rows:
 
 
 def small(subject: Entropy) -> st.SearchStrategy[Rows]:
-    """A row of 2 to 16 words within 4 nats of 0."""
+    """A row of 2 to 16 tokens within 4 nats of 0."""
     return logits().map(lambda z: Rows(z, subject.dtypes[0]))
 
 
@@ -50,7 +50,7 @@ def uniform(subject: Entropy) -> st.SearchStrategy[Rows]:
 
 
 def peaked(subject: Entropy) -> st.SearchStrategy[Rows]:
-    """A word that leads by 8 to 10,000 nats."""
+    """A token that leads by 8 to 10,000 nats."""
     return peaked_logits().map(lambda z: Rows(z, subject.dtypes[0]))
 
 
@@ -60,7 +60,7 @@ def hidden(subject: Entropy) -> st.SearchStrategy[Rows]:
 
 
 def shifted(subject: Entropy) -> st.SearchStrategy[Rows]:
-    """A constant added to every word."""
+    """A constant added to every token."""
     return _shifted(subject.dtypes[0])
 
 
@@ -70,7 +70,7 @@ def _shifted(dtype: Dtype) -> st.SearchStrategy[Rows]:
 
 
 def large(subject: Entropy) -> st.SearchStrategy[Rows]:
-    """Rows over vocabularies of up to 200,000 words, uniform or normal."""
+    """Rows over vocabularies of up to 200,000 tokens, uniform or normal."""
     return _large(subject.dtypes[0], VOCABULARIES)
 
 
@@ -117,7 +117,7 @@ def batches(subject: Entropy) -> st.SearchStrategy[Rows]:
 
 
 def pairs(subject: Entropy) -> st.SearchStrategy[tuple[Rows, Rows]]:
-    """Two rows over the same words."""
+    """Two rows over the same entries."""
     return logits(tokens=(2, 2)).map(
         lambda z: (Rows(z[:1], subject.dtypes[0]), Rows(z[1:], subject.dtypes[0]))
     )

@@ -92,19 +92,19 @@ def _entropy(subject: Entropy, rows: Rows) -> Discrepancy | None:
 
 
 def _shannon(subject: Entropy, rows: Rows) -> Discrepancy | None:
-    words = rows.values.shape[1]
-    flat = Rows(np.zeros((1, words)), rows.dtype)
+    entries = rows.values.shape[1]
+    flat = Rows(np.zeros((1, entries)), rows.dtype)
     try:
         most = float(subject.ask(flat)[0])
     except CallError as failure:
-        return Discrepancy(f"a number for {words} equal logits", str(failure), subject.code(flat))
-    unit = most / np.log(words)
+        return Discrepancy(f"a number for {entries} equal logits", str(failure), subject.code(flat))
+    unit = most / np.log(entries)
     if not np.isfinite(unit) or unit == 0:
-        said = f"{most} for {words} equal logits"
+        said = f"{most} for {entries} equal logits"
         return Discrepancy("a finite number other than 0", said, subject.code(flat))
     right = shannon_entropy(rows.values)
     note = (
-        f": in any unit the entropy is {right[0] / np.log(words):.4g} of that of {words} equal "
+        f": in any unit the entropy is {right[0] / np.log(entries):.4g} of that of {entries} equal "
         f"logits, for which this function gives {most:.6g}"
     )
     return _compare(subject, rows, right, note, unit)
@@ -193,7 +193,7 @@ ENTROPY: tuple[Requirement[Entropy], ...] = (
     Requirement(
         "peaked",
         "the lens",
-        "gives almost 0 where one word leads, be it by thousands of nats",
+        "gives almost 0 where one token leads, be it by thousands of nats",
         cases.peaked,
         _entropy,
         presupposes=PLAIN,
@@ -201,7 +201,7 @@ ENTROPY: tuple[Requirement[Entropy], ...] = (
     Requirement(
         "masked",
         "the lens",
-        "leaves out words at -inf",
+        "leaves out entries at -inf",
         cases.hidden,
         _entropy,
         presupposes=(*PLAIN, "peaked"),
@@ -217,7 +217,7 @@ ENTROPY: tuple[Requirement[Entropy], ...] = (
     Requirement(
         "vocabulary",
         "the lens",
-        "is right for vocabularies of up to 200,000 words",
+        "is right for vocabularies of up to 200,000 tokens",
         cases.large,
         _entropy,
         presupposes=PLAIN,

@@ -9,7 +9,7 @@ from stopping.types import FloatArray
 
 VOCABULARY, HIDDEN = 3, 4
 SHARPEST = 8.0
-"""Logit of a layer's word where its state has no silent part."""
+"""Logit of a layer's token where its state has no silent part."""
 GAIN = np.array([0.5, 1.0, 2.0, 1.0])
 
 
@@ -46,8 +46,8 @@ class Head:
 
 
 def matrix_for(gain: FloatArray) -> FloatArray:
-    """Unembedding that undoes `gain`: a word's logit is `SHARPEST` times its cosine."""
+    """Unembedding that undoes `gain`: a token's logit is `SHARPEST` times its cosine."""
     matrix = np.zeros((VOCABULARY, HIDDEN))
-    words = np.arange(VOCABULARY)
-    matrix[words, words] = SHARPEST / np.sqrt(HIDDEN) / gain[:VOCABULARY]
+    entries = np.arange(VOCABULARY)
+    matrix[entries, entries] = SHARPEST / np.sqrt(HIDDEN) / gain[:VOCABULARY]
     return matrix

@@ -34,7 +34,7 @@ def shannon_entropy(logits: ArrayLike) -> FloatArray:
     """Entropy in nats of the softmax of each row, in float64, shape (n, vocabulary) to (n,).
 
     `H = log s - sum e^y y / s` with `y = z - max z` and `s = sum e^y`: two terms that are never
-    negative. A word at -inf has probability 0 and adds nothing.
+    negative. A token at -inf has probability 0 and adds nothing.
     """
     z = np.asarray(logits, dtype=np.float64)
     y = z - z.max(axis=-1, keepdims=True)

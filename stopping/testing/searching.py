@@ -91,7 +91,7 @@ class AbstractSearching(abc.ABC):
 
     @abc.abstractmethod
     def describe(self, layer: IntArray | int, layers: int) -> str:
-        """Layers in the function's own words."""
+        """Layers in the function's own terms."""
 
     @abc.abstractmethod
     def lines(self, x: Floats) -> list[str]:

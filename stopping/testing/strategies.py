@@ -218,7 +218,7 @@ def logits(
     """Rows of logits `(n, vocabulary)` on a grid of 1/4, at most `scale` either side of 0.
 
     Whole small numbers, so that they are exact in float16 and bfloat16; among them are uniform
-    rows, ties and rows with a word that stands out.
+    rows, ties and rows with a token that stands out.
     """
     value = st.integers(-4 * scale, 4 * scale).map(lambda k: k / 4)
     return st.tuples(st.integers(*tokens), st.integers(*vocabulary)).flatmap(
@@ -234,7 +234,7 @@ def logits(
 def peaked_logits(
     draw: st.DrawFn, vocabulary: Range = (2, 16), gap: Range = (8, 10_000)
 ) -> FloatArray:
-    """One row `(1, vocabulary)` whose best word, at 0, leads all others by at least `gap`."""
+    """One row `(1, vocabulary)` whose best token, at 0, leads all others by at least `gap`."""
     count = draw(st.integers(*vocabulary))
     below = draw(st.lists(st.integers(*gap), min_size=count, max_size=count))
     row = -np.array(below, dtype=float)
@@ -244,7 +244,7 @@ def peaked_logits(
 
 @st.composite
 def masked(draw: st.DrawFn, rows: st.SearchStrategy[FloatArray]) -> FloatArray:
-    """Rows of logits with at least one word at -inf, and at least one that is not."""
+    """Rows of logits with at least one token at -inf, and at least one that is not."""
     z = draw(rows).copy()
     for row in z:
         kept = draw(st.integers(0, len(row) - 1))

@@ -28,7 +28,7 @@ def select(entropies: np.ndarray) -> list[int]:
 
 
 def entropy(logits: np.ndarray) -> list[float]:
-    """One pass over the words, which rescales its sums when a larger logit comes."""
+    """One pass over the tokens, which rescales its sums when a larger logit comes."""
     return [streamed(map(float, row)) for row in logits]
 
 

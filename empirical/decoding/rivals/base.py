@@ -132,7 +132,7 @@ class _Chooser:
             entropy=np.concatenate([part.entropy for part in parts]),
             top1=np.concatenate([part.top1 for part in parts]),
             projections=np.concatenate([part.projections for part in parts]),
-            word=np.concatenate([part.word for part in parts]),
+            emitted=np.concatenate([part.emitted for part in parts]),
         )
 
     def _block(self, logits: Tensor, states: Mapping[int, Tensor]) -> Choice:
@@ -158,5 +158,5 @@ class _Chooser:
             entropy=entropy,
             top1=top1,
             projections=np.full(n, width - 1),
-            word=decoded.argmax(dim=-1).cpu().numpy(),
+            emitted=decoded.argmax(dim=-1).cpu().numpy(),
         )

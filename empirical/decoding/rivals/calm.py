@@ -1,4 +1,4 @@
-"""CALM-style exit on the gap between the two likeliest words.
+"""CALM-style exit on the gap between the two likeliest tokens.
 
 Confident Adaptive Language Modeling (Schuster et al. 2022, NeurIPS, arXiv:2207.07061) leaves the
 stack at the first layer that is confident enough; its softmax measure is the difference between the

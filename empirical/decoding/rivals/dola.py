@@ -5,7 +5,7 @@ each position the *premature layer* whose distribution is farthest from the fina
 
     m = argmax_l JSD(q || p[l]),
 
-and decodes from `log q - log p[m]` over the words with `q >= relative_top max q`; all others get
+and decodes from `log q - log p[m]` over the tokens with `q >= relative_top max q`; all others get
 no probability (Chuang et al. 2024, ICLR, arXiv:2309.03883, equations 3 to 5).
 
 Two departures of the published code are settings here, or corrected:
@@ -71,7 +71,7 @@ class DoLa(AbstractContrast):
         return (*bucket(self.layers, depth, tied), depth)
 
     def logits(self, z: Tensor) -> Tensor:
-        """`log q - log p[m]` on the plausible words, minus infinity elsewhere."""
+        """`log q - log p[m]` on the plausible tokens, minus infinity elsewhere."""
         log_q, log_p = z[-1].log_softmax(-1), z[:-1].log_softmax(-1)
         premature = self.divergences(log_q, log_p).argmax(dim=0)
         rows = torch.arange(z.shape[1], device=z.device)
@@ -87,6 +87,6 @@ class DoLa(AbstractContrast):
 
 
 def _kl(log_a: Tensor, log_b: Tensor) -> Tensor:
-    """`KL(a || b)` over the last axis; a word that `a` excludes counts nothing."""
+    """`KL(a || b)` over the last axis; a token that `a` excludes counts nothing."""
     terms = log_a.exp() * (log_a - log_b)
     return torch.where(log_a == -math.inf, 0.0, terms).sum(-1)

@@ -6,7 +6,7 @@ score is
 
     s[l] = -sum_i (log p[l, i])^2,
 
-which is never positive, grows with the vocabulary and is ruled by its least likely words; it has
+which is never positive, grows with the vocabulary and is ruled by its least likely tokens; it has
 nothing to do with the entropy that the paper defines. The backward search on it goes on while
 `s[l-1] < s[l]`. This decoder is here so that anyone can see what that code would have chosen on
 their model; it is kept apart from `search` by its name.
@@ -48,7 +48,7 @@ class ReleasedScore(AbstractSelection):
 
 
 def scores(z: Tensor) -> Tensor:
-    """`-sum (log p)^2` of each row, in double precision; words excluded by -inf count nothing."""
+    """`-sum (log p)^2` of each row, in double precision; tokens excluded by -inf count nothing."""
     log_p = z.log_softmax(-1)
     squares = torch.where(log_p == -math.inf, 0.0, log_p.square())
     return -squares.sum(-1, dtype=torch.float64)

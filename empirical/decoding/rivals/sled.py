@@ -1,9 +1,9 @@
-r"""SLED: the final layer's logits moved against what earlier layers say of its likeliest words.
+r"""SLED: the final layer's logits moved against what earlier layers say of its likeliest tokens.
 
 With `z` the final logits, `z[l]` and `p[l]` logits and probabilities of an earlier layer, SLED
 takes the change `d[l] = z[l] - z` for an estimate of the gradient of the unknown loss. For each
-of the `k` likeliest words `i` of the final layer, the gradient of the loss of the word at layer `l`
-is `p[l] - e_i`; how well both agree says how much layer `l` speaks for `i`:
+of the `k` likeliest tokens `i` of the final layer, the gradient of the loss of the token at layer
+`l` is `p[l] - e_i`; how well both agree says how much layer `l` speaks for `i`:
 
     c[l, i] = max(0, cos(p[l] - e_i, d[l]))^2,   s[l] = sum_i c[l, i],
     P(i) = sum_l (s[l] / sum s) (c[l, i] / s[l]),
@@ -13,9 +13,9 @@ linearly,
 
     z <- z - rate (1 - t / steps) (softmax(z) - P),   t = 0 .. steps - 1,
 
-and all words but those `k` get the logit `floor` (Zhang et al. 2024, NeurIPS, arXiv:2411.02433,
+and all tokens but those `k` get the logit `floor` (Zhang et al. 2024, NeurIPS, arXiv:2411.02433,
 section 3; the details, ten steps among them, are those of its released code). The formula of the
-latent distribution keeps the `k` words' weights only, so no array (layers, rows, k, vocabulary) is
+latent distribution keeps the `k` tokens' weights only, so no array (layers, rows, k, vocabulary) is
 needed: the cosine is `(p . d - d_i) / (|p - e_i| |d|)`.
 """
 
@@ -38,7 +38,7 @@ _TINY = 1e-30
 class SLED(AbstractContrast):
     """Self-logits evolution.
 
-    `rate` is the first step's rate, `scale` the number of words that keep their logits, `floor`
+    `rate` is the first step's rate, `scale` the number of tokens that keep their logits, `floor`
     the logit of all others, `layers` the bucket of earlier layers.
     """
 
@@ -76,7 +76,7 @@ class SLED(AbstractContrast):
         return (*bucket(self.layers, depth, tied), depth)
 
     def logits(self, z: Tensor) -> Tensor:
-        """Final logits after the descent on the likeliest words, `floor` elsewhere."""
+        """Final logits after the descent on the likeliest tokens, `floor` elsewhere."""
         likeliest = z[-1].topk(min(self.scale, z.shape[-1]), dim=-1).indices
         latent = torch.zeros_like(z[-1]).scatter_(-1, likeliest, latent_weights(z, likeliest))
         evolved = z[-1].clone()
@@ -87,12 +87,12 @@ class SLED(AbstractContrast):
         return rest.scatter_(-1, likeliest, evolved.gather(-1, likeliest))
 
 
-def latent_weights(z: Tensor, words: Tensor) -> Tensor:
-    """Weights `P(i)` of `words`, shape (n, k), from logits `z` (w, n, vocabulary)."""
+def latent_weights(z: Tensor, tokens: Tensor) -> Tensor:
+    """Weights `P(i)` of `tokens`, shape (n, k), from logits `z` (w, n, vocabulary)."""
     p = z[:-1].softmax(-1)
-    # A word that the model excludes at every layer has not changed.
+    # A token that the model excludes at every layer has not changed.
     d = torch.where(z[-1].isneginf(), 0.0, z[:-1] - z[-1])
-    index = words.expand(len(p), *words.shape)
+    index = tokens.expand(len(p), *tokens.shape)
     p_i, d_i = p.gather(-1, index), d.gather(-1, index)
     inner = (p * d).sum(-1, keepdim=True) - d_i
     lengths = (p.square().sum(-1, keepdim=True) - 2 * p_i + 1).clamp_min(0).sqrt()

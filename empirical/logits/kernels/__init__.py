@@ -1,6 +1,6 @@
 """The head as a GPU kernel with entropy in its epilogue (Triton comes with torch for CUDA).
 
-    x (layers, batch, hidden) -> logits of the chosen layer, its number, entropies, best word
+    x (layers, batch, hidden) -> logits of the chosen layer, its number, entropies, best token
 
 in two launches, without a look from the host in between, so that a step may be captured as a CUDA
 graph:

@@ -24,21 +24,21 @@ def choose(
     best,
     column,
     goes_on,
-    word_out,
+    token_out,
     z_out,
     first,
     layers,
     window,
     rows,
     parts,
-    words,
+    entries,
     tau,
     HAS_ORDER: tl.constexpr,
     STORE: tl.constexpr,
     BLOCK_PARTS: tl.constexpr,
-    BLOCK_WORDS: tl.constexpr,
+    BLOCK_ENTRIES: tl.constexpr,
 ):
-    """Read candidates `first` to `first + layers - 1` of one row; grid (rows, pieces of words)."""
+    """Read candidates `first` to `first + layers - 1` of one row; grid (rows, pieces)."""
     place, piece = tl.program_id(0), tl.program_id(1)
     item = place
     if HAS_ORDER:
@@ -55,7 +55,7 @@ def choose(
     before = chosen
     part = tl.arange(0, BLOCK_PARTS)
     here = part < parts
-    word = tl.full((), 0, tl.int32)
+    token = tl.full((), 0, tl.int32)
     for c in range(0, layers):
         row = place * layers + c
         m_part = tl.load(m_in + part * rows + row, mask=here, other=float("-inf"))
@@ -80,21 +80,21 @@ def choose(
         falls = alive & ((h < reference - tau) | starts)
         # The final layer is where the search starts, whether its row is searched or not.
         chosen = tl.where(falls & (not starts), first + c, chosen)
-        word = tl.where((falls & (not starts)) | starts, top, word)
+        token = tl.where((falls & (not starts)) | starts, top, token)
         alive = falls
         reference = h
     moved = (chosen != before) | (first == 0)
     if piece == 0:
         tl.store(goes_on + item, (alive & (first + layers < window)).to(tl.int32))
         if moved:
-            tl.store(word_out + item, word)
+            tl.store(token_out + item, token)
             tl.store(column + item, chosen)
     if STORE:
-        v = piece * BLOCK_WORDS + tl.arange(0, BLOCK_WORDS)
-        wanted = v < tl.where(moved, words, 0)
-        source = z_in + (place * layers + chosen - first).to(tl.int64) * words
+        v = piece * BLOCK_ENTRIES + tl.arange(0, BLOCK_ENTRIES)
+        wanted = v < tl.where(moved, entries, 0)
+        source = z_in + (place * layers + chosen - first).to(tl.int64) * entries
         z = tl.load(source + v, mask=wanted)
-        tl.store(z_out + item.to(tl.int64) * words + v, z, mask=wanted)
+        tl.store(z_out + item.to(tl.int64) * entries + v, z, mask=wanted)
 
 
 @triton.jit

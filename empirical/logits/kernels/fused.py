@@ -12,7 +12,7 @@ from empirical.logits.kernels.project import project
 from empirical.logits.sums import FLOOR, Sums
 from stopping.errors import UserError
 
-_BLOCK_WORDS, _BLOCK_HIDDEN = 128, 64
+_BLOCK_ENTRIES, _BLOCK_HIDDEN = 128, 64
 _PIECE = 4096
 # Blocks of a row are a tensor core's width at least, and no more than its registers hold.
 _LEAST_ROWS, _MOST_ROWS = 16, 64
@@ -26,18 +26,18 @@ class Chosen:
     ----------
     column : (batch,) int32
         Steps back from `L`.
-    word : (batch,) int32
-        Most probable word of the chosen layer.
+    token : (batch,) int32
+        Most probable token of the chosen layer.
     entropy : (batch, window) float32
         Observed entropies from `L` down, nats; NaN where not read, and where logits hold no number.
     top1 : (batch, window) int32
-        Most probable words, -1 where not read.
-    logits : (batch, words), None if they are not stored
+        Most probable entries, -1 where not read.
+    logits : (batch, entries), None if they are not stored
         Logits of the chosen layer in the model's precision.
     """
 
     column: Tensor
-    word: Tensor
+    token: Tensor
     entropy: Tensor
     top1: Tensor
     logits: Tensor | None
@@ -48,23 +48,23 @@ class HeadKernel:
 
     Parameters
     ----------
-    weight : (words or more, hidden)
-        Unembedding; rows beyond `words` are padding.
+    weight : (entries or more, hidden)
+        Unembedding; rows beyond `entries` are padding.
     batch, window : int
         Rows, and candidates of each, `L` among them.
     first : int, optional
         Candidates that are read for all rows; the others are for the rows that go on. Default all.
-    bias : (words,), optional
+    bias : (entries,), optional
     before, cap : float
         A logit is `cap tanh(before z / cap)`; a cap of 0 bends nothing.
     after : (window,), optional
         What the logits of each candidate are multiplied by at last, such as `1 / T`.
-    mask : (words,) bool, optional
+    mask : (entries,) bool, optional
         Words that are never said.
     tau : float
         Nats by which the entropy must fall for the search to go on.
     store : bool
-        Whether logits are wanted, or the most probable word is enough.
+        Whether logits are wanted, or the most probable token is enough.
     blocks : int, optional
         Thread blocks over the vocabulary; default one for each multiprocessor.
 
@@ -81,7 +81,7 @@ class HeadKernel:
         batch: int,
         window: int,
         first: int | None = None,
-        words: int | None = None,
+        entries: int | None = None,
         bias: Tensor | None = None,
         before: float = 1.0,
         cap: float = 0.0,
@@ -91,12 +91,12 @@ class HeadKernel:
         store: bool = True,
         blocks: int | None = None,
     ) -> None:
-        self.words, self.hidden = words or weight.shape[0], weight.shape[1]
+        self.entries, self.hidden = entries or weight.shape[0], weight.shape[1]
         first = window if first is None else first
-        if not (batch >= 1 and 1 <= first <= window and self.words <= weight.shape[0]):
+        if not (batch >= 1 and 1 <= first <= window and self.entries <= weight.shape[0]):
             raise UserError(
-                f"kernel: batch >= 1, 1 <= first <= window and at most {weight.shape[0]} words are "
-                f"needed, got {batch}, {first}, {window}, {self.words}"
+                f"kernel: batch >= 1, 1 <= first <= window and at most {weight.shape[0]} entries "
+                f"are needed, got {batch}, {first}, {window}, {self.entries}"
             )
         if not weight.is_contiguous():
             raise UserError("kernel: the weights must be contiguous")
@@ -111,7 +111,7 @@ class HeadKernel:
         self._parts = torch.empty((3, self._blocks, most), dtype=torch.float32, device=device)
         self._tops = torch.empty((self._blocks, most), dtype=torch.int32, device=device)
         kind = weight.dtype
-        self._z = torch.empty((most if store else 1, self.words), dtype=kind, device=device)
+        self._z = torch.empty((most if store else 1, self.entries), dtype=kind, device=device)
         self._order = torch.zeros(batch, dtype=torch.int32, device=device)
         self._count = torch.zeros(1, dtype=torch.int32, device=device)
         self._goes_on = torch.zeros(batch, dtype=torch.int32, device=device)
@@ -119,10 +119,10 @@ class HeadKernel:
         shape = (batch, window)
         self._chosen = Chosen(
             column=torch.zeros(batch, dtype=torch.int32, device=device),
-            word=torch.zeros(batch, dtype=torch.int32, device=device),
+            token=torch.zeros(batch, dtype=torch.int32, device=device),
             entropy=torch.full(shape, torch.nan, device=device),
             top1=torch.full(shape, -1, dtype=torch.int32, device=device),
-            logits=torch.empty((batch, self.words), dtype=kind, device=device) if store else None,
+            logits=torch.empty((batch, self.entries), dtype=kind, device=device) if store else None,
         )
 
     @property
@@ -180,7 +180,7 @@ class HeadKernel:
             self._tops,
             layers,
             rows,
-            self.words,
+            self.entries,
             self.hidden,
             x.stride(0),
             x.stride(1),
@@ -191,13 +191,13 @@ class HeadKernel:
             HAS_MASK=self._mask is not None,
             HAS_CAP=self._cap > 0,
             EXACT=self._weight.dtype == torch.float32,
-            BLOCK_WORDS=_BLOCK_WORDS,
+            BLOCK_ENTRIES=_BLOCK_ENTRIES,
             BLOCK_ROWS=block_rows,
             BLOCK_HIDDEN=_BLOCK_HIDDEN,
             **common,
         )
         chosen = self._chosen
-        pieces = triton.cdiv(self.words, _PIECE) if self._store else 1
+        pieces = triton.cdiv(self.entries, _PIECE) if self._store else 1
         choose[(self._batch, pieces)](
             m,
             s,
@@ -211,17 +211,17 @@ class HeadKernel:
             chosen.top1,
             chosen.column,
             self._goes_on,
-            chosen.word,
+            chosen.token,
             self._z if chosen.logits is None else chosen.logits,
             first,
             layers,
             self._window,
             rows,
             self._blocks,
-            self.words,
+            self.entries,
             float(self._tau),
             BLOCK_PARTS=triton.next_power_of_2(self._blocks),
-            BLOCK_WORDS=_PIECE,
+            BLOCK_ENTRIES=_PIECE,
             **common,
         )
 
@@ -237,29 +237,29 @@ def _multiprocessors(device: torch.device) -> int:
 
 
 def project_rows(weight: Tensor, x: Tensor, blocks: int | None = None) -> tuple[Tensor, Sums]:
-    """Logits (n, words) of the states `x` (n, hidden), in their precision, and their sums.
+    """Logits (n, entries) of the states `x` (n, hidden), in their precision, and their sums.
 
     The sums are those of the float32 logits before they are rounded. For use without a graph.
     """
-    rows, (words, hidden) = len(x), weight.shape
+    rows, (entries, hidden) = len(x), weight.shape
     blocks = blocks or _multiprocessors(x.device)
     x = x.contiguous()
-    z = torch.empty((rows, words), dtype=weight.dtype, device=x.device)
+    z = torch.empty((rows, entries), dtype=weight.dtype, device=x.device)
     parts = torch.empty((3, blocks, rows), dtype=torch.float32, device=x.device)
     tops = torch.empty((blocks, rows), dtype=torch.int32, device=x.device)
     ones = torch.ones(1, dtype=torch.float32, device=x.device)
     block_rows = _rows_of_a_block(rows)
     project[(blocks, triton.cdiv(rows, block_rows))](
         x, weight, weight, ones, weight, tops, tops, z, *parts, tops,
-        1, rows, words, hidden, 0, x.stride(0), weight.stride(0), 1.0, 0.0,
+        1, rows, entries, hidden, 0, x.stride(0), weight.stride(0), 1.0, 0.0,
         HAS_BIAS=False, HAS_MASK=False, HAS_CAP=False, HAS_ORDER=False, STORE=True,
         EXACT=weight.dtype == torch.float32,
-        BLOCK_WORDS=_BLOCK_WORDS, BLOCK_ROWS=block_rows, BLOCK_HIDDEN=_BLOCK_HIDDEN,
+        BLOCK_ENTRIES=_BLOCK_ENTRIES, BLOCK_ROWS=block_rows, BLOCK_HIDDEN=_BLOCK_HIDDEN,
     )  # fmt: skip
     m, s, t = parts
     largest = m.amax(dim=0)
     d = (m - torch.where(largest == -torch.inf, 0.0, largest)).clamp(min=-1e30)
     factor = d.exp()
-    top = torch.where(m == largest, tops, words).amin(dim=0)
+    top = torch.where(m == largest, tops, entries).amin(dim=0)
     t = (factor * (t + d.clamp(min=FLOOR) * s)).sum(dim=0)
     return z, Sums(largest, (factor * s).sum(dim=0), t, top.long())

@@ -5,9 +5,9 @@ Thread block `p` of `P` reads the tiles `p, p + P, p + 2P, ...` of the vocabular
 the `r div layers`-th row of the batch (or of the rows listed in `order`, of which there are `count`
 on the device: whose number is beyond it is not computed).
 
-A logit is `cap tanh(z before / cap) after[candidate]`, or -inf for words beyond the vocabulary and
-words in `mask`. Weights padded to a multiple of the tile must not count as zeros: 640 zeros beside
-152k words were worth 0.9 nats on real lens logits.
+A logit is `cap tanh(z before / cap) after[candidate]`, or -inf for entries beyond the vocabulary
+and entries in `mask`. Weights padded to a multiple of the tile must not count as zeros: 640 zeros
+beside 152k entries were worth 0.9 nats on real lens logits.
 """
 
 import triton
@@ -30,7 +30,7 @@ def project(
     top_out,
     layers,
     rows,
-    words,
+    entries,
     hidden,
     x_layer_stride,
     x_batch_stride,
@@ -43,7 +43,7 @@ def project(
     HAS_ORDER: tl.constexpr,
     STORE: tl.constexpr,
     EXACT: tl.constexpr,
-    BLOCK_WORDS: tl.constexpr,
+    BLOCK_ENTRIES: tl.constexpr,
     BLOCK_ROWS: tl.constexpr,
     BLOCK_HIDDEN: tl.constexpr,
 ):
@@ -66,11 +66,11 @@ def project(
     t = tl.zeros((BLOCK_ROWS,), tl.float32)
     top = tl.zeros((BLOCK_ROWS,), tl.int32)
     inner = tl.arange(0, BLOCK_HIDDEN)
-    for tile in range(block, tl.cdiv(words, BLOCK_WORDS), blocks):
-        word = tile * BLOCK_WORDS + tl.arange(0, BLOCK_WORDS)
-        exists = word < words
-        w_row = weight + word.to(tl.int64) * weight_stride
-        z = tl.zeros((BLOCK_WORDS, BLOCK_ROWS), tl.float32)
+    for tile in range(block, tl.cdiv(entries, BLOCK_ENTRIES), blocks):
+        token = tile * BLOCK_ENTRIES + tl.arange(0, BLOCK_ENTRIES)
+        exists = token < entries
+        w_row = weight + token.to(tl.int64) * weight_stride
+        z = tl.zeros((BLOCK_ENTRIES, BLOCK_ROWS), tl.float32)
         for start in range(0, hidden, BLOCK_HIDDEN):
             k = start + inner
             w = tl.load(
@@ -85,7 +85,7 @@ def project(
             )
             z = tl.dot(w, h, z, input_precision="ieee" if EXACT else "tf32")
         if HAS_BIAS:
-            z += tl.load(bias + word, mask=exists, other=0.0).to(tl.float32)[:, None]
+            z += tl.load(bias + token, mask=exists, other=0.0).to(tl.float32)[:, None]
         z *= before
         if HAS_CAP:
             # tanh by its exponential, which does not overflow.
@@ -94,22 +94,22 @@ def project(
             z = tl.where(z < 0, -bent, bent)
         z *= scale[None, :]
         if HAS_MASK:
-            exists_here = exists & (tl.load(mask + word, mask=exists, other=1) == 0)
+            exists_here = exists & (tl.load(mask + token, mask=exists, other=1) == 0)
         else:
             exists_here = exists
         z = tl.where(exists_here[:, None], z, float("-inf"))
         if STORE:
-            target = z_out + row.to(tl.int64)[None, :] * words + word[:, None]
+            target = z_out + row.to(tl.int64)[None, :] * entries + token[:, None]
             tl.store(
                 target,
                 z.to(z_out.dtype.element_ty),
                 mask=exists[:, None] & present[None, :],
             )
-        # Where a NaN is among the words, the maximum shall be one.
+        # Where a NaN is among the entries, the maximum shall be one.
         broken = tl.sum((z != z).to(tl.int32), axis=0) > 0
         numbers = tl.where(z != z, float("-inf"), z)
         largest = tl.where(broken, float("nan"), tl.max(numbers, axis=0))
-        best = tile * BLOCK_WORDS + tl.argmax(numbers, axis=0).to(tl.int32)
+        best = tile * BLOCK_ENTRIES + tl.argmax(numbers, axis=0).to(tl.int32)
         top = tl.where(largest > m, best, top)
         new = tl.where(broken | (m != m), float("nan"), tl.maximum(m, largest))
         shift = tl.where(new == float("-inf"), 0.0, new)

@@ -65,14 +65,14 @@ def draw_deciles(ax: "Axes", model: ModelResult) -> None:
 
 
 def draw_entropy(ax: "Axes", model: ModelResult) -> None:
-    """Tokens that leave, and tokens that become another word, by final-layer entropy."""
+    """Tokens that leave, and tokens that become another token, by final-layer entropy."""
     bins = model.tokens.by_entropy
     for x, one in enumerate(bins):
         _mark(ax, x - 0.12, one.leaves, BLUE, "o")
         _mark(ax, x + 0.12, one.substituted, VERMILION, "s")
         if one.paper is not None:
             _published(ax, x + 0.12, 100 * one.paper)
-    _legend(ax, "leave the final layer", "another word")
+    _legend(ax, "leave the final layer", "another token")
     ax.set_ylim(bottom=0)
     ax.set_xticks(
         range(len(bins)),
@@ -83,14 +83,14 @@ def draw_entropy(ax: "Axes", model: ModelResult) -> None:
 
 
 def draw_categories(ax: "Axes", model: ModelResult) -> None:
-    """How many of the tokens of each kind become another word."""
+    """How many of the tokens of each kind become another token."""
     rows = model.substitutions.categories
     for x, row in enumerate(rows):
         _mark(ax, x, row.substituted, VERMILION, "s")
     ax.set_ylim(bottom=0)
     ax.set_xticks(range(len(rows)), [f"{r.category}\n{r.tokens:,} tokens" for r in rows])
     ax.set_xlim(-0.5, len(rows) - 0.5)
-    ax.set_ylabel("become another word, %")
+    ax.set_ylabel("become another token, %")
 
 
 def draw_shares(ax: "Axes", model: ModelResult) -> None:
@@ -186,8 +186,8 @@ def _entropy(model: ModelResult, name: str) -> Illustration:
     changed = model.tokens["argmax_changed"].ours.estimate
     return Illustration(
         _drawn(lambda ax: draw_entropy(ax, model), f"{name}-entropy", "By final-layer entropy"),
-        f"{percent(changed)} of the tokens become another word.",
-        "Hollow diamonds: the paper's rate of other words.",
+        f"{percent(changed)} of the tokens become another token.",
+        "Hollow diamonds: the paper's rate of other tokens.",
     )
 
 
@@ -197,7 +197,7 @@ def _categories(model: ModelResult, name: str) -> Illustration:
     return Illustration(
         _drawn(lambda ax: draw_categories(ax, model), f"{name}-kinds", "Kinds of words replaced"),
         f"Of the words that are replaced: {parts}.",
-        "Kind of the final layer's word. The paper gives no such numbers.",
+        "Kind of the final layer's token. The paper gives no such numbers.",
     )
 
 

@@ -156,7 +156,7 @@ def searched_tokens(trails: Sequence[Trail]) -> SearchedTokens:
         before=column("before"),
         valley=column("chosen"),
         depth=column("depth").astype(np.intp),
-        changed=column("word") != column("final_word"),
+        changed=column("token") != column("final_token"),
     )
 
 

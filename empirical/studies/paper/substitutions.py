@@ -1,6 +1,6 @@
 """Which words the search replaces: how often, of which kind, by which others.
 
-A token is *substituted* where the most probable word of the decoded layer is not the final
+A token is *substituted* where the most probable token of the decoded layer is not the final
 layer's. Words are sorted by what they are to a reader: *content* (words outside the closed classes
 of English, parts of such words, numbers), *function* (the closed classes), *punctuation*, and
 *other* (white space, special tokens, signs that are neither letters nor punctuation). A piece of
@@ -39,11 +39,11 @@ CATEGORIES = tuple(Category)
 
 @dataclass(frozen=True)
 class OfCategory:
-    """Tokens whose final-layer word is of one category.
+    """Tokens whose final-layer token is of one category.
 
     `share` is their share of all tokens, `substituted` how many of them are replaced, `of_all`
     their share of all replaced tokens; intervals over problems. `by[i]` counts replacements by a
-    word of category `CATEGORIES[i]`.
+    token of category `CATEGORIES[i]`.
     """
 
     category: Category
@@ -111,8 +111,8 @@ def substitutions(
     if sum(len(trail) > 0 for trail in trails) < 2:
         raise UserError("substitutions: intervals need tokens of at least two problems")
     problem = np.concatenate([np.full(len(trail), i) for i, trail in enumerate(trails)])
-    final = np.concatenate([trail.final_word for trail in trails if len(trail)])
-    decoded = np.concatenate([trail.word for trail in trails if len(trail)])
+    final = np.concatenate([trail.final_token for trail in trails if len(trail)])
+    decoded = np.concatenate([trail.token for trail in trails if len(trail)])
     kinds = {int(w): category(text_of(int(w))) for w in np.unique([final, decoded])}
     of_final = np.array([kinds[int(word)] for word in final])
     of_decoded = np.array([kinds[int(word)] for word in decoded])

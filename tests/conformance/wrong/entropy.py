@@ -36,7 +36,7 @@ def zero_times_infinity(logits: Tensor) -> Tensor:
 
 
 def masked_words_are_nan(logits: Tensor) -> Tensor:
-    """`0 * -inf` at a masked word."""
+    """`0 * -inf` at a masked token."""
     log_p = logits.float().log_softmax(-1)
     return -(log_p.exp() * log_p).sum(-1)
 
@@ -51,7 +51,7 @@ def exponential_overflows(logits: np.ndarray) -> np.ndarray:
 
 
 def logarithm_with_a_floor(logits: Tensor) -> Tensor:
-    """`log(p + 1e-6)`: harmless for few words, not for many."""
+    """`log(p + 1e-6)`: harmless for few tokens, not for many."""
     p = logits.float().softmax(-1)
     return -(p * (p + 1e-6).log()).sum(-1)
 

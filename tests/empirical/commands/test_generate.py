@@ -155,7 +155,7 @@ def test_layers_are_marked_in_text_without_colours(run: Run) -> None:
     content = run.json("--prompt", "Hello")
     shown = run("--prompt", "Hello", "--show", "layers")
     legend, _, text = shown.partition("\n\n")
-    assert "word{5}: from layer 5" in legend
+    assert "token{5}: from layer 5" in legend
     assert re.sub(r"\{[1-5]( ‹[^›]*›)?\}", "", text).removesuffix("\n") == content["text"]
     assert text.count("‹") == sum(t["final_text"] is not None for t in content["tokens"])
 

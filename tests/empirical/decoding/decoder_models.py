@@ -50,8 +50,8 @@ class Architecture:
             if parameter.ndim == 1:
                 parameter.data += noise / 5
             else:
-                words = parameter.shape[0] == WORDS
-                parameter.data = noise / 2 if words else 6 * parameter.data
+                entries = parameter.shape[0] == WORDS
+                parameter.data = noise / 2 if entries else 6 * parameter.data
         return model.to(dtype or self.dtype).eval()
 
 

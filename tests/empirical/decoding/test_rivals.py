@@ -1,4 +1,4 @@
-"""Rival decoders against loops written from their papers, row by row and word by word."""
+"""Rival decoders against loops written from their papers, row by row and token by token."""
 
 import math
 from collections.abc import Callable
@@ -86,14 +86,14 @@ def dola(rival: DoLa, z: NDArray[np.float64]) -> Row:
 
 
 def sled(rival: SLED, z: NDArray[np.float64]) -> Row:
-    """One row, with the cosine of whole vectors and every sum over layers and words."""
+    """One row, with the cosine of whole vectors and every sum over layers and entries."""
     final = z[-1].copy()
-    words = sorted(range(WORDS), key=lambda i: -final[i])[: rival.scale]
+    entries = sorted(range(WORDS), key=lambda i: -final[i])[: rival.scale]
     votes = []
     for layer in z[:-1]:
         p, d = np.array(softmax(layer)), layer - final
         c = []
-        for i in words:
+        for i in entries:
             gradient = p - np.eye(WORDS)[i]
             cosine = gradient @ d / (np.linalg.norm(gradient) * np.linalg.norm(d))
             c.append(max(cosine, 0.0) ** 2)
@@ -101,13 +101,13 @@ def sled(rival: SLED, z: NDArray[np.float64]) -> Row:
     total = sum(map(sum, votes))
     latent = np.zeros(WORDS)
     for c in votes:
-        for i, vote in zip(words, c, strict=True):
+        for i, vote in zip(entries, c, strict=True):
             if sum(c) > 0:
                 latent[i] += (sum(c) / total) * (vote / sum(c))
     for step in range(rival.steps):
         rate = rival.rate * (1 - step / rival.steps)
         final -= rate * (np.array(softmax(final)) - latent)
-    return np.array([final[i] if i in words else rival.floor for i in range(WORDS)])
+    return np.array([final[i] if i in entries else rival.floor for i in range(WORDS)])
 
 
 def calm(rival: Calm, z: NDArray[np.float64]) -> Row:
@@ -187,7 +187,7 @@ def test_the_published_divergence_is_not_the_papers() -> None:
 
 
 def test_the_released_score_is_no_entropy() -> None:
-    """Fifty random words: the score is in the thousands below zero, the entropy of order one."""
+    """Fifty random logits: the score is in the thousands below zero, the entropy of order one."""
     z = 4 * torch.randn(1, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     p = z.softmax(-1)
     assert scores(z).item() < -1000
@@ -313,7 +313,7 @@ def test_parsing() -> None:
     assert parse_decoder("search:K=3", p=0.5) == Search(3, 0.5)
     assert parse_decoder("dola:layers=high", norm=False) == DoLa(layers="high", norm=False)
     assert parse_decoder("sled:norm=off") == replace(SLED(), norm=False)
-    for text, words in [
+    for text, entries in [
         ("dora", "unknown kind 'dora'; choose from .*search.*dola"),
         ("dola:norm=perhaps", "norm is on or off, got 'perhaps'"),
         ("dola:layers=middle", "no such bucket; choose from low, high, all"),
@@ -326,7 +326,7 @@ def test_parsing() -> None:
         ("calm:K=-1", "K must be >= 0"),
         ("released-score:K=-1", "K must be >= 0"),
     ]:
-        with pytest.raises(UserError, match=words):
+        with pytest.raises(UserError, match=entries):
             parse_decoder(text)
     with pytest.raises(UserError, match="no setting p; it belongs to search"):
         parse_decoder("dola", p=0.5)

@@ -37,8 +37,8 @@ def compiled(kernel, **constants):
     print(kernel.fn.__name__, "cubin" in made.asm, "mma" in made.asm["ptx"])
 
 compiled(project, HAS_BIAS=True, HAS_MASK=True, HAS_CAP=True, HAS_ORDER=True, STORE=True,
-         EXACT=False, BLOCK_WORDS=128, BLOCK_ROWS=16, BLOCK_HIDDEN=64)
-compiled(choose, HAS_ORDER=True, STORE=True, BLOCK_PARTS=256, BLOCK_WORDS=4096)
+         EXACT=False, BLOCK_ENTRIES=128, BLOCK_ROWS=16, BLOCK_HIDDEN=64)
+compiled(choose, HAS_ORDER=True, STORE=True, BLOCK_PARTS=256, BLOCK_ENTRIES=4096)
 compiled(number_rows, BLOCK=64)
 """
 

@@ -60,11 +60,11 @@ def test_half_precision_logits_are_summed_in_single_precision() -> None:
     assert (seen.entropy - exact_entropy(z)).abs().max() <= tolerance(z)
 
 
-@pytest.mark.parametrize("words", [3, 512, 1024, 1500, 4096, 5000])
-def test_the_most_probable_word_is_the_lowest_of_the_best(words: int) -> None:
-    z = torch.randint(0, 4, (50, words), generator=torch.Generator().manual_seed(1)).float()
-    z[7, words - 1] = 9.0
-    z[8, words // 2] = 9.0
+@pytest.mark.parametrize("entries", [3, 512, 1024, 1500, 4096, 5000])
+def test_the_most_probable_entry_is_the_lowest_of_the_best(entries: int) -> None:
+    z = torch.randint(0, 4, (50, entries), generator=torch.Generator().manual_seed(1)).float()
+    z[7, entries - 1] = 9.0
+    z[8, entries // 2] = 9.0
     zeros = torch.zeros(50, dtype=torch.long)
     for logits in (z, z.T.contiguous().T, z.requires_grad_()):
         assert read_logits(logits, zeros).top1.tolist() == z.detach().numpy().argmax(1).tolist()

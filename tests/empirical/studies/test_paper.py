@@ -114,8 +114,8 @@ def test_trails_hold_what_the_statistics_need(loaded: LoadedModel) -> None:
     np.testing.assert_allclose(trail.last, x[:, -1], atol=1e-5)
     np.testing.assert_allclose(trail.before, x[:, -2], atol=1e-5)
     assert list(trail.depth) == steps.depth[0, :n].tolist()
-    assert list(trail.word) == steps.token[0, :n].tolist()
-    assert sum(a != b for a, b in zip(trail.word, trail.final_word, strict=True)) == (
+    assert list(trail.token) == steps.token[0, :n].tolist()
+    assert sum(a != b for a, b in zip(trail.token, trail.final_token, strict=True)) == (
         answer.substituted
     )
 
@@ -123,7 +123,7 @@ def test_trails_hold_what_the_statistics_need(loaded: LoadedModel) -> None:
 def test_trails_survive_a_file() -> None:
     trail = Trail((0.5,), (math.nan,), (0.5,), (0,), (3,), (4,))
     back = restored(json.loads(json.dumps(as_plain(trail))))
-    assert (back.last, back.depth, back.word) == (trail.last, trail.depth, trail.word)
+    assert (back.last, back.depth, back.token) == (trail.last, trail.depth, trail.token)
     assert math.isnan(back.before[0])
 
 
@@ -197,8 +197,8 @@ def test_substitutions_are_counted() -> None:
     texts = [" the", " apple", ".", "\n"]
     zeros = (0.0,) * 4
     trails = [
-        Trail(zeros, zeros, zeros, (0,) * 4, word=(0, 1, 2, 0), final_word=(0, 0, 2, 3)),
-        Trail(zeros, zeros, zeros, (0,) * 4, word=(1, 1, 1, 1), final_word=(0, 1, 1, 2)),
+        Trail(zeros, zeros, zeros, (0,) * 4, token=(0, 1, 2, 0), final_token=(0, 0, 2, 3)),
+        Trail(zeros, zeros, zeros, (0,) * 4, token=(1, 1, 1, 1), final_token=(0, 1, 1, 2)),
     ]
     found = substitutions(trails, texts.__getitem__, replicates=200)
     assert (found.tokens, found.rate.estimate) == (8, 0.5)

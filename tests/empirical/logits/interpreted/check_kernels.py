@@ -29,18 +29,18 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def inputs(seed: int = 0, words: int = WORDS, batch: int = BATCH) -> tuple[Tensor, Tensor]:
+def inputs(seed: int = 0, entries: int = WORDS, batch: int = BATCH) -> tuple[Tensor, Tensor]:
     """Weights, and states that wander from candidate to candidate."""
     generator = torch.Generator().manual_seed(seed)
-    weight = torch.randn(words, HIDDEN, generator=generator) / 3
+    weight = torch.randn(entries, HIDDEN, generator=generator) / 3
     steps = torch.randn(WINDOW, batch, HIDDEN, generator=generator) / 3
     start = torch.randn(1, batch, HIDDEN, generator=generator)
     return weight, start + steps.cumsum(0)
 
 
 def exact(weight: Tensor, x: Tensor, **settings: Any) -> Tensor:
-    """Logits in double precision, (window, batch, words), by definition."""
-    z = x.double() @ weight[: settings.get("words") or len(weight)].double().T
+    """Logits in double precision, (window, batch, entries), by definition."""
+    z = x.double() @ weight[: settings.get("entries") or len(weight)].double().T
     if settings.get("bias") is not None:
         z = z + settings["bias"].double()
     z = z * settings.get("before", 1.0)
@@ -54,7 +54,7 @@ def exact(weight: Tensor, x: Tensor, **settings: Any) -> Tensor:
 
 
 def entropies(z: Tensor) -> np.ndarray[Any, Any]:
-    """From (window, batch, words) to (batch, window), `L` first."""
+    """From (window, batch, entries) to (batch, window), `L` first."""
     return np.asarray(torch.special.entr(z.softmax(-1)).sum(-1).T)
 
 
@@ -73,7 +73,7 @@ def check(chosen: Chosen, z: Tensor, rule: Any = None, close: float = CLOSE) -> 
     assert np.array_equal(chosen.column.numpy()[clear], expected[clear])
     assert np.array_equal(chosen.top1, z.argmax(-1).T)
     for row, column in enumerate(chosen.column.tolist()):
-        assert chosen.word[row] == z[column, row].argmax()
+        assert chosen.token[row] == z[column, row].argmax()
         assert chosen.logits is not None
         found, own = chosen.logits[row].double(), z[column, row]
         assert torch.equal(found.isinf(), own.isinf())
@@ -112,7 +112,7 @@ def test_hard_logits(kind: str) -> None:
     elif kind == "flat":
         x = 1e-3 * x
     else:
-        # A bias of all words alike changes no entropy.
+        # A bias of all entries alike changes no entropy.
         settings["bias"] = torch.full((WORDS,), 500.0 if kind == "shifted up" else -500.0)
     h = entropies(exact(weight, x, **settings))
     found = kernel(weight, **settings).step(x).entropy.numpy()
@@ -126,7 +126,7 @@ def test_hard_logits(kind: str) -> None:
 def test_padded_rows_of_the_weights_are_no_words() -> None:
     weight, x = inputs(2)
     padded = torch.cat([weight, torch.zeros(54, HIDDEN)])
-    check(kernel(padded, words=WORDS).step(x), exact(weight, x))
+    check(kernel(padded, entries=WORDS).step(x), exact(weight, x))
     # Negative control: counted as zeros they move entropies by far.
     wrong = kernel(padded).step(x).entropy.numpy()
     assert np.abs(wrong - entropies(exact(weight, x))).max() > 0.01
@@ -152,7 +152,7 @@ def test_two_rounds_choose_as_one(batch: int, first: int) -> None:
     for _ in range(2):  # what an earlier step has left in the buffers does not matter
         found = parts.step(x)
         assert torch.equal(found.column, whole.column)
-        assert torch.equal(found.word, whole.word)
+        assert torch.equal(found.token, whole.token)
         torch.testing.assert_close(found.logits, whole.logits)
         read = ~found.entropy.isnan()
         torch.testing.assert_close(found.entropy[read], whole.entropy[read], atol=1e-6, rtol=0)
@@ -173,7 +173,7 @@ def test_rows_that_are_not_searched_and_a_tolerance() -> None:
         found = kernel(weight, first=first).step(x, scans)
         assert torch.equal(found.column, free * scans)
         for row in (1, 3):
-            assert found.word[row] == z[0, row].argmax()
+            assert found.token[row] == z[0, row].argmax()
             assert found.logits is not None
             torch.testing.assert_close(found.logits[row].double(), z[0, row], atol=1e-5, rtol=0)
     check(kernel(weight, tau=0.05).step(x), z, Tolerance(0.05, WINDOW - 1))
@@ -184,7 +184,7 @@ def test_without_logits_the_word_is_enough() -> None:
     kept, bare = kernel(weight), kernel(weight, store=False)
     found = bare.step(x)
     assert found.logits is None
-    assert torch.equal(found.word, kept.step(x).word)
+    assert torch.equal(found.token, kept.step(x).token)
     assert bare.bytes_held < kept.bytes_held / 5
 
 
@@ -230,12 +230,12 @@ def test_ties_go_to_the_lowest_word_and_stop_the_search() -> None:
     same = x[:1].expand(WINDOW, -1, -1).contiguous()
     found = kernel(weight).step(same)
     assert found.column.tolist() == [0] * BATCH
-    assert found.word[0] == 3
+    assert found.token[0] == 3
 
 
 @pytest.mark.parametrize(
     "bad",
-    [{"batch": 0}, {"first": 0}, {"first": WINDOW + 1}, {"words": WORDS + 1}],
+    [{"batch": 0}, {"first": 0}, {"first": WINDOW + 1}, {"entries": WORDS + 1}],
     ids=str,
 )
 def test_shapes_that_do_not_fit(bad: dict[str, Any]) -> None:
