@@ -3,10 +3,14 @@
 The main names stand here; each is imported when it is touched, and with it torch only where a
 model is run.
 
-    import empirical
+    import empirical, stopping
     traces = empirical.read_traces(empirical.bundled_traces()["smollm2-135m-instruct.reference"])
-    empirical.audit(traces)
-    empirical.validate(traces)
+    empirical.validate(traces)                               # every rule against the final layer
+    stopping.certify(traces.entropy[:, -11:], eps_max=0.5)   # what each token proves (T8)
+    empirical.fit_traces(traces)
+    empirical.decode(empirical.load_model("HuggingFaceTB/SmolLM2-135M-Instruct"), "Hello")
+
+Each result prints as a table, in a notebook too; `records()` and `to_arrow()` hand out its rows.
 """
 
 from typing import TYPE_CHECKING
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from empirical.capture.run import trace_problems as trace_problems
     from empirical.data import bundled_traces as bundled_traces
     from empirical.decoding import ConfidentDecoding as ConfidentDecoding
+    from empirical.decoding.writing import decode as decode
     from empirical.evaluation.run import evaluate as evaluate
     from empirical.fitting.fit import fit_traces as fit_traces
     from empirical.lenses.files import load_lens as load_lens
@@ -35,6 +40,7 @@ _HOMES = {
     "Traces": "empirical.traces.files",
     "audit": "empirical.analysis.audit",
     "bundled_traces": "empirical.data",
+    "decode": "empirical.decoding.writing",
     "evaluate": "empirical.evaluation.run",
     "fit_traces": "empirical.fitting.fit",
     "generate": "empirical.problems",
@@ -53,6 +59,7 @@ __all__ = [
     "__version__",
     "audit",
     "bundled_traces",
+    "decode",
     "evaluate",
     "fit_traces",
     "generate",

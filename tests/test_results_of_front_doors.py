@@ -2,9 +2,12 @@
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +16,9 @@ import empirical
 import stopping
 from empirical.capture.run import Summary
 from empirical.data import bundled_evaluations, stored_parts
+from empirical.decoding.writing import Writing
 from empirical.evaluation.files import read_evaluation
+from empirical.model.load import LoadedModel
 from empirical.provenance import Provenance
 from empirical.report.fitting import FileFit
 from empirical.report.stored import read_store
@@ -21,6 +26,7 @@ from stopping.changepoint import write_model
 from stopping.model.densities import LAWS
 from stopping.optimal import diagram
 from stopping.support.results import Result
+from tests.empirical.tiny_models import save_tiny_folder
 
 TOOLS = {"LoadedModel"}
 """Returned to be used, not read."""
@@ -47,6 +53,15 @@ def fit() -> object:
     store = read_store(stored_parts())
     part = next(part for part in store.parts if part.kind == "fit")
     return store.find(part.kind, part.inputs, FileFit).fit
+
+
+def tiny() -> LoadedModel:
+    with TemporaryDirectory() as folder:
+        return empirical.load_model(str(save_tiny_folder(Path(folder))), device="cpu")
+
+
+def decoded() -> Writing:
+    return empirical.decode(tiny(), "one two", "search:K=2", chat="off", max_new_tokens=5)
 
 
 def written() -> Provenance:
@@ -77,6 +92,7 @@ MAKERS: dict[str, Callable[[], object]] = {
     ),
     "Summary": lambda: Summary("a.parquet", 10, 2, 1, 3, 0.5, 4.0, traces().provenance),
     "Traces": traces,
+    "Writing": decoded,
     "Validation": lambda: empirical.validate(traces(), replicates=100),
 }
 
@@ -116,3 +132,33 @@ def test_it_prints_and_hands_out_rows(name: str) -> None:
     assert records
     assert all(records[0].keys() == record.keys() for record in records)
     assert result.to_arrow().num_rows == len(records)
+
+
+def test_five_lines_in_a_notebook() -> None:
+    # The lines of `empirical`'s docstring, on fewer tokens and a tiny model.
+    _, *lines = re.findall(r"^    (.*)$", empirical.__doc__ or "", flags=re.MULTILINE)
+    few = traces().select(traces().prompt < 12)
+    names = {
+        "stopping": stopping,
+        "empirical": SimpleNamespace(
+            bundled_traces=empirical.bundled_traces,
+            read_traces=lambda path: few,
+            validate=partial(empirical.validate, replicates=100),
+            fit_traces=partial(empirical.fit_traces, K=2, replicates=100, refits=0, starts=1),
+            load_model=lambda name: tiny(),
+            decode=partial(empirical.decode, max_new_tokens=4),
+        ),
+    }
+    exec(lines[0], names)
+    shown = [eval(line.partition("#")[0], names) for line in lines[1:]]
+    validation, certificate, fitted, text = shown
+    assert f"{len(few):,} tokens of 12 prompts, window of 10 steps" in str(validation)
+    assert [row["name"] for row in validation.records()][:2] == ["final layer", "search"]
+    assert len(certificate.records()) == len(few)
+    assert len(certificate.records()[0]["excess"]) == 11
+    assert "Fitted profile" in str(fitted)
+    assert len(fitted.records()) == 3
+    assert text.text in str(text)
+    assert "4 tokens" in str(text)
+    assert text.to_arrow().column("layer").to_pylist() == [token.layer for token in text.tokens]
+    assert all("<table>" in result._repr_html_() for result in shown)

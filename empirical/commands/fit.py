@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 from rich.progress import Progress, TaskID
 
-from empirical.commands.fit_tables import show
 from empirical.commands.targets import replicates_option, traces_argument, window_option
 from empirical.data import bundled_traces
 from empirical.fitting.compare import DEFAULT, RESOLUTION, Treatment
@@ -18,7 +17,7 @@ from stopping.changepoint import Scale
 from stopping.changepoint.model import FORMAT
 from stopping.cli.numbers import JOBS
 from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, progress, refuse_ignored, seed_option
+from stopping.cli.ui import json_option, output, progress, refuse_ignored, seed_option, show
 from stopping.errors import UserError
 from stopping.support.files import FIGURE, require_writable
 
@@ -158,7 +157,8 @@ def fit(
             click.echo(to_json([{"traces": name, "fit": result} for name, _, result in results]))
         else:
             for name, _, result in results:
-                show(console, name, result)
+                show(output(), result.report(name))
+                click.echo()
     for written in () if as_json else filter(None, (out, figure)):
         console.print(f"Wrote {written}.", markup=False, soft_wrap=True)
 

@@ -180,13 +180,15 @@ def generate(
             import pyarrow.parquet as pq
 
             with written_aside(steps_file) as aside:
-                pq.write_table(writing.steps.table([[token.id for token in writing.tokens]]), aside)
+                pq.write_table(
+                    writing.steps.to_arrow([[token.id for token in writing.tokens]]), aside
+                )
     finally:  # the result is printed even if it cannot be written
         if as_json:
             click.echo(to_json(report(writing, loaded.name, rule.spec(), decoding.lens.name)))
         else:
             click.echo()
-            errors.print(summary(writing), style="dim", markup=False)
+            errors.print(writing.summary, style="dim", markup=False)
 
 
 def read_sampling(temperature: float | None, top_p: float | None) -> tuple[float, float]:
@@ -277,17 +279,6 @@ class Painter:
 def visible(text: str) -> str:
     """Show a token alone: line breaks and tabs as signs, without the space before a word."""
     return text.replace("\n", "⏎").replace("\t", "⇥").strip() or "␣"
-
-
-def summary(writing: "Writing") -> str:
-    """One line of averages."""
-    s = writing.steps.summary()
-    return (
-        f"{s.tokens} tokens: {s.moved:.0%} from an earlier layer ({s.depth:.2f} layers back on "
-        f"average), {s.substituted:.0%} another token than the final layer's; "
-        f"{s.projections:.2f} extra "
-        f"projections per token; {s.tokens / writing.seconds:.1f} tokens/s"
-    )
 
 
 def report(writing: "Writing", model: str, rule: str, lens: str) -> dict[str, object]:

@@ -12,7 +12,6 @@ from empirical.analysis.validate.core import MATERIAL
 from empirical.commands.targets import (
     count,
     estimate,
-    headline,
     narrow,
     number,
     percent,
@@ -26,6 +25,7 @@ from empirical.data import bundled_traces
 from empirical.fitting.learning import Learned, learn, observe
 from empirical.fitting.learning.regressors import require_sklearn
 from empirical.traces.files import read_traces
+from empirical.traces.window import headline
 from stopping.cli.numbers import NATS
 from stopping.cli.ui import as_json as to_json
 from stopping.cli.ui import (
@@ -141,7 +141,7 @@ def bundled_jobs() -> list[Job]:
 
 def show(out: Console, name: str, found: Learned) -> None:
     """Print the rules, why they win or lose, and how many tokens a gain would need."""
-    out.print(headline(name, found.model, found.tokens, found.prompts, found.K, 0.95))
+    out.print(headline(name, found.model, found.tokens, found.prompts, found.K))
     rows = narrow(
         f"Held-out change against the final layer ({number(found.last_log_loss, '.3f')} nats)",
         *(

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
-from rich.text import Text
 
 from empirical.data import bundled_traces
 from empirical.traces.files import Traces, read_traces
@@ -58,13 +57,3 @@ def for_each(
             if traces or bundled(read):
                 results.append((str(path) if traces else path.stem, compute(read)))
     return results
-
-
-def headline(name: str, model: str, tokens: int, prompts: int, K: int, level: float) -> Text:
-    """One line that says what is looked at."""
-    return Text.assemble(
-        (model, "bold"),
-        "" if name == model else f" ({name})",
-        f": {count(tokens, 'token')} of {count(prompts, 'prompt')}, window of {count(K, 'step')}, "
-        f"{level:.0%} intervals over prompts",
-    )

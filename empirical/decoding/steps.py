@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from stopping.errors import UserError
 from stopping.support.files import Kind
+from stopping.support.results import Report, Result
 from stopping.types import BoolArray
 
 STEPS = Kind("file of decoded tokens", b"layer-stopping decoded tokens")
@@ -31,9 +32,16 @@ class Summary:
     depth: float
     projections: float
 
+    def __str__(self) -> str:
+        return (
+            f"{self.tokens} tokens: {self.moved:.0%} from an earlier layer ({self.depth:.2f} "
+            f"layers back on average), {self.substituted:.0%} another token than the final "
+            f"layer's; {self.projections:.2f} extra projections per token"
+        )
+
 
 @dataclass(frozen=True, eq=False)
-class Steps:
+class Steps(Result):
     """What was decoded in each row at each step.
 
     Of `generate`, rows are the sequences that it returns, beams too, and steps are the tokens that
@@ -97,6 +105,15 @@ class Steps:
         substituted: BoolArray = self.present & (self.token != self.final_token)
         return substituted
 
+    def records(self) -> list[dict[str, Any]]:
+        """Return a mapping for each token."""
+        found: list[dict[str, Any]] = self.to_arrow().to_pylist()
+        return found
+
+    def report(self) -> Report:
+        """Averages."""
+        yield str(self.summary())
+
     def summary(self) -> Summary:
         """Averages over all tokens present."""
         present = self.present
@@ -134,7 +151,7 @@ class Steps:
         }
         return replace(self, **changed)
 
-    def table(self, tokens: ArrayLike | None = None) -> pa.Table:
+    def to_arrow(self, tokens: ArrayLike | None = None) -> pa.Table:
         """One row for each token, with the columns of a trace file and the decoder's own.
 
         `entropy` and `top1` are lists over the window, null where not read. For the columns that

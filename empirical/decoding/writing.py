@@ -9,12 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from empirical.decoding.decoding import ConfidentDecoding
+from empirical.decoding.custom import AbstractDecoder
+from empirical.decoding.decoding import PAPER_RULE, ConfidentDecoding
 from empirical.decoding.steps import Steps
+from empirical.lenses import AbstractLens
 from empirical.model.generation import continued, end_tokens
 from empirical.model.load import LoadedModel
-from empirical.texts import encode_prompt
+from empirical.texts import Chat, encode_prompt, uses_chat
 from stopping.errors import UserError
+from stopping.rules import AbstractRule
+from stopping.support.results import Report, Result
 
 # A character of several tokens shows as this until its last token has come.
 _INCOMPLETE = "\ufffd"
@@ -38,7 +42,7 @@ class Token:
 
 
 @dataclass(frozen=True, eq=False)
-class Writing:
+class Writing(Result):
     """A finished continuation.
 
     Attributes
@@ -59,6 +63,22 @@ class Writing:
     def text(self) -> str:
         """The continuation, without the end of text."""
         return "".join(token.text for token in self.tokens)
+
+    @property
+    def summary(self) -> str:
+        """One line of averages."""
+        found = self.steps.summary()
+        return f"{found}; {found.tokens / self.seconds:.1f} tokens/s"
+
+    def items(self) -> tuple[Token, ...]:
+        """Tokens."""
+        return self.tokens
+
+    def report(self) -> Report:
+        """The text, its first tokens and where they come from, and averages."""
+        yield self.text
+        yield from super().report()
+        yield self.summary
 
 
 @dataclass(frozen=True)
@@ -89,6 +109,41 @@ def encode(loaded: LoadedModel, prompt: str, chat: bool) -> list[int]:
             "its answer; shorten the prompt"
         )
     return ids
+
+
+def decode(
+    loaded: LoadedModel,
+    prompt: str,
+    rule: AbstractRule | AbstractDecoder | str = PAPER_RULE,
+    *,
+    lens: AbstractLens | None = None,
+    chat: Chat = "auto",
+    max_new_tokens: int = 200,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+) -> Writing:
+    """Continue a prompt, each token from the layer that a rule chooses.
+
+    Parameters
+    ----------
+    rule, lens
+        As `ConfidentDecoding` takes them.
+    chat : {"auto", "on", "off"}
+        Whether the prompt goes through the tokenizer's chat template.
+    temperature, top_p, seed
+        How tokens are drawn; at a temperature of 0 the most probable one is taken.
+
+    Raises
+    ------
+    UserError
+        As `ConfidentDecoding`; if the prompt is empty or does not fit; or if there is no template
+        and `chat` is "on".
+    """
+    ids = encode(loaded, prompt, uses_chat(loaded, chat))
+    decoding = ConfidentDecoding(loaded.model, rule, lens, seed)
+    sampling = Sampling(max_new_tokens, temperature, top_p, seed)
+    return write(loaded, decoding, ids, sampling, lambda token: None)
 
 
 def write(

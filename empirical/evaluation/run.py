@@ -22,6 +22,7 @@ from empirical.texts import generated_texts
 from empirical.traces.parts import has_parts
 from stopping.errors import UserError
 from stopping.rules import AbstractRule
+from stopping.support.results import Report as Printed
 from stopping.support.results import Result
 from stopping.support.statistics import Interval, clopper_pearson
 from stopping.support.store import kept_in
@@ -81,6 +82,12 @@ class Evaluation(Result):
     def items(self) -> tuple[RuleResult, ...]:
         """Rules."""
         return self.rules
+
+    def report(self) -> Printed:
+        """Tables and a summary."""
+        from empirical.evaluation.tables import report
+
+        return report(self)
 
 
 def evaluate(

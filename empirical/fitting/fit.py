@@ -34,7 +34,7 @@ from stopping.changepoint.inference import (
 from stopping.changepoint.layout import FinalNoise
 from stopping.changepoint.profile import Profile, profile
 from stopping.errors import UserError
-from stopping.support.results import Result
+from stopping.support.results import Report, Result
 from stopping.support.statistics import Interval
 from stopping.support.threads import one_thread
 from stopping.types import FloatArray
@@ -128,6 +128,12 @@ class Fit(Result):
     def items(self) -> tuple[LayerFit, ...]:
         """Layers."""
         return self.layers
+
+    def report(self, name: str = "") -> Report:
+        """Tables and a summary; `name` is the file's."""
+        from empirical.fitting.tables import report
+
+        return report(self, name)
 
     def count(self, status: Status | str) -> int:
         """Number of parameters with this status."""

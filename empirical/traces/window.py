@@ -6,6 +6,7 @@ rule can reach a layer that the hindsight oracle may not choose.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +14,11 @@ from empirical.intervals import Ratio, prompt_intervals
 from empirical.traces.files import Traces
 from stopping.errors import UserError
 from stopping.support.statistics import Interval
+from stopping.support.tables import count
 from stopping.types import BoolArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +65,18 @@ class Sample:
     def intervals(self, ratios: Mapping[str, Ratio]) -> dict[str, Interval]:
         """Intervals over prompts, the same resamples at every call."""
         return prompt_intervals(ratios, self.traces.prompt, self.seed, self.replicates)
+
+
+def headline(name: str, model: str, tokens: int, prompts: int, K: int) -> "Text":
+    """One line that says what is looked at; `name` is the file's where that is known."""
+    from rich.text import Text
+
+    file = f" ({name})" if name not in ("", model) else ""
+    return Text.assemble(
+        (model, "bold"),
+        f"{file}: {count(tokens, 'token')} of {count(prompts, 'prompt')}, window of "
+        f"{count(K, 'step')}, 95% intervals over prompts",
+    )
 
 
 def take_sample(traces: Traces, K: int, seed: int, replicates: int) -> Sample:

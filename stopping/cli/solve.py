@@ -21,7 +21,7 @@ from stopping.cli.options import (
 from stopping.cli.phase_diagram import phases as phase_diagram
 from stopping.cli.progress import progress
 from stopping.cli.result import Result, with_json
-from stopping.cli.ui import prose, refuse_ignored, table
+from stopping.cli.ui import refuse_ignored
 from stopping.errors import UserError
 from stopping.optimal import diagram
 from stopping.optimal.belief import BeliefSolution, solve_belief
@@ -170,99 +170,12 @@ class Solved:
 
     def show(self, out: Console) -> None:
         """Print the bracket, the region, the gaps and the nearest rule."""
-        found, exact = self.found, self.exact
-        recall = "with recall" if found.recall else "without recall"
-        out.print(
-            prose(
-                f"{self.model or 'reference world'}: window of {found.rule.K} steps, "
-                f"{found.cost:g} nats a projection, {recall}, "
-                f"{found.paths:,} tokens, seed {found.seed}"
-            )
-        )
-        out.print(prose(value_text(found)))
-        if exact is not None:
-            state = "" if exact.converged else ", not converged"
-            out.print(f"exact, on a grid: {exact.value:.4f} (moved {exact.moved:.1e}{state})")
-        show_region(out, found)
-        show_gaps(out, found)
-        best = min((gap for gap in found.gaps[1:] if gap.bounded), key=lambda gap: gap.loss)
-        out.print(
-            prose(
-                f"Nearest rule: {best.name}, {best.gap:+.4f} nats (s.e. {best.gap_stderr:.4f}) "
-                f"from the optimum. ({self.seconds:.1f} s)"
-            )
-        )
+        out.print(f"{self.model or 'reference world'}:", markup=False, soft_wrap=True)
+        out.print(self.found)
+        if self.exact is not None:
+            state = "" if self.exact.converged else ", not converged"
+            value = f"{self.exact.value:.4f} (moved {self.exact.moved:.1e}{state})"
+            out.print(f"exact value, on a grid: {value}")
+        out.print(f"({self.seconds:.1f} s)")
         for rule in self.saved:
             out.print(f"saved: --rule {rule.spec()}", markup=False, soft_wrap=True)
-
-
-def value_text(found: RuleComparison) -> str:
-    """The value's two bounds with their errors, the bracket, and what to make of crossed ones."""
-    bracket = found.bracket
-    text = (
-        f"value: at least {found.lower.mean:.4f} (s.e. {found.lower.stderr:.4f}), at most "
-        f"{found.upper.mean:.4f} (s.e. {found.upper.stderr:.4f}) nats"
-    )
-    if not bracket.explained:
-        return (
-            f"{text}. The two crossed by more than their errors at {bracket.level:.0%} allow: "
-            "trust neither, and repeat with more --paths or another --seed."
-        )
-    text += f", so in [{bracket.low:.4f}, {bracket.high:.4f}] at {bracket.level:.0%}"
-    if bracket.crossed:
-        text += f". Crossed within the errors: the value is about {bracket.about:.4f}."
-    return text
-
-
-def show_region(out: Console, found: RuleComparison) -> None:
-    """When the rule stops: what it believes on either side of the border."""
-    rows = table(
-        "Stopping region",
-        *(
-            "projections",
-            "reached",
-            "stop",
-            "P(V* below) at stop",
-            "on",
-            "planned gain at stop",
-            "on",
-        ),
-        caption="quartiles over tokens; gain: of the best plan that reads nothing more, nats",
-    )
-    for sample in found.region:
-        step = summarise(sample)
-        rows.add_row(
-            str(step.projections),
-            f"{step.reached:.1%}",
-            f"{step.stops:.1%}",
-            *map(_quartiles, (step.belief_stop, step.belief_go, step.gain_stop, step.gain_go)),
-        )
-    out.print(rows)
-
-
-def show_gaps(out: Console, found: RuleComparison) -> None:
-    """Every rule's loss and its gap."""
-    rows = table(
-        "Optimality gap of every rule, nats",
-        *("rule", "loss", "s.e.", "gap", "s.e.", "projections", "at L"),
-        caption=None
-        if all(gap.bounded for gap in found.gaps)
-        else "* reads fewer layers, or in another order, than a backward scan can: not bounded",
-    )
-    for gap in found.gaps:
-        rows.add_row(
-            gap.name + ("" if gap.bounded else " *"),
-            f"{gap.loss:.4f}",
-            f"{gap.stderr:.4f}",
-            "–" if gap is found.gaps[0] else f"{gap.gap:+.4f}",
-            "–" if gap is found.gaps[0] else f"{gap.gap_stderr:.4f}",
-            f"{gap.projections:.2f}",
-            f"{gap.share_final:.0%}",
-            end_section=gap is found.gaps[0],
-        )
-    out.print(rows)
-
-
-def _quartiles(values: tuple[float, float, float]) -> str:
-    low, middle, high = values
-    return "–" if middle != middle else f"{low:.2f} {middle:.2f} {high:.2f}"

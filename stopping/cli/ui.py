@@ -14,6 +14,7 @@ from stopping.cli.options import workers_options as workers_options
 from stopping.cli.progress import progress as progress
 from stopping.errors import UserError
 from stopping.support.documents import as_json as as_json
+from stopping.support.results import Report
 from stopping.support.tables import PAGE
 from stopping.support.tables import prose as prose
 from stopping.support.tables import table as table
@@ -32,6 +33,12 @@ def refuse_ignored(where: str, *names: str) -> None:
             raise UserError(
                 f"{parameter.opts[-1]} has no meaning {where}; leave it out, or change the other"
             )
+
+
+def show(out: Console, report: Report) -> None:
+    """Print what a result says of itself."""
+    for part in report:
+        out.print(prose(part) if isinstance(part, str) else part)
 
 
 def output() -> Console:

@@ -27,7 +27,7 @@ from stopping.optimal.rules import Bayes, Snell
 from stopping.rules import AbstractRule, FixedOffset, ForwardExit, zoo
 from stopping.simulation.montecarlo import Estimate, blocks, estimate, stream
 from stopping.support.parallel import Workers, in_order
-from stopping.support.results import Result
+from stopping.support.results import Report, Result
 from stopping.types import FloatArray
 
 BLOCK = 1 << 12
@@ -123,6 +123,12 @@ class RuleComparison(Result):
     def items(self) -> tuple[Gap, ...]:
         """Rules."""
         return self.gaps
+
+    def report(self) -> Report:
+        """The value in its bracket, the region, and every gap."""
+        from stopping.optimal.tables import report
+
+        return report(self)
 
     @property
     def bracket(self) -> Bracket:

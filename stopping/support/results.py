@@ -49,10 +49,20 @@ class Result:
         return (self,)
 
     def report(self) -> Report:
-        """What is printed: tables and sentences. Default: a table of the first rows."""
+        """What is printed: tables and sentences.
+
+        Default: a table of the first rows, without what takes more than a few numbers.
+        """
         from stopping.support.tables import records_table
 
-        head = [_record(row, whole=False) for row in islice(self.items(), HEAD + 1)]
+        head = [
+            {
+                name: value
+                for name, value in _record(row, whole=False).items()
+                if not (isinstance(value, list) and len(value) > HEAD)
+            }
+            for row in islice(self.items(), HEAD + 1)
+        ]
         if type(self).items is Result.items:
             head = [{"": name.replace("_", " "), " ": value} for name, value in head[0].items()]
             yield records_table(type(self).__name__, head)

@@ -10,7 +10,7 @@ from empirical.analysis.audit.window import Window, audit_window
 from empirical.traces.files import Traces
 from empirical.traces.window import take_sample
 from stopping.errors import UserError
-from stopping.support.results import Result
+from stopping.support.results import Report, Result
 
 NOISE_CEILING = 0.25
 """Noise level of the verdicts, nats: T2 then guarantees half a nat."""
@@ -45,6 +45,12 @@ class Audit(Result):
     def items(self) -> tuple[Verdict, ...]:
         """Assumptions."""
         return self.verdicts
+
+    def report(self, name: str = "", brief: bool = False) -> Report:
+        """Tables and a summary; verdicts and summary alone if `brief`. `name` is the file's."""
+        from empirical.analysis.audit.tables import report
+
+        return report(self, name, brief)
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:

@@ -13,7 +13,7 @@ from empirical.traces.files import Traces
 from empirical.traces.window import Sample, take_sample
 from stopping.errors import UserError
 from stopping.rules import AbstractRule, Final, choose_streams, zoo
-from stopping.support.results import Result
+from stopping.support.results import Report, Result
 from stopping.support.statistics import Interval
 from stopping.types import IntArray
 
@@ -56,6 +56,12 @@ class Validation(Result):
     def items(self) -> tuple[Row, ...]:
         """Rules."""
         return self.rows
+
+    def report(self, name: str = "", by_difficulty: bool = False) -> Report:
+        """Tables and a summary. `name` is the file's."""
+        from empirical.analysis.validate.tables import report
+
+        return report(self, name, by_difficulty)
 
     def __getitem__(self, name: str) -> Row:
         """Return a row by the name or the spec of its rule."""

@@ -135,7 +135,7 @@ def test_statistics_are_those_of_tracing_the_finished_text(model: Any) -> None:
     ]
     provenance = Provenance("tiny", "Llama", DEPTH, 16, WORDS, "generated")
     traces = capture(Anatomy.of(model), texts, provenance)
-    table = steps.table()
+    table = steps.to_arrow()
     for name in ("prompt", "position", "token"):
         assert table[name].to_pylist() == getattr(traces, name).tolist()
     # The same states but for the rounding of a cache, in single precision.
@@ -152,17 +152,17 @@ def test_lazy_reading_decodes_the_same_and_projects_less(model: Any) -> None:
     assert torch.equal(whole, lazy)
     assert all_read.statistics.summary().projections == K
     assert some_read.statistics.summary().projections < K
-    table = some_read.statistics.table()
+    table = some_read.statistics.to_arrow()
     assert None in table["entropy"].to_pylist()[0]
     with pytest.raises(UserError, match="tokens have shape"):
-        some_read.statistics.table(np.zeros((1, 3)))
+        some_read.statistics.to_arrow(np.zeros((1, 3)))
 
 
 def test_steps_may_be_cut_at_the_end_of_each_row(model: Any) -> None:
     _, decoding = generate(model, whole=False)
     steps = decoding.statistics.within([3, 10])
     assert steps.present.sum(axis=1).tolist() == [3, 10]
-    assert steps.summary().tokens == len(steps.table()) == 13
+    assert steps.summary().tokens == len(steps.to_arrow()) == 13
 
 
 def test_graphs_compiled_before_and_around_a_decoding_do_not_bypass_it(model: Any) -> None:

@@ -2,57 +2,50 @@
 
 from collections import Counter
 
-from rich.console import Console
 from rich.text import Text
 
-from empirical.commands.targets import (
-    estimate,
-    headline,
-    narrow,
-    number,
-    sentences,
-    span,
-    status_text,
-)
 from empirical.fitting.bounds import Bound
 from empirical.fitting.compare import Candidate, Comparison
 from empirical.fitting.fit import Fit
 from empirical.fitting.predictive import Agreement, Prediction
 from empirical.fitting.views import disagreement
+from empirical.traces.window import headline
 from stopping.changepoint.inference import Status
+from stopping.support.results import Report
 from stopping.support.statistics import Interval
+from stopping.support.tables import estimate, number, span, status_text, table
 
 FORMATS = {"share": ".1%", "nats": "+.3f", "layers": ".2f", "correlation": "+.2f"}
 
 
-def show(out: Console, file: str, result: Fit) -> None:
-    """Print everything about one fit."""
+def report(result: Fit, file: str) -> Report:
+    """Everything about one fit."""
     name = f"{result.name}, {result.lens} lens, {result.mode} mode"
-    out.print(headline(file, name, result.tokens, result.prompts, result.K, 0.95))
+    yield headline(file, name, result.tokens, result.prompts, result.K)
     if result.comparison is not None:
-        show_comparison(out, result.comparison)
-    show_layers(out, result)
-    out.print(sentences(statuses(result)))
-    show_views(out, result)
-    show_predictions(out, result)
-    show_bounds(out, result)
-    out.print(sentences(summary(result)), "")
+        yield from comparison(result.comparison)
+    yield from layers(result)
+    yield statuses(result)
+    yield from views(result)
+    yield from predictions(result)
+    yield from bounds(result)
+    yield summary(result)
 
 
-def show_comparison(out: Console, comparison: Comparison) -> None:
+def comparison(found: Comparison) -> Report:
     """Treatments, then models, by held-out log-density."""
     for title, candidates in (
-        ("Treatment of skewed entropies", comparison.treatments),
-        (f"Models, all on {comparison.chosen.name}", comparison.models),
+        ("Treatment of skewed entropies", found.treatments),
+        (f"Models, all on {found.chosen.name}", found.models),
     ):
-        rows = narrow(
+        rows = table(
             f"{title}: held-out log-density, nats per token",
             *("", "parameters", "log-density", "minus chosen", "95%"),
-            caption=f"{comparison.tokens:,} tokens of {comparison.prompts} held-out prompts",
+            caption=f"{found.tokens:,} tokens of {found.prompts} held-out prompts",
         )
         for candidate in candidates:
             rows.add_row(*_candidate_cells(candidate, candidate.minus_chosen.estimate == 0))
-        out.print(rows)
+        yield rows
 
 
 def _candidate_cells(candidate: Candidate, chosen: bool) -> tuple[str, ...]:
@@ -66,9 +59,9 @@ def _candidate_cells(candidate: Candidate, chosen: bool) -> tuple[str, ...]:
     )
 
 
-def show_layers(out: Console, result: Fit) -> None:
+def layers(result: Fit) -> Report:
     """Profile by layer."""
-    rows = narrow(
+    rows = table(
         f"Fitted profile ({result.treatment}); steps onto the layer, nats",
         *("layer", "turn here", "95%", "noise", "95%", "bootstrap", "fall", "rise", "wrong way"),
         caption="turn here: share of tokens with V* at this layer; wrong way: falls that rise and "
@@ -91,7 +84,7 @@ def show_layers(out: Console, result: Fit) -> None:
             _maybe(row.rise, "+.2f"),
             wrong,
         )
-    out.print(rows)
+    yield rows
 
 
 def _maybe(interval: Interval | None, pattern: str) -> str:
@@ -119,14 +112,14 @@ def statuses(result: Fit) -> str:
     )
 
 
-def show_views(out: Console, result: Fit) -> None:
+def views(result: Fit) -> Report:
     """The noise, seen independently."""
     views = result.views
     measured = views.calibrated_lens is not None
     columns = ["layer", "fit", "moments", "variance", "95%"]
     columns += ["measured", "bias", "correlation with next"] if measured else []
     low, high = views.bounded
-    rows = narrow(
+    rows = table(
         "Projection noise, nats",
         *columns,
         caption="moments: root of minus the lag-one autocovariance of increments (variance); – "
@@ -146,13 +139,13 @@ def show_views(out: Console, result: Fit) -> None:
             cells += [_maybe(row.measured, ".3f"), _maybe(row.bias, "+.2f")]
             cells.append(_maybe(row.correlation, ".2f"))
         rows.add_row(*cells)
-    out.print(rows)
-    out.print(sentences(disagreement(result.views)))
+    yield rows
+    yield disagreement(result.views)
 
 
-def show_predictions(out: Console, result: Fit) -> None:
+def predictions(result: Fit) -> Report:
     """Predicted before looking, against measured."""
-    rows = narrow(
+    rows = table(
         f"Predicted before looking, and measured on {result.held_out_tokens:,} held-out tokens",
         *("", "predicted", "measured", "95%", ""),
     )
@@ -162,7 +155,7 @@ def show_predictions(out: Console, result: Fit) -> None:
             group = prediction.group
             rows.add_row(group + ":", "", "", "", "")
         rows.add_row(*_prediction_cells(prediction))
-    out.print(rows)
+    yield rows
 
 
 def _prediction_cells(prediction: Prediction) -> tuple[str | Text, ...]:
@@ -176,9 +169,9 @@ def _prediction_cells(prediction: Prediction) -> tuple[str | Text, ...]:
     )
 
 
-def show_bounds(out: Console, result: Fit) -> None:
+def bounds(result: Fit) -> Report:
     """T2 and T10 at the fitted parameters."""
-    rows = narrow(
+    rows = table(
         "Bounds at the fitted parameters, on the model's own tokens",
         *("", "", "bound", "found", "times", "tokens", ""),
         caption=f"T2 at eps_max = {result.bounds.eps_max:.2f} nats, which 90% of simulated tokens "
@@ -187,16 +180,14 @@ def show_bounds(out: Console, result: Fit) -> None:
     rows.columns[1].justify = "left"
     for bound in result.bounds.bounds:
         rows.add_row(bound.theorem, bound.statement, *_bound_cells(bound))
-    out.print(rows)
+    yield rows
     regret = result.bounds.regret
-    out.print(
-        sentences(
-            f"Latent excess over V*, nats: the search {number(regret.simulated_search, '+.3f')} "
-            f"simulated, {estimate(regret.believed_search, '+.3f')} believed of the held-out "
-            f"tokens; the final layer {number(regret.simulated_final, '+.3f')} and "
-            f"{estimate(regret.believed_final, '+.3f')}; the Bayes layer (S3) "
-            f"{estimate(regret.believed_bayes, '+.3f')}."
-        )
+    yield (
+        f"Latent excess over V*, nats: the search {number(regret.simulated_search, '+.3f')} "
+        f"simulated, {estimate(regret.believed_search, '+.3f')} believed of the held-out "
+        f"tokens; the final layer {number(regret.simulated_final, '+.3f')} and "
+        f"{estimate(regret.believed_final, '+.3f')}; the Bayes layer (S3) "
+        f"{estimate(regret.believed_bayes, '+.3f')}."
     )
 
 
