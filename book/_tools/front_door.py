@@ -21,6 +21,7 @@ from empirical.numbers import interval, number, percent, points
 from empirical.report.calibration import CalibrationEffect, calibration_effects
 from empirical.report.verdict import SEARCH, covering_level, judge
 from empirical.traces.files import Traces, read_traces
+from stopping.figures.theme import BLUE, INK, VERMILION
 from stopping.rules import Search
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,7 @@ NAMES = {
     "qwen2.5-coder-0.5b-instruct-q4_k_m": "Qwen2.5-Coder-0.5B-Instruct",
 }
 K = 10
-INK, BLUE, ORANGE, PALE = "#1b2430", "#0072b2", "#c25400", "#f6e3d5"
+PALE = "#f6e3d5"
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def draw_token(ax: Axes, traces: Traces) -> None:
     row = int(np.where(lost & words, loss[tokens, stop] - loss[:, -1], -np.inf).argmax())
     layers, at = traces.layers[-K - 1 :], int(stop[row])
     ax.plot(layers, x[row], "o-", color=BLUE, ms=4)
-    ax.plot(layers[at], x[row, at], "o", ms=12, mfc="none", mec=ORANGE, mew=2)
+    ax.plot(layers[at], x[row, at], "o", ms=12, mfc="none", mec=VERMILION, mew=2)
     for column in (at, K):
         word = traces.vocabulary[int(says[row, column])].strip()
         ax.annotate(
@@ -161,7 +162,7 @@ def draw_promise(ax: Axes, name: str, traces: Traces) -> None:
     """Mean entropy and mean log-loss by layer."""
     promised, paid = traces.entropy.mean(axis=0), -traces.log_prob.mean(axis=0)
     ax.fill_between(traces.layers, promised, paid, color=PALE, lw=0)
-    ax.plot(traces.layers, paid, "s--", color=ORANGE, ms=4, label="log-loss: what it pays")
+    ax.plot(traces.layers, paid, "s--", color=VERMILION, ms=4, label="log-loss: what it pays")
     ax.plot(traces.layers, promised, "o-", color=BLUE, ms=4, label="entropy: what it promises")
     ax.set(xlabel="layer", ylim=(0, 15), xticks=traces.layers[::-3])
     ax.set_title(f"{name}\nmean over tokens, nats", fontsize=9.5)

@@ -1,17 +1,27 @@
 """Figures of fits: where tokens turn and how noisy the lens is; what was predicted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from empirical.figures.theme import BLUE, GREEN, INK, MUTED, VERMILION, blank, save_figure
-from empirical.fitting.fit import Fit
+from empirical.fitting.fit import Fit, LayerFit
+from stopping.figures.theme import BLUE, GREEN, MUTED, PURPLE, VERMILION, blank, save_figure
+from stopping.support.statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+BAND = 0.18
+STYLES = {
+    ("raw", "reference"): (BLUE, "o", "-"),
+    ("raw", "generated"): (VERMILION, "s", "--"),
+    ("calibrated", "reference"): (GREEN, "^", "-"),
+    ("calibrated", "generated"): (PURPLE, "D", "--"),
+}
+"""Colour, marker and line by kind of lens and of text."""
 
 
 def save_fits(path: Path, results: Sequence[Fit]) -> None:
@@ -22,40 +32,51 @@ def save_fits(path: Path, results: Sequence[Fit]) -> None:
     UserError
         If the suffix is another, or the folder cannot be written to.
     """
-    save_figure(path, lambda: draw_fits(results))
+    save_figure(path, lambda: draw_fits(results), mathematics=False)
 
 
 def draw_fits(results: Sequence[Fit]) -> "Figure":
-    """One row of axes for each fit."""
+    """One row of axes for each fit: turning law, noise in three views, depth of the search."""
     figure = blank(9.2, 3.1 * len(results))
     axes = figure.subplots(len(results), 3, squeeze=False)
     for row, result in zip(axes, results, strict=True):
-        draw_fit(row, result)
+        draw_turning(row[0], [result])
+        draw_noise_views(row[1], result)
+        draw_depths(row[2], result)
         row[0].set_title(f"{result.name}, {result.lens}, {result.mode}")
     return figure
 
 
-def draw_fit(axes: Sequence["Axes"], result: Fit) -> None:
-    """Turning law, noise in three views, and the depth of the search, on three axes."""
-    draw_turning(axes[0], result)
-    draw_noise(axes[1], result)
-    draw_depths(axes[2], result)
-
-
-def draw_turning(ax: "Axes", result: Fit) -> None:
+def draw_turning(ax: "Axes", results: Sequence[Fit]) -> None:
     """Share of tokens that turn at each layer, with intervals over prompts."""
-    layers = [row.layer for row in result.layers]
-    shares = np.array([row.turning.estimate for row in result.layers])
-    ends = np.array([[row.turning.low, row.turning.high] for row in result.layers]).T
-    ends = np.where(np.isfinite(ends), ends, shares)
-    ax.bar(layers, shares, color=BLUE, width=0.7)
-    reach = np.maximum(np.array([shares - ends[0], ends[1] - shares]), 0)
-    ax.errorbar(layers, shares, reach, fmt="none", ecolor=INK, elinewidth=1.0, capsize=2)
+    _draw_profiles(ax, results, lambda row: row.turning)
     ax.set_xlabel("layer of the turning point V*")
     ax.set_ylabel("share of tokens")
 
 
-def draw_noise(ax: "Axes", result: Fit) -> None:
+def draw_noise(ax: "Axes", results: Sequence[Fit]) -> None:
+    """Fitted noise of the projections at each layer, with intervals over prompts."""
+    _draw_profiles(ax, results, lambda row: row.noise)
+    ax.set_xlabel("layer")
+    ax.set_ylabel("projection noise, nats")
+    ax.legend(loc="best")
+
+
+def _draw_profiles(ax: "Axes", results: Sequence[Fit], of: Callable[[LayerFit], Interval]) -> None:
+    for result in results:
+        lens = "raw" if result.lens == "raw" else "calibrated"
+        colour, marker, style = STYLES[lens, result.mode]
+        layers, found = zip(*((row.layer, of(row)) for row in result.layers), strict=True)
+        values = np.array([interval.estimate for interval in found])
+        ends = np.array([[interval.low, interval.high] for interval in found])
+        low, high = np.where(np.isfinite(ends), ends, values[:, None]).T
+        ax.fill_between(layers, low, high, color=colour, alpha=BAND, linewidth=0)
+        label = f"{lens}, {result.mode}"
+        ax.plot(layers, values, color=colour, marker=marker, linestyle=style, label=label)
+    ax.set_ylim(bottom=0)
+
+
+def draw_noise_views(ax: "Axes", result: Fit) -> None:
     """Noise by layer: fitted, from moments, and measured where a calibrated lens traced."""
     rows = result.views.layers
     series = (

@@ -12,7 +12,7 @@ from empirical.analysis.phases import (
     PublishedRange,
     Spread,
 )
-from empirical.figures.theme import BLUE, GREEN, INK, MUTED, PURPLE, VERMILION, blank, save_figure
+from stopping.figures.theme import BLUE, GREEN, INK, MUTED, PURPLE, VERMILION, blank, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ def save_phases(path: Path, results: Sequence[Phases]) -> None:
     UserError
         If the suffix is another, or the folder cannot be written to.
     """
-    save_figure(path, lambda: draw_phases(results))
+    save_figure(path, lambda: draw_phases(results), mathematics=False)
 
 
 def draw_phases(results: Sequence[Phases]) -> "Figure":

@@ -11,8 +11,8 @@ import numpy as np
 
 from empirical.analysis.audit import Calibration, Noise
 from empirical.analysis.validate import Comparison, Row
-from empirical.figures.theme import BLUE, GREEN, INK, MUTED, PAPER, PURPLE, VERMILION
 from empirical.report.curves import Curves, EntropyBand
+from stopping.figures.theme import BLUE, GREEN, INK, MUTED, PAPER, PURPLE, VERMILION
 from stopping.support.statistics import Interval
 
 if TYPE_CHECKING:

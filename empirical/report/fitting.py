@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from empirical.analysis.projection_noise import shared_tokens
-from empirical.figures.theme import BLUE, GREEN, PURPLE, VERMILION, blank, inline_svg, settings
+from empirical.figures.fits import draw_noise, draw_turning
 from empirical.fitting.compare import DEFAULT
 from empirical.fitting.fit import COMPARED_PROMPTS, Fit, fit_traces
 from empirical.provenance import Provenance
@@ -20,10 +20,11 @@ from empirical.report.sources import Source
 from empirical.report.stored import Inputs, Store
 from empirical.report.verdict import lens_kind
 from stopping.errors import UserError
+from stopping.figures.inline import drawn_svg
 from stopping.support.parallel import Workers, in_order
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 KIND = "fit"
 STARTS = 4
@@ -37,12 +38,6 @@ SHOWN = (
     "regret of the final layer",
 )
 """Predictions that the page lists."""
-_STYLES = (
-    ("raw", "reference", BLUE, "o", "-"),
-    ("raw", "generated", VERMILION, "s", "--"),
-    ("calibrated", "reference", GREEN, "^", "-"),
-    ("calibrated", "generated", PURPLE, "D", "--"),
-)
 
 
 @dataclass(frozen=True)
@@ -191,45 +186,14 @@ def profiles_svg(fits: Sequence[FileFit]) -> str | None:
     models = list(dict.fromkeys(row.model for row in usable))
     if not models:
         return None
-    with settings():
-        figure = blank(9.2, 3.2 * len(models))
+
+    def draw(figure: "Figure") -> None:
         axes = figure.subplots(len(models), 2, squeeze=False)
         for (left, right), model in zip(axes, models, strict=True):
-            for row in usable:
-                if row.model == model and row.fit is not None:
-                    _draw(left, right, row.fit)
+            fits = [row.fit for row in usable if row.model == model and row.fit is not None]
+            draw_turning(left, fits)
+            draw_noise(right, fits)
             left.set_title(model)
-            left.set_xlabel("layer of the turning point V*")
-            left.set_ylabel("share of tokens")
-            right.set_xlabel("layer")
-            right.set_ylabel("projection noise, nats")
-            for ax in (left, right):
-                ax.set_ylim(bottom=0)
-            right.legend(loc="best")
-        return inline_svg(figure, "fits", "Fitted turning points and noise by layer")
 
-
-def _draw(left: "Axes", right: "Axes", fitted: Fit) -> None:
-    lens = "raw" if fitted.lens == "raw" else "calibrated"
-    colour, marker, style = next(
-        (colour, marker, style)
-        for own, mode, colour, marker, style in _STYLES
-        if (own, mode) == (lens, fitted.mode)
-    )
-    layers = [row.layer for row in fitted.layers]
-    for ax, intervals in (
-        (left, [row.turning for row in fitted.layers]),
-        (right, [row.noise for row in fitted.layers]),
-    ):
-        values = [interval.estimate for interval in intervals]
-        low = [v if np.isnan(i.low) else i.low for v, i in zip(values, intervals, strict=True)]
-        high = [v if np.isnan(i.high) else i.high for v, i in zip(values, intervals, strict=True)]
-        ax.fill_between(layers, low, high, color=colour, alpha=0.18, linewidth=0)
-        ax.plot(
-            layers,
-            values,
-            color=colour,
-            marker=marker,
-            linestyle=style,
-            label=f"{lens}, {fitted.mode}",
-        )
+    title = "Fitted turning points and noise by layer"
+    return drawn_svg(draw, "fits", title, (9.2, 3.2 * len(models)))

@@ -1,12 +1,10 @@
 """Each figure of a model with the one message that its numbers bear out."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from empirical.analysis.audit import Audit, Status
 from empirical.analysis.validate import Comparison, Validation
-from empirical.figures.theme import blank, inline_svg, settings
 from empirical.numbers import general, number, percent
 from empirical.report.curves import Curves
 from empirical.report.figures import (
@@ -19,6 +17,7 @@ from empirical.report.figures import (
 )
 from empirical.report.results import ModelResult
 from empirical.report.verdict import COVERED, MATERIAL, SEARCH, covering_level
+from stopping.figures.inline import drawn_svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +57,7 @@ def rule_illustrations(model: ModelResult, name: str) -> tuple[Illustration, ...
 def _differences(validation: Validation, name: str) -> Illustration:
     rows = [row for row in validation.rows if row.decisive is not None]
     counts = {c: validation.count(c) for c in Comparison}
-    svg = _drawn(
+    svg = drawn_svg(
         lambda figure: draw_differences(figure.add_subplot(), rows, SEARCH),
         f"{name}-rules",
         f"Difference in log-loss of {len(rows)} rules to the final layer, {validation.model}",
@@ -94,7 +93,7 @@ def _calibration(audit: Audit, name: str, model: str) -> Illustration:
             message += ": no layer is further off than the final one."
         else:
             message += f"; at the final layer {number(window[-1].gap.estimate, signed=True)}."
-    svg = _drawn(
+    svg = drawn_svg(
         lambda figure: draw_calibration(figure.add_subplot(), calibration),
         f"{name}-calibration",
         f"Mean entropy and mean log-loss by layer, {model}",
@@ -104,7 +103,7 @@ def _calibration(audit: Audit, name: str, model: str) -> Illustration:
 
 def _entropy_bands(curves: Curves, audit: Audit, name: str, model: str) -> Illustration:
     perturbed, rise = (audit.statistics[key].ours.estimate for key in ("perturbed", "last_rise"))
-    svg = _drawn(
+    svg = drawn_svg(
         lambda figure: draw_entropy_bands(figure.add_subplot(), curves),
         f"{name}-bands",
         f"Median entropy by layer, tokens that rise at the final layer and others, {model}",
@@ -123,7 +122,7 @@ def _depths(audit: Audit, name: str, model: str) -> Illustration:
     message = f"The search leaves the final layer on {percent(leaves.estimate)} of the tokens"
     if leaves.estimate > 0:
         message += f" and then goes {number(depth.estimate)} layers back on average"
-    svg = _drawn(
+    svg = drawn_svg(
         lambda figure: draw_depths(figure.add_subplot(), shares),
         f"{name}-depths",
         f"Share of tokens by how far before the final layer the search stops, {model}",
@@ -136,7 +135,7 @@ def _token_paths(curves: Curves, name: str, model: str) -> Illustration:
         axes = figure.subplots(-(-len(curves.tokens) // 2), 2, sharey=True, squeeze=False)
         draw_token_paths(list(axes.flat), curves)
 
-    svg = _drawn(
+    svg = drawn_svg(
         draw,
         f"{name}-tokens",
         f"Entropy over the window for {len(curves.tokens)} tokens, {model}",
@@ -152,7 +151,7 @@ def _token_paths(curves: Curves, name: str, model: str) -> Illustration:
 
 def _guarantee(audit: Audit, log_loss: float, name: str, model: str) -> Illustration:
     level = covering_level(audit)
-    svg = _drawn(
+    svg = drawn_svg(
         lambda figure: draw_guarantee(figure.add_subplot(), audit.noise, MATERIAL, log_loss),
         f"{name}-guarantee",
         f"Share of tokens against the guaranteed loss in nats, {model}",
@@ -164,15 +163,3 @@ def _guarantee(audit: Audit, log_loss: float, name: str, model: str) -> Illustra
         "T9 gives the least noise level eps_max that explains each token; T2 then promises a loss "
         "of at most 2 eps_max. Green line: a loss that matters.",
     )
-
-
-def _drawn(
-    draw: Callable[["Figure"], None],
-    name: str,
-    title: str,
-    size: tuple[float, float] = (4.6, 3.1),
-) -> str:
-    with settings():
-        figure = blank(*size)
-        draw(figure)
-        return inline_svg(figure, name, title)

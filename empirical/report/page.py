@@ -14,7 +14,6 @@ from markupsafe import Markup
 from empirical import numbers
 from empirical.analysis.audit import Status
 from empirical.analysis.validate import Comparison, Row
-from empirical.figures.theme import style_variables
 from empirical.fitting.views import disagreement
 from empirical.published import SETTING, SOURCE
 from empirical.report.fitting import SHOWN, profiles_svg
@@ -27,6 +26,7 @@ from empirical.report.results import ModelResult, Report
 from empirical.report.summary import HEADINGS
 from empirical.report.verdict import COVERED, MATERIAL, SEARCH, Answer, Guarantee, lens_kind
 from stopping.claims import LOOKS, Finding, tally
+from stopping.figures.inline import style_variables
 from stopping.simulation.montecarlo import Relation, Verdict
 
 TONES: dict[str, str] = {

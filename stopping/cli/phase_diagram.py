@@ -35,9 +35,9 @@ def phases(
         found = diagram(component, seed, paths, workers=workers, journal=journal, advance=advance)
 
     def draw(path: Path) -> None:
-        from stopping.figures.draw import save_phase_diagram
+        from stopping.figures.draw import save_diagram
 
-        save_phase_diagram(found, path)
+        save_diagram(found, path)
 
     return Result(
         common | {"cells": found},

@@ -17,7 +17,8 @@ def figures(names: Sequence[str], folder: Path, suffix: str, quick: bool, seed: 
     Each file is written whole or not at all, and is the same for the same seed.
     """
     # Imported here: no other command needs matplotlib.
-    from stopping.figures.draw import FIGURES, save, settings
+    from stopping.figures.draw import FIGURES
+    from stopping.figures.theme import save, settings
 
     known = [plate.name for plate in FIGURES]
     for name in names:

@@ -1,18 +1,42 @@
-"""Colours, style and files of the figures."""
+"""The look and the files of all figures: one palette, for light and for dark ground.
 
+The hues are those of Okabe and Ito (2008), which people with a colour vision deficiency can tell
+apart, at a lightness that keeps text legible; line styles and markers tell the same in grey. What
+is drawn touches neither pyplot nor global settings.
+"""
+
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib import style
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
-from stopping.figures.style import shared_settings
 from stopping.support.files import FIGURE, require_suffix, written_aside
 
-INK, MUTED, GRID = "#1b2430", "#566273", "#dfe3e9"
-BLUE, VERMILION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Colour:
+    """One colour role: its value on light ground, which is the one drawn, and on dark ground."""
+
+    light: str
+    dark: str
+
+
+PALETTE: dict[str, Colour] = {
+    "ink": Colour("#1b2430", "#e6e9ee"),
+    "muted": Colour("#566273", "#a3adba"),
+    "grid": Colour("#dfe3e9", "#323b47"),
+    "paper": Colour("#fdfdfc", "#161b22"),
+    "blue": Colour("#0072b2", "#56b4e9"),
+    "vermilion": Colour("#c25400", "#ff8f4a"),
+    "green": Colour("#00795a", "#2fc997"),
+    "purple": Colour("#a8508a", "#dd93c0"),
+}
+INK, MUTED, GRID, PAPER, BLUE, VERMILION, GREEN, PURPLE = (c.light for c in PALETTE.values())
 
 SYMBOLS = {
     "eps_max": r"$\varepsilon_{\max}$",
@@ -22,24 +46,57 @@ SYMBOLS = {
     " -": " −",
 }
 
-_SETTINGS: Any = {
-    **shared_settings(INK, MUTED, GRID),
-    "axes.titlesize": 9.5,
+_SETTINGS: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib
+    "font.size": 9.0,
+    "axes.labelsize": 9.0,
+    "axes.titlesize": 9.0,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
-    "lines.markersize": 5.0,
-    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "lines.linewidth": 1.7,
+    "lines.markersize": 4.5,
+    "legend.facecolor": PAPER,
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.8,
     "savefig.dpi": 160,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "layer-stopping",
 }
 
 
-def settings() -> AbstractContextManager[None]:
-    """Context in which figures are drawn and saved; the user's own style plays no part."""
-    return style.context(["default", _SETTINGS])
+def settings(mathematics: bool = True) -> AbstractContextManager[None]:
+    """Context in which figures are drawn and saved; the user's own style plays no part.
+
+    Without `mathematics` a dollar sign is a dollar sign: for texts that come from models.
+    """
+    from matplotlib import style
+
+    own: Any = {**_SETTINGS, "text.parse_math": mathematics}
+    return style.context(["default", own])
 
 
-def blank(width: float = 6.4, height: float = 3.6) -> Figure:
-    """Return an empty figure, in inches; no global state is touched."""
+def blank(width: float = 4.6, height: float = 3.1) -> "Figure":
+    """Return an empty figure, in inches."""
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -55,7 +112,7 @@ def check_format(path: Path) -> str:
     return Path(path).suffix.removeprefix(".").lower()
 
 
-def save(figure: Figure, path: Path, file_format: str) -> None:
+def save(figure: "Figure", path: Path, file_format: str) -> None:
     """Write the figure whole or not at all, the same bytes for the same drawing.
 
     Raises
@@ -69,6 +126,20 @@ def save(figure: Figure, path: Path, file_format: str) -> None:
         figure.savefig(aside, format=file_format, metadata=dated.get(file_format))
 
 
+def save_figure(path: Path, draw: Callable[[], "Figure"], mathematics: bool = True) -> None:
+    """Draw a figure into a file: SVG, PDF or PNG by its suffix.
+
+    Raises
+    ------
+    UserError
+        If the suffix is another, which is found before anything is drawn, or the folder cannot be
+        written to.
+    """
+    kind = check_format(path)
+    with settings(mathematics):
+        save(draw(), path, kind)
+
+
 def mathematics(text: str) -> str:
     """Typeset the symbols of a plain name, such as `eps_max`."""
     for plain, symbol in SYMBOLS.items():
@@ -76,8 +147,20 @@ def mathematics(text: str) -> str:
     return text
 
 
-def frame(ax: Axes, title: str, x: str, y: str) -> None:
+def frame(ax: "Axes", title: str, x: str, y: str) -> None:
     """State the message and name the axes."""
     ax.set_title(title)
     ax.set_xlabel(x)
     ax.set_ylabel(y)
+
+
+def note(
+    ax: "Axes", text: str, at: tuple[float, float], offset: tuple[float, float], **style: Any
+) -> None:
+    """Write beside a place of the drawing, `offset` points away."""
+    ax.annotate(text, at, offset, textcoords="offset points", **style)
+
+
+def legend_below(ax: "Axes", columns: int = 1, at: float = 0.5) -> None:
+    """Put the legend below the axes, where it hides nothing; `at` is its centre."""
+    ax.legend(loc="upper center", bbox_to_anchor=(at, -0.2), ncols=columns)

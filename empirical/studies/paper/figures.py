@@ -4,24 +4,16 @@ Ours are filled marks with 95 % intervals; the paper's, measured on another mode
 diamonds and stand for the shape alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from empirical.figures.theme import (
-    BLUE,
-    GREEN,
-    MUTED,
-    PURPLE,
-    VERMILION,
-    blank,
-    inline_svg,
-    settings,
-)
 from empirical.numbers import number, percent
 from empirical.published import BY_QUARTER, P_SWEEP
 from empirical.report.illustrations import Illustration
 from empirical.studies.paper.difficulty import Quartile
 from empirical.studies.paper.results import ArmResult, ModelResult
+from stopping.figures.inline import drawn_svg
+from stopping.figures.theme import BLUE, GREEN, MUTED, PURPLE, VERMILION
 from stopping.rules import Search
 from stopping.support.statistics import Interval
 
@@ -161,8 +153,8 @@ def _table(model: ModelResult, name: str) -> Illustration:
     worse = sum(a.p_adjusted < 0.05 and a.overall.fixed < a.overall.regressed for a in model.arms)
     better = sum(a.p_adjusted < 0.05 and a.overall.fixed > a.overall.regressed for a in model.arms)
     return Illustration(
-        _drawn(
-            lambda ax: draw_gains(ax, model.arms),
+        drawn_svg(
+            lambda figure: draw_gains(figure.add_subplot(), model.arms),
             f"{name}-gains",
             "Gain of each decoder",
             (4.8, 1.0 + 0.22 * len(model.arms)),
@@ -176,7 +168,11 @@ def _table(model: ModelResult, name: str) -> Illustration:
 def _deciles(model: ModelResult, name: str) -> Illustration:
     leaves = model.tokens["leaves"].ours.estimate
     return Illustration(
-        _drawn(lambda ax: draw_deciles(ax, model), f"{name}-deciles", "Valley rate by position"),
+        drawn_svg(
+            lambda figure: draw_deciles(figure.add_subplot(), model),
+            f"{name}-deciles",
+            "Valley rate by position",
+        ),
         f"The search leaves the final layer on {percent(leaves)} of the tokens.",
         "Hollow diamonds: the three values that the paper gives, for its own model.",
     )
@@ -185,7 +181,11 @@ def _deciles(model: ModelResult, name: str) -> Illustration:
 def _entropy(model: ModelResult, name: str) -> Illustration:
     changed = model.tokens["argmax_changed"].ours.estimate
     return Illustration(
-        _drawn(lambda ax: draw_entropy(ax, model), f"{name}-entropy", "By final-layer entropy"),
+        drawn_svg(
+            lambda figure: draw_entropy(figure.add_subplot(), model),
+            f"{name}-entropy",
+            "By final-layer entropy",
+        ),
         f"{percent(changed)} of the tokens become another token.",
         "Hollow diamonds: the paper's rate of other tokens.",
     )
@@ -195,8 +195,12 @@ def _categories(model: ModelResult, name: str) -> Illustration:
     rows = {row.category: row.of_all.estimate for row in model.substitutions.categories}
     parts = ", ".join(f"{kind} {percent(share, 0)}" for kind, share in rows.items())
     return Illustration(
-        _drawn(lambda ax: draw_categories(ax, model), f"{name}-kinds", "Kinds of words replaced"),
-        f"Of the words that are replaced: {parts}.",
+        drawn_svg(
+            lambda figure: draw_categories(figure.add_subplot(), model),
+            f"{name}-kinds",
+            "Kinds of tokens replaced",
+        ),
+        f"Of the tokens that are replaced: {parts}.",
         "Kind of the final layer's token. The paper gives no such numbers.",
     )
 
@@ -204,7 +208,9 @@ def _categories(model: ModelResult, name: str) -> Illustration:
 def _shares(model: ModelResult, name: str) -> Illustration:
     gain = model.search.overall.difference.estimate
     return Illustration(
-        _drawn(lambda ax: draw_shares(ax, model), f"{name}-p", "Gain against p"),
+        drawn_svg(
+            lambda figure: draw_shares(figure.add_subplot(), model), f"{name}-p", "Gain against p"
+        ),
         f"Gain of the search with p = 1: {number(100 * gain, 1, signed=True)} points.",
         "Hollow diamonds: the paper's, at 76.3 % for p = 0.",
     )
@@ -212,7 +218,11 @@ def _shares(model: ModelResult, name: str) -> Illustration:
 
 def _temperatures(model: ModelResult, name: str) -> Illustration:
     return Illustration(
-        _drawn(lambda ax: draw_temperatures(ax, model), f"{name}-t", "Solved by temperature"),
+        drawn_svg(
+            lambda figure: draw_temperatures(figure.add_subplot(), model),
+            f"{name}-t",
+            "Solved by temperature",
+        ),
         "Plain decoding and the search at each temperature, with the same noise in both.",
         "Exact binomial intervals.",
     )
@@ -220,8 +230,8 @@ def _temperatures(model: ModelResult, name: str) -> Illustration:
 
 def _quarters(model: ModelResult, name: str) -> Illustration:
     return Illustration(
-        _drawn(
-            lambda ax: draw_quarters(ax, model),
+        drawn_svg(
+            lambda figure: draw_quarters(figure.add_subplot(), model),
             f"{name}-quarters",
             "Gain by difficulty",
             (4.8, 4.2),
@@ -231,15 +241,6 @@ def _quarters(model: ModelResult, name: str) -> Illustration:
         "Circles are what the search does; triangles are the artefact alone. Hollow diamonds: the "
         "paper's hardest and easiest quarter.",
     )
-
-
-def _drawn(
-    draw: "Callable[[Axes], None]", name: str, title: str, size: tuple[float, float] = (4.8, 3.2)
-) -> str:
-    with settings():
-        figure = blank(*size)
-        draw(figure.add_subplot())
-        return inline_svg(figure, name, title)
 
 
 def _mark(

@@ -4,7 +4,6 @@ from importlib.resources import files
 
 from markupsafe import Markup
 
-from empirical.figures.theme import style_variables
 from empirical.published import (
     ACCURACY,
     BENCHMARKS,
@@ -18,6 +17,7 @@ from empirical.report.page import environment
 from empirical.studies.paper.figures import arm_label, illustrations
 from empirical.studies.paper.results import PaperResult
 from empirical.studies.paper.substitutions import CATEGORIES
+from stopping.figures.inline import style_variables
 from stopping.support.files import Kind
 
 PAGE = Kind("page of the paper's tables", b'content="layer-stopping paper"')

@@ -11,31 +11,29 @@ from stopping.figures.draw.bounds import draw_regret, draw_tolerance
 from stopping.figures.draw.catalogue import FIGURES, Plate
 from stopping.figures.draw.distributions import draw_runs, draw_stops
 from stopping.figures.draw.games import draw_certificate, draw_mixing, draw_token, draw_values
-from stopping.figures.draw.landscape import draw_best, draw_gain, landscape_figure, save_landscape
-from stopping.figures.draw.robustness import draw_mean_bounds, draw_sure_bounds
-from stopping.figures.draw.snell import (
+from stopping.figures.draw.optimal import (
+    diagram_figure,
+    draw_diagram,
     draw_gaps,
-    draw_phases,
     draw_region,
-    phase_figure,
-    save_phase_diagram,
+    save_diagram,
     save_solution,
 )
-from stopping.figures.theme import blank, check_format, save, settings
+from stopping.figures.draw.robustness import draw_mean_bounds, draw_sure_bounds
+from stopping.figures.draw.sweep import draw_best, draw_gain, landscape_figure, save_landscape
 
 __all__ = [
     "FIGURES",
     "Plate",
-    "blank",
-    "check_format",
+    "diagram_figure",
     "draw_best",
     "draw_certificate",
     "draw_constants",
+    "draw_diagram",
     "draw_gain",
     "draw_gaps",
     "draw_mean_bounds",
     "draw_mixing",
-    "draw_phases",
     "draw_region",
     "draw_regret",
     "draw_runs",
@@ -46,10 +44,7 @@ __all__ = [
     "draw_values",
     "draw_worst_falls",
     "landscape_figure",
-    "phase_figure",
-    "save",
+    "save_diagram",
     "save_landscape",
-    "save_phase_diagram",
     "save_solution",
-    "settings",
 ]

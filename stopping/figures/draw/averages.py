@@ -4,7 +4,17 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from stopping.figures.theme import BLUE, GREEN, INK, PURPLE, VERMILION, frame, mathematics
+from stopping.figures.theme import (
+    BLUE,
+    GREEN,
+    INK,
+    PURPLE,
+    VERMILION,
+    frame,
+    legend_below,
+    mathematics,
+    note,
+)
 from stopping.model.densities import Unit
 from stopping.theory.averages import AverageCase
 
@@ -36,7 +46,7 @@ def draw_worst_falls(ax: Axes, data: Sequence[AverageCase]) -> None:
         "layers below $V^*$",
         "fall of $G$ (standard deviations)",
     )
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    legend_below(ax, 2)
 
 
 def draw_constants(ax: Axes, data: Sequence[AverageCase]) -> None:
@@ -60,12 +70,12 @@ def draw_constants(ax: Axes, data: Sequence[AverageCase]) -> None:
         )
     for row, ((colour, marker, _), case) in enumerate(zip(STYLES, data, strict=False)):
         ax.plot([case.constant], [row], color=colour, marker=marker, markersize=7)
-        ax.annotate(
+        note(
+            ax,
             rf"{case.constant:.4f} ${UNITS[case.unit]}$",
             (case.constant, row),
             (0, 8),
             ha="center",
-            textcoords="offset points",
             fontsize=8,
         )
     ax.set_xscale("log")
@@ -82,4 +92,4 @@ def draw_constants(ax: Axes, data: Sequence[AverageCase]) -> None:
         r"expected excess (units of $\varepsilon_{\max}$ or $\sigma$, as marked)",
         "",
     )
-    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.2), ncols=3)
+    legend_below(ax, 3, at=0.4)

@@ -3,19 +3,19 @@
 from matplotlib.axes import Axes
 
 from stopping.figures.data import RegretCurve, ToleranceCurve
-from stopping.figures.theme import BLUE, INK, MUTED, VERMILION, frame
+from stopping.figures.theme import BLUE, INK, MUTED, VERMILION, frame, legend_below, note
 
 
 def draw_regret(ax: Axes, data: RegretCurve) -> None:
     """T2: worst excess as a share of the bound over the drift, adversarial and random noise."""
     ax.axhline(1.0, color=INK, linestyle="--", linewidth=1.2)
-    ax.annotate(
+    note(
+        ax,
         r"bound $2\,\varepsilon_{\max}$",
         (data.drift[-1], 1.0),
         (0, 4),
         va="bottom",
         ha="right",
-        textcoords="offset points",
     )
     ax.plot(
         data.drift,
@@ -41,7 +41,7 @@ def draw_regret(ax: Axes, data: RegretCurve) -> None:
     )
     ax.set_xlim(0.0, data.drift[-1])
     ax.set_ylim(0.0, 1.12)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
+    legend_below(ax, 3)
 
 
 def draw_tolerance(ax: Axes, data: ToleranceCurve) -> None:
@@ -51,21 +51,21 @@ def draw_tolerance(ax: Axes, data: ToleranceCurve) -> None:
     ax.plot(data.tau, data.bound, color=VERMILION)
     ax.plot(data.tau, data.attained, color=VERMILION, linestyle="none", marker="o", markersize=4)
     middle = len(data.tau) // 2
-    ax.annotate(
+    note(
+        ax,
         "rise per layer that containment needs\n(squares: largest rise that noise can hide)",
         (data.tau[middle], data.required[middle]),
         (-10, 10),
         ha="right",
         color=BLUE,
-        textcoords="offset points",
     )
-    ax.annotate(
+    note(
+        ax,
         "bound on the excess\n(dots: worst noise)",
         (data.tau[middle], data.bound[middle]),
         (10, 10),
         ha="left",
         color=VERMILION,
-        textcoords="offset points",
     )
     frame(
         ax,

@@ -1,10 +1,11 @@
 """Every figure by name: how its data are computed and how it is composed."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stopping.figures.data import (
@@ -42,49 +43,31 @@ class Plate:
         Inches.
     compute : callable
         `compute(seed, quick)` returns the data; `quick` trades precision for seconds.
-    draw : callable
-        `draw(figure, data)` fills an empty figure.
+    draw : tuple of callable
+        `draw(axes, data)` fills one panel each.
+    panels : mapping
+        How `Figure.subplots` lays them out; by default side by side.
     """
 
     name: str
     label: str
     size: tuple[float, float]
     compute: Callable[[int, bool], Any]
-    draw: Callable[[Figure, Any], None]
+    draw: tuple[Callable[[Axes, Any], None], ...]
+    panels: Mapping[str, Any] = field(default_factory=dict)
 
     def figure(self, seed: int = 0, quick: bool = False) -> Figure:
         """Compute and draw."""
         data = self.compute(seed, quick)
         with settings():
             figure = blank(*self.size)
-            self.draw(figure, data)
+            panels = {"nrows": 1, "ncols": len(self.draw), **self.panels}
+            axes = np.ravel(figure.subplots(**panels))
+            for ax, draw in zip(axes, self.draw, strict=True):
+                draw(ax, data)
             # Text is laid out with the style in force, so settle it before the style is left.
             figure.draw_without_rendering()
         return figure
-
-
-def _values(figure: Figure, data: Any) -> None:
-    left, right = figure.subplots(1, 2)
-    draw_values(left, data[0])
-    draw_mixing(right, data[1])
-
-
-def _certificate(figure: Figure, data: Any) -> None:
-    top, bottom = figure.subplots(2, 1, sharex=True)
-    draw_token(top, data)
-    draw_certificate(bottom, data)
-
-
-def _averages(figure: Figure, data: Any) -> None:
-    left, right = figure.subplots(1, 2)
-    draw_worst_falls(left, data)
-    draw_constants(right, data)
-
-
-def _robustness(figure: Figure, data: Any) -> None:
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(0.75, 1.0))
-    draw_sure_bounds(left, data)
-    draw_mean_bounds(right, data)
 
 
 def _rng(seed: int) -> np.random.Generator:
@@ -97,55 +80,57 @@ FIGURES: tuple[Plate, ...] = (
         "T2",
         (6.4, 4.2),
         lambda seed, quick: regret_curve(_rng(seed), 200 if quick else 4_000),
-        lambda figure, data: draw_regret(figure.subplots(), data),
+        (draw_regret,),
     ),
     Plate(
         "tolerance",
         "T5",
         (6.4, 3.8),
         lambda seed, quick: tolerance_curve(),
-        lambda figure, data: draw_tolerance(figure.subplots(), data),
+        (draw_tolerance,),
     ),
     Plate(
         "runs",
         "T11",
         (6.4, 3.8),
         lambda seed, quick: run_curve(_rng(seed), 10_000 if quick else 200_000),
-        lambda figure, data: draw_runs(figure.subplots(), data),
+        (draw_runs,),
     ),
     Plate(
         "values",
         "T6, T7",
         (9.0, 4.0),
         lambda seed, quick: (value_curve(), mixing_curve()),
-        _values,
+        (lambda ax, data: draw_values(ax, data[0]), lambda ax, data: draw_mixing(ax, data[1])),
     ),
     Plate(
         "certificate",
         "T8",
         (6.8, 5.6),
         lambda seed, quick: token_certificate(_rng(seed)),
-        _certificate,
+        (draw_token, draw_certificate),
+        {"nrows": 2, "ncols": 1, "sharex": True},
     ),
     Plate(
         "law",
         "T12",
         (6.4, 3.8),
         lambda seed, quick: stop_curve(_rng(seed), 10_000 if quick else 200_000),
-        lambda figure, data: draw_stops(figure.subplots(), data),
+        (draw_stops,),
     ),
     Plate(
         "averages",
         "T13",
         (9.0, 4.0),
         lambda seed, quick: average_table(_rng(seed), max_layers=2 if quick else 6, starts=2),
-        _averages,
+        (draw_worst_falls, draw_constants),
     ),
     Plate(
         "robustness",
         "T1 to T4, T10, T11",
         (9.6, 7.8),
         lambda seed, quick: robustness_cells(robustness_table(seed, 1 << (12 if quick else 17))),
-        _robustness,
+        (draw_sure_bounds, draw_mean_bounds),
+        {"sharey": True, "width_ratios": (0.75, 1.0)},
     ),
 )

@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 
 from stopping.figures.data import RunCurve, StopCurve
-from stopping.figures.theme import BLUE, GREEN, INK, MUTED, PURPLE, VERMILION, frame
+from stopping.figures.theme import BLUE, GREEN, INK, MUTED, PURPLE, VERMILION, frame, note
 
 FLAT_STYLES = ((GREEN, "o", -0.12), (PURPLE, "^", 0.0), (VERMILION, "D", 0.12))
 RULE_STYLES = ((BLUE, "o", ""), (VERMILION, "s", "////"))
@@ -96,7 +96,7 @@ def draw_stops(ax: Axes, data: StopCurve) -> None:
         )
     turning = data.turning - last
     ax.axvline(turning, color=MUTED, linestyle=":", linewidth=1.2, zorder=0)
-    ax.annotate("$V^*$", (turning, 1.0), (3, -9), textcoords="offset points", color=MUTED)
+    note(ax, "$V^*$", (turning, 1.0), (3, -9), color=MUTED)
     ax.set_ylim(0.0, 1.0)
     ax.set_xticks(back, [str(layer) if layer else "$L$" for layer in back])
     frame(

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from stopping.figures.data import MixingCurve, TokenCertificate, ValueCurve
-from stopping.figures.theme import BLUE, GREEN, INK, MUTED, VERMILION, frame
+from stopping.figures.theme import BLUE, GREEN, INK, MUTED, VERMILION, frame, note
 
 PROGRAM_MARKERS = ("o", "+", "x", "s")
 MIXING_STYLES = ((BLUE, "-"), (VERMILION, "--"), (BLUE, "-."), (VERMILION, ":"))
@@ -30,11 +30,11 @@ def draw_values(ax: Axes, data: ValueCurve) -> None:
         (data.randomised_limit, r"$\varepsilon_{\max}$"),
     ):
         ax.axhline(limit, color=MUTED, linestyle=":", linewidth=1.2, zorder=0)
-        ax.annotate(
+        note(
+            ax,
             name,
             (data.rise[-1], limit),
             (0, 3),
-            textcoords="offset points",
             ha="right",
             color=MUTED,
         )
@@ -69,7 +69,7 @@ def draw_mixing(ax: Axes, data: MixingCurve) -> None:
             zorder=3,
         )
     ax.axhline(data.hedged, color=GREEN, linestyle="-.", linewidth=1.4)
-    ax.annotate("hedged search", (0.02, data.hedged), (0, 3), textcoords="offset points")
+    note(ax, "hedged search", (0.02, data.hedged), (0, 3))
     ax.set_xlim(0.0, 1.0)
     ax.set_ylim(0.0, max(series.worst.max() for series in data.series) * 1.02)
     frame(
@@ -105,13 +105,13 @@ def draw_token(ax: Axes, data: TokenCertificate) -> None:
         ax.plot([layer[column]], [data.x[column]], color=colour, marker=marker, markersize=9)
         # The two rules stand left of their lines and V* right of its own, so none overlap.
         side = "left" if name == "$V^*$" else "right"
-        ax.annotate(
+        note(
+            ax,
             name,
             (layer[column], top),
             (3 if side == "left" else -3, 0),
             va="top",
             ha=side,
-            textcoords="offset points",
             color=colour,
         )
     frame(
@@ -138,11 +138,11 @@ def draw_certificate(ax: Axes, data: TokenCertificate) -> None:
     )
     ax.bar(layer, data.excess, 0.5, color=MUTED, alpha=0.5, label="excess, not seen")
     for column, name in ((data.search, "search"), (data.guarded, "guarded")):
-        ax.annotate(
+        note(
+            ax,
             f"{name}\n$\\leq$ {data.certificate[column]:.2f}",
             (layer[column], data.certificate[column]),
             (0, 5),
-            textcoords="offset points",
             ha="center",
             fontsize=8,
         )

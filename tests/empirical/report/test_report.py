@@ -19,7 +19,6 @@ from rich.console import Console
 import empirical.commands.report as command
 from empirical.analysis.audit import Status, audit
 from empirical.analysis.validate import Comparison, validate
-from empirical.figures.theme import PALETTE, blank, inline_svg, settings
 from empirical.numbers import NONE, interval, level, number, percent, points, sentence
 from empirical.report import Answer, Guarantee, Report, compute
 from empirical.report.curves import visible
@@ -30,6 +29,8 @@ from empirical.report.verdict import MATERIAL, ModelVerdict, covering_level, jud
 from empirical.traces.files import Traces, write_traces
 from stopping.cli.main import exit_code
 from stopping.errors import UserError
+from stopping.figures.inline import inline_svg
+from stopping.figures.theme import PALETTE, blank, settings
 from stopping.support.documents import as_json
 from stopping.support.statistics import Interval
 from tests.empirical.synthetic import calibrated, from_entropies, traces_from, with_mode

@@ -31,7 +31,6 @@ from stopping.figures.data.regret import DRIFTS
 from stopping.figures.data.regret import RISES as RISE_GRID
 from stopping.figures.draw import (
     FIGURES,
-    blank,
     draw_certificate,
     draw_mean_bounds,
     draw_regret,
@@ -41,10 +40,8 @@ from stopping.figures.draw import (
     draw_token,
     draw_tolerance,
     draw_values,
-    save,
-    settings,
 )
-from stopping.figures.theme import mathematics
+from stopping.figures.theme import blank, mathematics, save, settings
 from stopping.model.scenarios import Bound
 from stopping.simulation.robustness import Basis, Outcome, Row
 

@@ -13,9 +13,9 @@ import pytest
 
 from stopping.changepoint import ChangePointModel, Scale, write_model
 from stopping.cli.main import exit_code, group
-from stopping.cli.solve import value_text
 from stopping.errors import UserError
-from stopping.figures.draw import check_format, phase_figure
+from stopping.figures.draw import diagram_figure
+from stopping.figures.theme import check_format
 from stopping.optimal.comparison import compare_rules
 from stopping.optimal.diagram import (
     Grid,
@@ -28,6 +28,7 @@ from stopping.optimal.diagram import (
     world,
 )
 from stopping.optimal.rules import Bayes
+from stopping.optimal.tables import value_text
 from stopping.rules import Final
 from stopping.simulation.montecarlo import Estimate
 from stopping.support.parallel import Workers
@@ -106,7 +107,7 @@ def test_cells_come_out_the_same_resumed_or_in_parallel(
 
 
 def test_the_figure_shows_each_cell(cells: tuple[Optimality, ...]) -> None:
-    figure = phase_figure(cells)
+    figure = diagram_figure(cells)
     panels = figure.axes
     assert len(panels) == 2
     for ax, cost in zip(panels, (0.0, 0.1), strict=True):

@@ -11,7 +11,8 @@ from stopping.cli.main import main
 from stopping.cli.numbers import Axis, Number
 from stopping.cli.sweep import thin
 from stopping.errors import UserError
-from stopping.figures.draw import blank, draw_gain
+from stopping.figures.draw import draw_gain
+from stopping.figures.theme import blank
 from stopping.rules import Final, Search, zoo
 from stopping.simulation.engine.model import Model
 from stopping.simulation.sweep import Losses, World, grid, landscape, lead, settings

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stopping.errors import UserError
-from stopping.figures.draw import blank, save
+from stopping.figures.theme import blank, save
 from stopping.support.documents import Format
 from stopping.support.files import FIGURE, Kind, require_writable, write_atomic, written_aside
 from stopping.support.store import Journal

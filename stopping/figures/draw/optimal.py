@@ -15,9 +15,8 @@ from stopping.figures.theme import (
     PURPLE,
     VERMILION,
     blank,
-    check_format,
     frame,
-    save,
+    save_figure,
     settings,
 )
 from stopping.optimal.comparison import Gap, RuleComparison
@@ -86,7 +85,7 @@ def draw_gaps(ax: Axes, gaps: Sequence[Gap]) -> None:
         ax.legend(loc="upper right")
 
 
-def draw_phases(ax: Axes, cells: Sequence[Optimality], cost: float) -> None:
+def draw_diagram(ax: Axes, cells: Sequence[Optimality], cost: float) -> None:
     """Share of the optimum's gain that the search wins, and the edge of "within 5 %"."""
     here = [cell for cell in cells if cell.cost == cost]
     noise = sorted({cell.eps_max for cell in here})
@@ -146,14 +145,14 @@ def _mark(ax: Axes, column: int, row: int, cell: Optimality) -> None:
         )
 
 
-def phase_figure(cells: Sequence[Optimality]) -> Figure:
+def diagram_figure(cells: Sequence[Optimality]) -> Figure:
     """Return one panel for each cost."""
     costs = sorted({cell.cost for cell in cells})
     with settings():
         figure = blank(4.2 * len(costs), 3.8)
         panels = np.atleast_1d(figure.subplots(1, len(costs), sharey=True))
         for ax, cost in zip(panels, costs, strict=True):
-            draw_phases(ax, cells, cost)
+            draw_diagram(ax, cells, cost)
         for ax in panels[1:]:
             ax.set_ylabel("")
         figure.suptitle(
@@ -165,19 +164,19 @@ def phase_figure(cells: Sequence[Optimality]) -> Figure:
     return figure
 
 
-def save_phase_diagram(cells: Sequence[Optimality], path: Path) -> None:
+def save_diagram(cells: Sequence[Optimality], path: Path) -> None:
     """Draw the phase diagrams into a file."""
-    kind = check_format(path)
-    with settings():
-        save(phase_figure(cells), path, kind)
+    save_figure(path, lambda: diagram_figure(cells))
 
 
 def save_solution(found: RuleComparison, path: Path) -> None:
     """Draw the region and the gaps into a file."""
-    kind = check_format(path)
-    with settings():
+
+    def draw() -> Figure:
         figure = blank(9.6, 4.2)
         left, right = figure.subplots(1, 2)
         draw_region(left, found.region)
         draw_gaps(right, found.gaps)
-        save(figure, path, kind)
+        return figure
+
+    save_figure(path, draw)

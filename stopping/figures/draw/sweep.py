@@ -21,10 +21,9 @@ from stopping.figures.theme import (
     PURPLE,
     VERMILION,
     blank,
-    check_format,
     frame,
     mathematics,
-    save,
+    save_figure,
     settings,
 )
 from stopping.rules import AbstractRule, Final, Search
@@ -125,9 +124,7 @@ def landscape_figure(cells: Landscape, rules: Sequence[AbstractRule]) -> Figure:
 
 def save_landscape(cells: Landscape, rules: Sequence[AbstractRule], path: Path) -> None:
     """Draw the landscape into a file."""
-    kind = check_format(path)
-    with settings():
-        save(landscape_figure(cells, rules), path, kind)
+    save_figure(path, lambda: landscape_figure(cells, rules))
 
 
 def _place(rules: Sequence[AbstractRule], kind: type[AbstractRule]) -> int:
