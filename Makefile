@@ -19,19 +19,22 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 report: $(VENV)/.installed-base
 	$(BIN)/stopping report
 
-# A process for each core, each with one thread: more would take turns.
+# A process for each core, each with one thread: more would take turns. A file's tests stay together,
+# so that what they share is made once; files come in the order of tests/conftest.py.
+PYTEST := OMP_NUM_THREADS=1 $(abspath $(BIN))/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
+	$(PYTEST)
 
 test-quick: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m "not slow"
+	HYPOTHESIS_PROFILE=quick $(PYTEST) -m "not slow"
 
 sdist-test: $(VENV)/.installed-test
 	rm -rf dist build/sdist && mkdir -p build/sdist
 	$(PIP) hatchling
 	$(BIN)/python -m hatchling build
 	tar -xzf dist/*.tar.gz -C build/sdist --strip-components=1
-	cd build/sdist && PYTHONPATH=. OMP_NUM_THREADS=1 $(abspath $(BIN))/python -m pytest -n auto --dist worksteal
+	cd build/sdist && PYTHONPATH="$$PWD" $(PYTEST)
 
 test-processors: $(VENV)/.installed-test
 	$(BIN)/python -m tests.processors
@@ -58,7 +61,7 @@ benchmarks: $(VENV)/.installed-test
 	  && $(BENCHMARK) decoder "$$model" --out build/benchmarks/decoder.json
 
 clean:
-	rm -rf $(VENV) build dist book/_build report .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist book/_build report .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -1,14 +1,16 @@
-"""Hypothesis profiles: `dev` (default), `ci`, `thorough` (HYPOTHESIS_PROFILE=thorough).
+"""Hypothesis profiles: `quick`, `dev` (default), `ci`, `thorough` (HYPOTHESIS_PROFILE=thorough).
 
 None has a limit of time: tests do not fail because the machine is slow or busy.
 """
 
 import os
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", untimed, max_examples=20)
 settings.register_profile("dev", untimed, max_examples=100)
 settings.register_profile("ci", untimed, max_examples=200, derandomize=True)
 settings.register_profile("thorough", untimed, max_examples=5000)
@@ -21,6 +23,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 ABOUT_THE_TERMINAL = ("COLUMNS", "LINES", "FORCE_COLOR", "TTY_COMPATIBLE")
 for name in ABOUT_THE_TERMINAL:
     os.environ.pop(name, None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files of most slow tests, so that no core ends alone with one of them."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(autouse=True)

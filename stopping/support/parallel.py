@@ -35,6 +35,7 @@ _NEEDS = {"dask": "distributed", "ray": "ray"}
 ATTEMPTS = 3
 """How often in a row workers may be lost without a single result in between."""
 SECONDS_TO_CONNECT = 10
+SECONDS_FOR_A_WORKER = 10
 JOBS_AT_ONCE = 8
 """For each worker, where a backend hands results out by the batch."""
 
@@ -174,7 +175,7 @@ def _dask(workers: Workers) -> Iterator[tuple[Run, Lost]]:
         except (OSError, ValueError) as error:
             raise _unreachable(workers, error) from error
         with parallel_config(
-            backend="dask", client=client, wait_for_workers_timeout=SECONDS_TO_CONNECT
+            backend="dask", client=client, wait_for_workers_timeout=SECONDS_FOR_A_WORKER
         ) as config:
             # With one thread in the whole cluster joblib would do everything in this process.
             backend: Any = config["backend"]
@@ -189,7 +190,7 @@ def _dask(workers: Workers) -> Iterator[tuple[Run, Lost]]:
             except TimeoutError as error:
                 raise UserError(
                     f"scheduler {workers.scheduler}: no worker appeared within "
-                    f"{SECONDS_TO_CONNECT} s; start some with `dask worker {workers.scheduler}`"
+                    f"{SECONDS_FOR_A_WORKER} s; start some with `dask worker {workers.scheduler}`"
                 ) from error
 
         yield run, (KilledWorker,)

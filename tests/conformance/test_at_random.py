@@ -21,6 +21,7 @@ from tests.conformance.wrong.selection import K, non_strict, scan
 GLOBAL = ("random", "numpy-legacy", "torch", "registered-with-hypothesis")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", wrong.SOURCES)
 def test_an_error_at_random_is_found_whatever_it_is_drawn_from(source: str) -> None:
     report = check_selection(wrong.errs(wrong.SOURCES[source]), K=K)
@@ -35,6 +36,7 @@ def test_an_error_at_random_is_found_whatever_it_is_drawn_from(source: str) -> N
     assert failure.chance in str(failure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", wrong.WRONG, ids=str)
 def test_a_failure_by_chance_is_called_so_by_one_requirement(case: Wrong) -> None:
     report = suite(case.function, case.kind, **case.options).report()
@@ -59,6 +61,7 @@ def test_a_failure_that_is_always_there_is_not_called_random() -> None:
     assert "not deterministic" not in str(failure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", GLOBAL)
 def test_reports_repeat_whatever_the_state_of_the_global_generators(source: str) -> None:
     function = wrong.errs(wrong.SOURCES[source])
@@ -102,6 +105,7 @@ def greedy_drawer(x: np.ndarray) -> np.ndarray:
     return scan(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "kind"),
     [

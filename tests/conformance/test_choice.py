@@ -36,6 +36,7 @@ def test_patterns_choose_and_leave_out() -> None:
     assert alone.requirement == "window"
 
 
+@pytest.mark.slow
 def test_nothing_presupposes_what_is_left_out() -> None:
     leaking = check_selection(state_leaking, K=K, examples=5)
     assert sum(result.note.startswith("presupposes") for result in leaking.results) > 5

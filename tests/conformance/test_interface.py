@@ -45,6 +45,7 @@ def test_a_failure_says_what_where_and_how_to_see_it() -> None:
         assert part in str(raised.value)
 
 
+@pytest.mark.slow
 def test_reports_repeat() -> None:
     first, second = (check_selection(non_strict, K=K, examples=20, seed=3) for _ in range(2))
     assert first.failures == second.failures
@@ -135,6 +136,7 @@ def test_the_command_fails_a_wrong_one(capsys: pytest.CaptureFixture[str]) -> No
     assert report["results"][0]["failure"]["expected"] == "layer index 4 of 5"
 
 
+@pytest.mark.slow
 def test_the_command_on_a_file_of_somebody_elses(tmp_path: Path) -> None:
     (tmp_path / "engine.py").write_text(
         "import torch\n"
@@ -196,6 +198,7 @@ def test_without_hypothesis_the_extra_is_named() -> None:
     assert 'pip install -c constraints.txt -e ".[conformance]"' in done.stderr
 
 
+@pytest.mark.slow
 def test_neither_stopping_nor_its_command_loads_hypothesis_and_the_suite_no_torch() -> None:
     code = (
         "import sys, stopping, stopping.cli\n"

@@ -74,6 +74,7 @@ BATCHES: tuple[tuple[Callable[..., Any], Kind, dict[str, Any], set[str]], ...] =
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "kind", "options", "not_asked"), BATCHES)
 def test_right_implementations_pass(
     function: Callable[..., Any], kind: Kind, options: dict[str, Any], not_asked: set[str]
@@ -105,9 +106,12 @@ test_own_tolerance_of_zero = conformance_tests(
     Tolerance(0.0, K=3).choose, "selection", K=3, examples=10
 )
 test_own_readout = conformance_tests(own.entropy, "entropy", framework="torch", examples=20)
-test_own_decoder = conformance_tests(own.decode, "decoder", K=own.K, examples=20)
+test_own_decoder = pytest.mark.slow(
+    conformance_tests(own.decode, "decoder", K=own.K, examples=20)
+)
 
 
+@pytest.mark.slow
 def test_a_wrong_window_is_caught() -> None:
     """The same search is wrong for whoever declares another window."""
     for declared in (3, 5):

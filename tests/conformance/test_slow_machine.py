@@ -26,6 +26,7 @@ def racing(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(time, clock, lambda: float(next(ticks)))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("racing")
 def test_the_suite_finds_the_same() -> None:
     for function, found in (

@@ -23,6 +23,7 @@ RIGHT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ALL, ids=str)
 def test_exactly_the_requirement_that_names_the_mistake_catches_it(wrong: Wrong) -> None:
     asked = suite(wrong.function, wrong.kind, examples=12, **wrong.options)

@@ -79,6 +79,7 @@ def write(path: Path, name: str) -> None:
         path.write_bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 @settings(
     deadline=None,

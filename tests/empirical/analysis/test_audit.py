@@ -47,6 +47,7 @@ def test_negative_control_shifted_layers_fail() -> None:
     assert 0.3 in found.window_gap
 
 
+@pytest.mark.slow
 def test_one_shifted_layer_is_named() -> None:
     found = audit(large(layer_shift={5: 0.3})).calibration
     assert [layer.layer for layer in found.layers if layer.status is Status.FAILS] == [6]
@@ -61,6 +62,7 @@ def test_few_tokens_decide_nothing() -> None:
     assert audit(calibrated(prompts=4, tokens=20)).calibration.verdict.status is Status.UNDECIDED
 
 
+@pytest.mark.slow
 def test_own_text_cannot_judge_calibration() -> None:
     shifted = large(overconfidence=0.3)
     found = audit(with_mode(shifted, "generated"))

@@ -88,6 +88,7 @@ def test_a_trace_is_no_place_for_the_steps_of_a_generation(
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("name", ["solve out", "solve figure", "sweep", "beliefs", "phases"])
 def test_a_full_disk_costs_the_file_not_the_result(

@@ -128,6 +128,7 @@ WAYS: dict[str, Callable[[Any], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     ("rule", "all_logits"),
@@ -273,6 +274,7 @@ def learned(model: Any, prompt: Tensor, in_cache: bool) -> Any:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_cache", [False, True], ids=["embeddings", "cache"])
 @pytest.mark.parametrize("all_logits", [False, True], ids=["last logits", "all logits"])
 @pytest.mark.parametrize("mask", [None, torch.ones_like(LONG)], ids=["no mask", "mask"])

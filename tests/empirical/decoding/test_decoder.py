@@ -95,6 +95,7 @@ def entropy(z: Tensor) -> float:
     return float(torch.distributions.Categorical(logits=z.double()).entropy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [Search(K), Tolerance(0.02, K)], ids=lambda rule: rule.kind)
 def test_greedy_equals_a_reference_that_knows_no_cache(
     architecture: Architecture, model: Any, rule: AbstractRule
@@ -109,6 +110,7 @@ def test_greedy_equals_a_reference_that_knows_no_cache(
         assert len(set(layers)) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule", [Final(), Search(0), Search(K, p=0.0)], ids=lambda rule: rule.spec()
 )
@@ -138,11 +140,13 @@ def check_batch(model: Any, rule: AbstractRule) -> None:
     assert steps.moved.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [Search(K), Search(K, p=0.5)], ids=lambda rule: rule.spec())
 def test_neither_batch_nor_padding_changes_a_row(model: Any, rule: AbstractRule) -> None:
     check_batch(model, rule)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule",
     [Hedged(0.05, K), Patience(1, K), Shifted(-1, K), Adaptive(K=K)],
@@ -171,6 +175,7 @@ CONDITIONS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule", [Search(K), Search(K, p=0.5), Adaptive(K=K)], ids=lambda rule: rule.spec()
 )
@@ -188,6 +193,7 @@ def test_how_transformers_runs_the_model_changes_nothing(
     assert steps.summary().moved > 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [Search(K), Search(K, p=0.5)], ids=lambda rule: rule.spec())
 def test_an_assistant_changes_nothing(llama: Any, rule: AbstractRule) -> None:
     usual, steps = decode(llama, rule=rule)
@@ -288,6 +294,7 @@ class Sharpened(AbstractLens):
         return self.anatomy.lens(h) * (100.0 if layer == self.layer else 1.0)
 
 
+@pytest.mark.slow
 def test_layers_are_read_through_the_lens(model: Any) -> None:
     anatomy = Anatomy.of(model)
     expected = {

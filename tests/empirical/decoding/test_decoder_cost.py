@@ -67,6 +67,7 @@ class KeepsEveryLayer(ConfidentDecoding):
         return chosen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule", [Search(K), WindowMinimum(K), Minimax(1.0, K)], ids=lambda rule: rule.kind
 )
@@ -165,6 +166,7 @@ def test_steps_may_be_cut_at_the_end_of_each_row(model: Any) -> None:
     assert steps.summary().tokens == len(steps.to_arrow()) == 13
 
 
+@pytest.mark.slow
 def test_graphs_compiled_before_and_around_a_decoding_do_not_bypass_it(model: Any) -> None:
     ids = PROMPT[:1, :6]
     settings = {"max_new_tokens": 5, "do_sample": False, "attention_mask": torch.ones_like(ids)}

@@ -78,6 +78,7 @@ def run(
     return output, decoding.statistics, products
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.spec())
 @pytest.mark.parametrize("calibrated", [False, True], ids=["raw", "calibrated"])
 def test_every_plan_decodes_and_records_the_same(

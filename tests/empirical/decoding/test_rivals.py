@@ -234,6 +234,7 @@ def written(model: Any, rival: AbstractDecoder, ids: Tensor, **options: Any) -> 
     return output[:, ids.shape[1] :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rival", RIVALS, ids=lambda r: r.spec())
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_a_row_is_decoded_alike_alone_and_in_a_padded_batch(
@@ -245,6 +246,7 @@ def test_a_row_is_decoded_alike_alone_and_in_a_padded_batch(
     assert torch.equal(together[1:], written(model, rival, SHORT))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rival", RIVALS, ids=lambda r: r.spec())
 def test_generation_is_a_loop_without_a_cache(rival: AbstractRival) -> None:
     """Plain forward passes, hidden states of transformers, and the reference decoder."""

@@ -237,6 +237,7 @@ def prompts(tmp_path: Path, loaded: LoadedModel) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_evaluate_from_end_to_end(
     folder: Path,
     prompts: Path,

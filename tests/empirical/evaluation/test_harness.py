@@ -29,6 +29,7 @@ from empirical.evaluation.harness.local_tasks import LOCAL_TASKS, OURS, RECORDS,
 from empirical.evaluation.harness.model import ConfidentLM
 from empirical.evaluation.harness.runs import FORMAT, compare_runs, read_runs
 from empirical.problems import generate
+from stopping.cli.main import exit_code, group
 from stopping.errors import UserError
 from stopping.rules import Search, Tolerance
 from stopping.support.documents import as_json
@@ -82,6 +83,7 @@ def answers(lm: HFLM, kind: str) -> Sequence[Any]:
 KINDS = ("generate_until", "loglikelihood", "loglikelihood_rolling")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "arguments",
@@ -113,6 +115,7 @@ def test_the_search_answers_otherwise_but_scores_alike_unless_asked(folder: Path
         assert answers(scored, kind) != answers(plain, kind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "arguments",
@@ -175,6 +178,7 @@ def test_choices_hold_the_right_answer_once() -> None:
     assert set(places) == set(range(CHOICES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("local", LOCAL_TASKS, ids=lambda t: t.original)
 def test_every_task_runs_on_local_records(folder: Path, tasks: TaskManager, local: Any) -> None:
     found = simple_evaluate(
@@ -191,6 +195,7 @@ def test_every_task_runs_on_local_records(folder: Path, tasks: TaskManager, loca
     assert all(0 <= v <= 1 for v in metrics.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("local", LOCAL_TASKS, ids=lambda t: t.original)
 def test_right_answers_are_graded_right(tasks: TaskManager, local: Any) -> None:
     """Each task, given its records' own answers, and wrong ones."""
@@ -358,15 +363,12 @@ def test_the_command_from_end_to_end(folder: Path, tmp_path: Path) -> None:
     kept = json.loads(file.read_text())
     assert kept["config"]["decoder"] == "search:K=2,p=1.0"
     assert not math.isnan(kept["results"]["omni_math_local"]["exact_match,none"])
-    wrong = subprocess.run(
-        [*command, "--model_args", f"pretrained={folder},rule=serach", "--device", "cpu"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert wrong.returncode == 2
-    assert "unknown kind 'serach'" in wrong.stderr
-    assert "Traceback" not in wrong.stderr
+
+
+def test_a_rule_that_is_none_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = ("--tasks", "omni_math_local", "--model_args", f"pretrained={folder},rule=serach")
+    assert exit_code(lambda: group.main(["lm-eval", "run", *wrong], standalone_mode=False)) == 2
+    assert "unknown kind 'serach'" in capsys.readouterr().err
 
 
 def recorded(

@@ -200,6 +200,7 @@ def test_a_character_may_show_each_of_its_bytes_until_it_is_complete() -> None:
     assert [_ending_by(place, lengths.__getitem__, 7) for place in range(5)] == [0, 1, 5, 6, 7]
 
 
+@pytest.mark.slow
 def test_greedy_runs_take_nothing_from_the_models_own_settings(tmp_path: Path) -> None:
     folder = save_tiny_folder(tmp_path / "tiny")
     file = folder / "generation_config.json"

@@ -358,6 +358,7 @@ class TestCommand:
         assert result.exception is None, result.exception
         return result.exit_code, result.output
 
+    @pytest.mark.slow
     def test_text_model_and_figure(self, path: Path, tmp_path: Path) -> None:
         out, figure = tmp_path / "FIT.json", tmp_path / "fit.png"
         options = ("--window", 3, "--scale", "nats", "--classes", 1, "--refits", 20)
@@ -406,6 +407,7 @@ class TestCommand:
 
 
 class TestReport:
+    @pytest.mark.slow
     def test_a_section_with_fits_and_with_reasons(self) -> None:
         good = with_mode(drawn(1500), "generated")
         bad = with_mode(drawn(900, prompts=3), "generated")

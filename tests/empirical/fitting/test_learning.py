@@ -60,6 +60,7 @@ def gainless() -> Learned:
     return learn(seen(worlds(-0.2)), theory=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ridge", "boosting"])
 def test_a_gain_that_is_there_is_found(name: str, gainful: Learned) -> None:
     row = gainful[name]
@@ -71,6 +72,7 @@ def test_a_gain_that_is_there_is_found(name: str, gainful: Learned) -> None:
     assert row.moved.estimate == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ridge", "boosting"])
 def test_a_gain_that_is_not_there_is_not_found(name: str, gainless: Learned) -> None:
     row, oracle = gainless[name], gainless.rows[-1]
@@ -172,6 +174,7 @@ def test_power_is_the_power() -> None:
     assert next(n for n in fewer if n.size == 0.05).tokens < 0.5 * needed.tokens
 
 
+@pytest.mark.slow
 def test_the_theory_keeps_its_promise_in_its_own_world() -> None:
     """On tokens of a change-point model the fitted Bayes rule wins what it promises."""
     model = ChangePointModel(one_class().components, np.ones(1))
@@ -190,6 +193,7 @@ def test_the_theory_keeps_its_promise_in_its_own_world() -> None:
     assert snell.projections.mean() < bayes.projections.mean() == 4
 
 
+@pytest.mark.slow
 def test_own_text_gets_no_verdict() -> None:
     found = learn(seen(with_mode(worlds(0.6, prompts=12), "generated")), theory=False)
     assert found.reference_is_own_text
@@ -203,6 +207,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
     return code, out.getvalue(), err.getvalue()
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     write_traces(path, worlds(0.6, prompts=12))

@@ -214,6 +214,7 @@ def disguised(n: int, seed: int) -> States:
     return states_of({1: h, 3: random_states(n, seed + 2)}, token)
 
 
+@pytest.mark.slow
 def test_training_finds_what_regression_cannot() -> None:
     """Regression on a final state of noise is worse than nothing; the log-loss is trained on."""
     train, validation, test = (disguised(n, s) for n, s in ((3000, 40), (800, 50), (800, 60)))
@@ -362,6 +363,7 @@ def test_final_layer_is_the_model_itself(
     torch.testing.assert_close(scaled, anatomy.lens(h))
 
 
+@pytest.mark.slow
 def test_final_layer_can_be_adapted_to_reference_tokens(anatomy: Anatomy) -> None:
     """Tokens follow a translation of the *final* state: the fair baseline learns it."""
     parts = fitting.Parts(*(disguised(n, s) for n, s in ((3000, 40), (800, 50), (800, 60))))

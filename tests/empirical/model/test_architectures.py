@@ -36,6 +36,7 @@ def page() -> dict[str, str]:
     return architectures.rows(PAGE.read_text())
 
 
+@pytest.mark.slow
 def test_the_lens_and_the_decoder_are_exact(
     family: Family, model: nn.Module, page: dict[str, str]
 ) -> None:
@@ -47,6 +48,7 @@ def test_the_lens_and_the_decoder_are_exact(
     assert page[family.name] == architectures.row(finding)
 
 
+@pytest.mark.slow
 def test_the_checks_bite(family: Family, model: nn.Module) -> None:
     """A lens that forgets the final norm or the head's caps is told from the model's own."""
     anatomy = Anatomy.of(model)
@@ -69,6 +71,7 @@ def test_the_checks_bite(family: Family, model: nn.Module) -> None:
     assert any(depths), "the search never leaves the final layer, so that nothing is tested"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", [Final(), WindowMinimum(architectures.K)], ids=str)
 def test_another_rule_is_told_from_the_search(other: AbstractRule) -> None:
     deep = next(family for family in OFFERED if family.name == "Qwen3")

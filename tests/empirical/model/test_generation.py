@@ -65,6 +65,7 @@ def texts(loaded: LoadedModel) -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 def test_a_models_own_settings_change_nothing(folder: Path) -> None:
     expected = texts(with_settings(folder))
     assert len(expected[0][0]) == NEW  # no end of text comes before what the settings would do

@@ -177,6 +177,7 @@ def lens_with(anatomy: Anatomy) -> AbstractLens:
     return CalibratedLens(anatomy, corrections, "made up")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "gemma2", "cohere", "gpt2"])
 @pytest.mark.parametrize("calibrated", [False, True], ids=["raw", "calibrated"])
 @pytest.mark.parametrize("side", [16, 512])

@@ -71,6 +71,7 @@ def llama() -> Any:
     return ARCHITECTURES["llama"].build()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", WRAPPERS, ids=["adapters", "prompt", "compiled", "both"])
 def test_a_wrapped_model_is_decoded_as_the_model_inside(
     llama: Any, wrap: Callable[[Any], Any]

@@ -93,6 +93,7 @@ class TestSwitch:
         assert found.answer is Answer.NO_EVIDENCE
         assert found.rule is None
 
+    @pytest.mark.slow
     def test_no_yes_at_the_price_of_accuracy(self) -> None:
         # The gain of the first test, but whatever is not the final layer names a wrong token.
         traces = calibrated(seed=1, prompts=40, tokens=40)
@@ -371,6 +372,7 @@ class TestPage:
         words = " ".join(read.words)
         assert not re.search(r"\b(nan|inf|None|Interval\()", words)
 
+    @pytest.mark.slow
     def test_nothing_depends_on_when_it_is_drawn(self, files: list[Path]) -> None:
         first, again = (compute(files[3:], seed=1, effort=TINY) for _ in range(2))
         assert as_json(first) == as_json(again)
@@ -402,6 +404,7 @@ class TestCommand:
             lambda: command.report.main([*texts, "--jobs", "1"], standalone_mode=False)
         )
 
+    @pytest.mark.slow
     def test_it_writes_both_files(self, files: list[Path], tmp_path: Path) -> None:
         out = tmp_path / "new" / "folder"
         result = CliRunner().invoke(
@@ -416,6 +419,7 @@ class TestCommand:
         assert "No, not with the raw lens" in result.stdout
         assert "Cannot say" in result.stdout
 
+    @pytest.mark.slow
     def test_json_on_standard_output_is_the_file(self, files: list[Path], tmp_path: Path) -> None:
         result = CliRunner().invoke(
             command.report,
@@ -424,6 +428,7 @@ class TestCommand:
         assert result.exit_code == 0, result.output
         assert json.loads(result.stdout) == json.loads((tmp_path / "report.json").read_text())
 
+    @pytest.mark.slow
     def test_the_command_line_is_kept_without_folders(
         self, files: list[Path], tmp_path: Path
     ) -> None:
@@ -474,6 +479,7 @@ class TestCommand:
         assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
         assert (tmp_path / "report.html").read_text() == old
 
+    @pytest.mark.slow
     def test_the_table_is_the_last_thing_and_comes_before_what_is_slow(
         self, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -495,11 +501,13 @@ class TestCommand:
         assert "no, it harms" in early.stderr
         assert early.stdout == ""
 
+    @pytest.mark.slow
     def test_check_speaks_to_scripts(self, files: list[Path], tmp_path: Path) -> None:
         for chosen, expected in ((files[:1], 0), (files[1:2], 1), (files[:2], 1), (files[3:], 1)):
             assert self.run(*chosen, "--out", tmp_path, "--check") == expected
         assert self.run(files[1], "--out", tmp_path) == 0
 
+    @pytest.mark.slow
     def test_a_full_disk_does_not_swallow_the_result(
         self,
         files: list[Path],
@@ -563,6 +571,7 @@ class TestComputing:
         with pytest.raises(UserError, match="no traces"):
             compute([], effort=TINY)
 
+    @pytest.mark.slow
     def test_shallow_traces_get_a_smaller_window(self, tmp_path: Path) -> None:
         path = tmp_path / "shallow.parquet"
         write_traces(path, calibrated(prompts=8, tokens=20, layers=5))
@@ -570,6 +579,7 @@ class TestComputing:
         assert found.models[0].main.audit.K == 4
         render_page(found)
 
+    @pytest.mark.slow
     def test_tokens_that_never_leave_make_a_page(self, tmp_path: Path) -> None:
         path = tmp_path / "falling.parquet"
         write_traces(path, with_entropy(noisy(0.0, 0.1), 10))
@@ -579,6 +589,7 @@ class TestComputing:
         words.feed(render_page(found))
         assert "nan" not in " ".join(words.words).split()
 
+    @pytest.mark.slow
     def test_neither_torch_nor_pyplot_is_imported(self, files: list[Path]) -> None:
         code = (
             "import sys; from pathlib import Path; import empirical.commands.report as c\n"

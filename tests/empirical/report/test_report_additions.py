@@ -121,6 +121,7 @@ class TestEvaluationFiles:
 
 
 class TestPage:
+    @pytest.mark.slow
     def test_both_sections_stand_on_the_page(self, tmp_path: Path) -> None:
         paths = []
         for name, traces in zip(("raw", "calibrated"), pair(), strict=True):
@@ -141,6 +142,7 @@ class TestPage:
         assert "12 problems solved exactly" in result.stdout
         assert "in place of the raw one" in result.stdout
 
+    @pytest.mark.slow
     def test_neither_stands_there_without_its_data(self, tmp_path: Path) -> None:
         path = tmp_path / "raw.parquet"
         write_traces(path, pair()[0])
@@ -148,6 +150,7 @@ class TestPage:
         assert 'id="calibration"' not in page
         assert 'id="problems"' not in page
 
+    @pytest.mark.slow
     def test_a_floor_is_called_one(self, tmp_path: Path) -> None:
         path, solved = tmp_path / "raw.parquet", tmp_path / "e.json"
         write_traces(path, pair()[0])

@@ -166,11 +166,16 @@ def test_the_report_says_what_was_stored(found: tuple[Finding, ...], tmp_path: P
     assert compute([tmp_path / "t.parquet"], effort=TINY).reused is None
 
 
+def kept_claims(store: Store) -> tuple[Finding, ...] | None:
+    """The bundled check of the claims, if it is of these claims."""
+    inputs = claims.claims_inputs(0, FULL.claims)
+    return store.find(claims.KIND, inputs, tuple[Finding, ...])
+
+
 class TestBundled:
     def test_the_default_report_finds_all_its_parts(self, jobs: tuple[fitting.FitJob, ...]) -> None:
         store = read_store(stored_parts())
-        checked = claims.checked_claims(0, FULL.claims, store=store)
-        assert checked.stored, "python -m empirical.report.refresh"
+        assert kept_claims(store), "python -m empirical.report.refresh"
         fits, count = fitting.fit_files(jobs, store)
         assert count == len(jobs), "python -m empirical.report.refresh"
         assert all(fit.fit is not None for fit in fits)
@@ -178,12 +183,14 @@ class TestBundled:
 
     def test_a_claim_is_found_again(self) -> None:
         store = read_store(stored_parts())
-        kept = claims.checked_claims(0, FULL.claims, store=store).findings
+        kept = kept_claims(store)
+        assert kept is not None
         claim = next(claim for claim in CLAIMS if claim.name == kept[0].name)
         (again,) = check((claim,), seed=0, effort=FULL.claims)
         assert (again.verdict, again.control_verdict) == (kept[0].verdict, kept[0].control_verdict)
         assert again.estimate.mean == pytest.approx(kept[0].estimate.mean, rel=1e-9)
 
+    @pytest.mark.slow
     def test_a_fit_is_found_again(self, jobs: tuple[fitting.FitJob, ...]) -> None:
         # The maximum does not depend on how often prompts are drawn anew.
         job = min(jobs, key=lambda job: len(job.source.traces))

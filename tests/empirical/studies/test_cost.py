@@ -101,6 +101,7 @@ def test_overheads_are_those_on_paper(design: str) -> None:
             assert share == pytest.approx(expected, rel=close, abs=0.006)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FLOORS)
 @pytest.mark.parametrize("rate", [0.0, 0.104, 0.5, 0.9, 1.0])
 def test_riding_free_is_never_worse_than_projecting_everything(name: str, rate: float) -> None:
@@ -306,6 +307,7 @@ def test_mistakes_are_told(capsys: pytest.CaptureFixture[str]) -> None:
         assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_it_needs_no_torch() -> None:
     program = (
         "import sys; from empirical.commands.cost import cost; "

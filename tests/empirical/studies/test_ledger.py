@@ -41,6 +41,7 @@ def by_key(entry: Entry) -> str:
     return entry.key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", ON_EVIDENCE, ids=by_key)
 def test_the_evidence_bears_out_the_verdict(entry: Entry, evidence: Evidence) -> None:
     assert entry.borne_out is not None

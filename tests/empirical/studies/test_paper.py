@@ -353,6 +353,7 @@ def test_paper_from_end_to_end(
     assert str(tmp_path) not in page + (out / "paper.json").read_text()
 
 
+@pytest.mark.slow
 def test_mistakes_of_the_user(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

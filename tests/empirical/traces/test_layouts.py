@@ -212,6 +212,7 @@ VALUES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_whatever_stands_in_the_metadata_it_is_read_or_told(
@@ -233,6 +234,7 @@ def test_whatever_stands_in_the_metadata_it_is_read_or_told(
     assert asdict(read_traces(tmp_path / "again.parquet").provenance)["layers"] == 5
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
 @given(name=st.sampled_from([*LISTS, *NUMBERS, "family"]), values=st.data())
 def test_whatever_stands_in_a_column_it_is_read_or_told(

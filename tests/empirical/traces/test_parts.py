@@ -63,6 +63,7 @@ def assert_same(found: Traces, expected: Traces) -> None:
     assert (found.provenance.shard, found.provenance.shards) == (None, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [2, 3])
 def test_merged_shards_are_the_single_run_bit_for_bit(
     folder: Path, tmp_path: Path, single: Path, n: int, capsys: pytest.CaptureFixture[str]

@@ -130,6 +130,7 @@ def test_density_in_nats_integrates_to_one(scale: Scale) -> None:
     assert found == pytest.approx(1.0, abs=1e-6)
 
 
+@pytest.mark.slow
 @ALL
 @pytest.mark.parametrize("first", [0, 3])
 def test_beliefs_are_right_on_average_whatever_was_read(

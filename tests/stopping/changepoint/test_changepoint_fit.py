@@ -135,6 +135,7 @@ def fitted(
     return fit(x, prompt, layout, seed=seed, starts=4, jobs=jobs), x, prompt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [LOG, SOFTPLUS], ids=lambda scale: scale.name)
 def test_random_starts_reach_the_truth(scale: Scale) -> None:
     model = two_classes(scale)

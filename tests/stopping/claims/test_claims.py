@@ -32,6 +32,7 @@ def test_names_are_unique_and_begin_with_their_label() -> None:
     assert all(claim.name.startswith(f"{claim.label}.") for claim in CLAIMS)
 
 
+@pytest.mark.slow
 def test_findings_do_not_depend_on_the_number_of_workers() -> None:
     some = tuple(replace(claim, draws=40_000) for claim in CLAIMS if claim.label in ("T2", "T11"))
     assert check(some, seed=5) == check(some, seed=5, workers=Workers(2))
@@ -93,6 +94,7 @@ def test_the_draws_of_a_look_go_on_where_the_one_before_ended() -> None:
     assert (found.n, found.mean) == (400, pytest.approx(total.mean, rel=1e-12))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("relation", [Relation.MEAN_EQUALS, Relation.MEAN_AT_MOST])
 def test_looking_again_does_not_raise_the_error(relation: Relation) -> None:
     """The bound is the mean itself: any verdict of "violated" is an error, its chance 10 % at most.

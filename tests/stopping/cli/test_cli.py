@@ -23,6 +23,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_verify_prints_a_table_and_a_summary() -> None:
     done = run("verify", "T2", "--jobs", "1", "--effort", "0.2")
     assert done.returncode == 0, done.stderr

@@ -176,7 +176,11 @@ def test_verify_on_dask_prints_what_one_process_prints(
     assert both[0].stdout == both[1].stdout
 
 
-def test_a_scheduler_without_workers_is_told(cluster: list[subprocess.Popen[bytes]]) -> None:
+@pytest.mark.slow
+def test_a_scheduler_without_workers_is_told(
+    cluster: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stopping.support.parallel.SECONDS_FOR_A_WORKER", 1)
     for worker in cluster[1:]:
         worker.kill()
         worker.wait()
