@@ -5,6 +5,7 @@
 # make sdist-test       build both distributions; the source one passes its own tests elsewhere
 # make lint             ruff, mypy --strict, and which room may import which
 # make book, book-test  the book, and every page of it in headless Chromium
+# make book-processors  what the book's pages print, as another processor would print it
 # make benchmarks       speed as ratios within one run, on SmolLM2; JSON into build/benchmarks
 #
 # .venv is made anew when it is missing and refreshed when pyproject.toml or constraints.txt change.
@@ -14,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: report test test-quick test-processors sdist-test lint book book-test benchmarks clean
+.PHONY: report test test-quick test-processors sdist-test lint book book-test book-processors benchmarks clean
 
 report: $(VENV)/.installed-base
 	$(BIN)/stopping report
@@ -51,6 +52,10 @@ book: $(VENV)/.installed-book
 # Opens the book that `make book` built in the system's chromium.
 book-test: $(VENV)/.installed-browser
 	$(BIN)/pytest tests/book
+
+# Minutes: every page is run twice.
+book-processors: $(VENV)/.installed-book
+	$(BIN)/python -m tests.pages
 
 BENCHMARK := OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
 

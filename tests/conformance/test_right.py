@@ -106,9 +106,7 @@ test_own_tolerance_of_zero = conformance_tests(
     Tolerance(0.0, K=3).choose, "selection", K=3, examples=10
 )
 test_own_readout = conformance_tests(own.entropy, "entropy", framework="torch", examples=20)
-test_own_decoder = pytest.mark.slow(
-    conformance_tests(own.decode, "decoder", K=own.K, examples=20)
-)
+test_own_decoder = pytest.mark.slow(conformance_tests(own.decode, "decoder", K=own.K, examples=20))
 
 
 @pytest.mark.slow
