@@ -66,14 +66,14 @@ SHARE, LOOP_SHARE = 16, 256
 def floor(process: Process, rules: tuple[AbstractRule, ...], n: int) -> Callable[[], None]:
     """Draw the numbers that `n` tokens need, in float32 by numpy's fastest generator, no more."""
     model = Model.of(process)
-    readings = 1 + max(plan(rule, process.layers).scan.steps for rule in rules)
+    values = 1 + max(plan(rule, process.layers).scan.steps for rule in rules)
     rises = float(model.weight @ (model.layers - model.random_from())) if n else 0.0
     rng = np.random.Generator(np.random.SFC64(0))
     row = np.empty(ROW, dtype=np.float32)
     fill = rng.standard_normal if model.gaussian else rng.random
 
     def run() -> None:
-        for _ in range(readings * n // ROW):
+        for _ in range(values * n // ROW):
             fill(out=row, dtype=np.float32)
         for _ in range(round(rises * n / ROW)):
             rng.standard_exponential(out=row, dtype=np.float32)
@@ -152,14 +152,14 @@ def scaling_rows(blocks: int, rounds: int) -> list[Row]:
 
     times = interleave({"one": run(1), "two": run(2)}, rounds, time.perf_counter)
     speedup = times.ratio("one", "two")
-    dearer = float(np.median(np.array(spent[2][1:]) / np.array(spent[1][1:])))
+    slowdown = float(np.median(np.array(spent[2][1:]) / np.array(spent[1][1:])))
     return [
         {
             "what": "two workers against one",
             "speed-up on the wall": speedup.median,
             "quartiles": [speedup.low, speedup.high],
-            "CPU time, two / one": dearer,
-            "speed-up if both cores were free": 2.0 / dearer,
+            "CPU time, two / one": slowdown,
+            "speed-up if both cores were free": 2.0 / slowdown,
         }
     ]
 

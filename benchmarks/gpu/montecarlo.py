@@ -1,13 +1,13 @@
 """The Monte Carlo engine on a GPU: counter-based random numbers, one thread per token.
 
-All that a token needs of the past is a few numbers (the reading above, the reference of each scan,
-the least reading so far), so nothing but counts has to leave the chip. The noise of token `i` at
+All that a token needs of the past is a few numbers (the value above, the reference of each scan,
+the least value so far), so nothing but counts has to leave the chip. The noise of token `i` at
 layer `L - j` is word `j mod 4` of Philox-4x32-10 at counter `(i, j div 4)` with the seed as key:
 results do not depend on how tokens are spread over launches, blocks or devices.
 
 Written in torch, so that it runs anywhere and `torch.compile` can fuse it into one kernel; in
 eager mode it is bound by memory. The floor of the fused one is its integer work: ten rounds of
-Philox for every four readings.
+Philox for every four values.
 """
 
 import time
@@ -56,7 +56,7 @@ def _product(value: Tensor, factor: int) -> tuple[Tensor, Tensor]:
 def depths(first: int, n: int, seed: int, device: str, process: Process = WORLD) -> Tensor:
     """How far back each rule of `NAMES` goes for tokens `first .. first + n`, shape (rules, n).
 
-    The turning point is drawn from word 0 of the last counter block, readings from the others.
+    The turning point is drawn from word 0 of the last counter block, values from the others.
     """
     token = torch.arange(first, first + n, dtype=torch.int64, device=device)
     last, K = process.layers - 1, process.K

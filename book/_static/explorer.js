@@ -72,14 +72,14 @@
     return { x, y, line, height, above, below, half: (width - left - right) / n / 2 };
   }
 
-  function readings(svg, plot, x, lo, stop, steps) {
+  function observed(svg, plot, x, lo, stop, steps) {
     shape("rect", { class: "ex-window", x: plot.x(lo) - plot.half, y: plot.above,
       width: plot.x(x.length - 1) - plot.x(lo) + 2 * plot.half,
       height: plot.height - plot.above - plot.below }, svg);
-    plot.line(x, "ex-reading");
+    plot.line(x, "ex-observed");
     const last = x.length - 1, shown = Math.min(steps, last - stop);
-    const walked = x.map((v, l) => [v, l]).slice(last - shown);
-    shape("path", { class: "ex-walk", d: walked.map(([v, l], i) =>
+    const searched = x.map((v, l) => [v, l]).slice(last - shown);
+    shape("path", { class: "ex-search", d: searched.map(([v, l], i) =>
       (i ? "L" : "M") + plot.x(l).toFixed(1) + " " + plot.y(v).toFixed(1)).join("") }, svg);
     x.forEach((v, l) => shape("circle", { class: l >= last - shown ? "ex-dot ex-seen" : "ex-dot",
       cx: plot.x(l), cy: plot.y(v), r: 3.5 }, svg));
@@ -125,13 +125,13 @@
     const get = Object.fromEntries(data.sliders.map((s) => [s.name, slider(sliders, s, change)]));
     const buttons = node("div", { class: "explorer-buttons" }, box);
     button(buttons, "New token", () => { token = draw(data.token.falls.length, ++seed); change(); });
-    const step = button(buttons, "Walk step by step", () => {
+    const step = button(buttons, "Search step by step", () => {
       steps = steps === Infinity ? 0 : steps + 1;
       render();
     });
     const svg = shape("svg", { role: "img" }, box);
-    legend(box, [["latent", "G within the noise"], ["reading", "x, what is read"],
-      ["turning", "V*, the turning point"], ["stop", "V̂, where the walk is"]]);
+    legend(box, [["latent", "G within the noise"], ["observed", "x, what is read"],
+      ["turning", "V*, the turning point"], ["stop", "V̂, where the search is"]]);
     const readout = node("p", { class: "explorer-readout", "aria-live": "polite" }, box);
     const bars = node("dl", { class: "explorer-bars" }, box);
 
@@ -148,11 +148,11 @@
       const down = G.map((v, l) => plot.x(l).toFixed(1) + " " + plot.y(v - eps).toFixed(1)).reverse();
       shape("path", { class: "ex-band", d: "M" + up.concat(down).join("L") + "Z" }, svg);
       plot.line(G, "ex-latent");
-      readings(svg, plot, x, lo, stop, steps);
+      observed(svg, plot, x, lo, stop, steps);
       const at = [plot.x(token.turning), plot.y(G[token.turning])];
       shape("path", { class: "ex-turning", d: `M${at[0]} ${at[1] - 8}l8 8l-8 8l-8 -8z` }, svg);
 
-      step.textContent = steps === Infinity ? "Walk step by step" : "Next step";
+      step.textContent = steps === Infinity ? "Search step by step" : "Next step";
       let text;
       if (steps !== Infinity) {
         const here = n - 1 - steps, next = `layer ${here} reads ${nats(x[here - 1])}`;
@@ -217,7 +217,7 @@
     const get = Object.fromEntries(data.sliders.map((s) => [s.name, slider(sliders, s, () => render())]));
     const context = node("p", { class: "explorer-context" }, box);
     const svg = shape("svg", { role: "img" }, box);
-    legend(box, [["reading", "entropy of the lens"], ["stop", "where the search stops"]]);
+    legend(box, [["observed", "entropy of the lens"], ["stop", "where the search stops"]]);
     const readout = node("p", { class: "explorer-readout", "aria-live": "polite" }, box);
     const table = node("table", { class: "table explorer-table" }, box);
 
@@ -232,7 +232,7 @@
       const x = token.x, n = x.length, K = get.K(), tau = get.tau(), lo = rules.start(x, K);
       const stop = rules.search(x, K, tau), top = 1.08 * Math.max(...x, 0.2);
       const plot = chart(svg, widthOf(box), n, found.first, top);
-      readings(svg, plot, x, lo, stop, Infinity);
+      observed(svg, plot, x, lo, stop, Infinity);
       context.replaceChildren();
       node("span", {}, context, "…" + token.before + " ");
       node("mark", {}, context, visible(token.next));

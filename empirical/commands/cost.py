@@ -189,7 +189,7 @@ def summary(device: Device, found: list[Prediction], counted: tuple[Count, ...])
         text += f"least is {best.design!r} ({best.share:+.2%})"
         lines.append(text + ("." if best is ours else f", {ours.design!r} {ours.share:+.2%}."))
     lines.append(
-        f"A lazy scan makes {counted[4].projections:.3f} projections for each token, not "
+        f"A lazy search makes {counted[4].projections:.3f} projections for each token, not "
         f"{counted[3].projections:.3f}: that is its mean depth."
     )
     return lines

@@ -188,7 +188,7 @@ def show(result: PaperResult) -> None:
             sentences(
                 f"{at.model}: {count(model.problems, 'problem')}, up to "
                 f"{model.settings.max_new_tokens} tokens, window of {model.plan.K} steps. Plain "
-                f"decoding solves {estimate(percent(model.plain), '.1f')} %; {model.ended:.0%} of "
+                f"decoding solves {estimate(percent(model.plain), '.1f')}%; {model.ended:.0%} of "
                 "its texts end by themselves."
             )
         )

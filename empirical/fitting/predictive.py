@@ -7,7 +7,8 @@ or within a tolerance that is stated with its kind: a model that is wrong by les
 is not worth refuting, and with ten thousand tokens every model is wrong.
 
 The observed regret of a layer is `x[l] - min x` over the window, the excess entropy over the oracle
-of the readings themselves; that of `G`, which only the model knows, is bounded in `bounds`.
+of the observed entropies themselves; that of `G`, which only the model knows, is bounded in
+`bounds`.
 """
 
 from dataclasses import dataclass
@@ -204,7 +205,7 @@ def pit(model: ChangePointModel, x: FloatArray) -> FloatArray:
 
 
 def pit_values(model: ChangePointModel, x: FloatArray) -> FloatArray:
-    """Fitted distribution function of each layer at each reading, (n, w)."""
+    """Fitted distribution function of each layer at each observed entropy, (n, w)."""
     z = model.scale.of(x)
     values = np.zeros_like(z)
     for weight, component in zip(model.weights, model.components, strict=True):

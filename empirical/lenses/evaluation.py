@@ -81,10 +81,10 @@ def evaluate(
 ) -> LensReport:
     """Read the test tokens through the raw and the fitted lens."""
     lenses = {"raw": dict.fromkeys(corrections, Correction()), "fitted": dict(corrections)}
-    readings = _read(anatomy, lenses, test)
+    evaluated = _read(anatomy, lenses, test)
     ratios: dict[str, Ratio] = {
         f"{name} {layer} {key}": mean(values)
-        for (name, layer), columns in readings.items()
+        for (name, layer), columns in evaluated.items()
         for key, values in columns.items()
     }
     found = prompt_intervals(ratios, test.prompt, seed, _REPLICATES)
@@ -106,8 +106,8 @@ def evaluate(
             for layer, correction in corrections.items()
         ),
         noise=noise_between(
-            np.column_stack([readings["raw", layer]["entropy"] for layer in corrections]),
-            np.column_stack([readings["fitted", layer]["entropy"] for layer in corrections]),
+            np.column_stack([evaluated["raw", layer]["entropy"] for layer in corrections]),
+            np.column_stack([evaluated["fitted", layer]["entropy"] for layer in corrections]),
             test.prompt,
             list(corrections),
             lens,

@@ -299,7 +299,7 @@ def _find_decoder(
 def _find_final_norm(
     kind: str, calls: Sequence[Call], layers: tuple[nn.Module, ...], decoder: nn.Module
 ) -> tuple[nn.Module, ...]:
-    """Walk back from the decoder's output to the final layer's, one module call at a time."""
+    """Go back from the decoder's output to the final layer's, one module call at a time."""
     ended = ends(calls)
     first, until = ended[layers[-1]][-1], ended[decoder][-1]
     state, goal = calls[until].returned, calls[first].returned

@@ -143,7 +143,7 @@ def _token_paths(curves: Curves, name: str, model: str) -> Illustration:
     )
     return Illustration(
         svg,
-        "The search walks back from the final layer while entropy falls, and stops at the ring.",
+        "The search goes back from the final layer while entropy falls, and stops at the ring.",
         "Tokens drawn at random, half of them from those that rise at the final layer. Above each: "
         "the token that the text goes on with.",
     )

@@ -119,8 +119,8 @@ def bundled_store(warn: Callable[[str], object]) -> Store | None:
 def _converter() -> cattrs.Converter:
     """Arrays are lists; a number that JSON does not know is a word: nan, inf, -inf.
 
-    A field that the type does not know, since it was renamed or dropped, spoils the value: without
-    it a renamed one would take its default.
+    A field that the type does not know, since it was renamed or dropped, makes the value unusable:
+    without it a renamed one would take its default.
     """
     converter = cattrs.Converter(forbid_extra_keys=True)
     converter.register_unstructure_hook(

@@ -143,8 +143,8 @@ def fit(
     jobs : int
         Worker processes for the starts; the result does not depend on it.
     """
-    readings, prompts = as_batch(x, "x"), np.asarray(prompt)
-    z = layout.scale.of(readings)
+    observed, prompts = as_batch(x, "x"), np.asarray(prompt)
+    z = layout.scale.of(observed)
     rng = np.random.default_rng(seed)
     part, sample = (_some_prompts(prompts, size, rng) for size in (PART, SAMPLE))
     small = Objective(layout, z[part], np.ones(len(part)))
@@ -162,7 +162,7 @@ def fit(
     value, theta, gain = newton(middle, theta, steps)
     if len(sample) < len(z):
         value, theta, gain = newton(whole, theta, min(LAST, steps))
-    slopes = layout.scale.log_slope(readings).sum(axis=1)
+    slopes = layout.scale.log_slope(observed).sum(axis=1)
     return Estimate(
         model=layout.model(theta),
         layout=layout,
@@ -296,14 +296,14 @@ def restricted(layout: Layout, *, turns: bool = True, noisy: bool = True) -> Lay
 def carry_on(estimate: Estimate, x: ArrayLike) -> Estimate:
     """Optimise from an estimate on other tokens of the same kind, such as the whole of a half."""
     layout = estimate.layout
-    readings = as_batch(x, "x")
-    objective = Objective(layout, layout.scale.of(readings), np.ones(len(readings)))
+    observed = as_batch(x, "x")
+    objective = Objective(layout, layout.scale.of(observed), np.ones(len(observed)))
     value, theta, gain = newton(objective, estimate.theta, NEWTON)
     return replace(
         estimate,
         model=layout.model(theta),
         theta=theta,
-        tokens=len(readings),
-        log_likelihood=value + float(layout.scale.log_slope(readings).sum(axis=1).mean()),
+        tokens=len(observed),
+        log_likelihood=value + float(layout.scale.log_slope(observed).sum(axis=1).mean()),
         promised_gain=gain,
     )

@@ -128,8 +128,8 @@ def uncertainty(estimate: Estimate, x: ArrayLike, prompt: ArrayLike) -> Uncertai
         If there are fewer than two prompts.
     """
     layout, theta = estimate.layout, estimate.theta
-    readings = as_batch(x, "x")
-    objective = Objective(layout, layout.scale.of(readings), np.ones(len(readings)))
+    observed = as_batch(x, "x")
+    objective = Objective(layout, layout.scale.of(observed), np.ones(len(observed)))
     names, index = np.unique(np.asarray(prompt), return_inverse=True)
     if len(names) < 2:
         raise UserError(
@@ -147,7 +147,7 @@ def uncertainty(estimate: Estimate, x: ArrayLike, prompt: ArrayLike) -> Uncertai
     covariances = np.zeros((2, len(theta), len(theta)))
     covariances[0][np.ix_(free, free)] = bread
     covariances[1][np.ix_(free, free)] = correction * bread @ (sums.T @ sums) @ bread
-    joint = log_joint(estimate.model, readings)
+    joint = log_joint(estimate.model, observed)
     beliefs = np.exp(joint - np.logaddexp.reduce(joint, axis=(1, 2), keepdims=True)).sum(axis=0)
     return Uncertainty(
         parameters=tuple(_parameters(layout, theta, covariances, beliefs)),
@@ -222,11 +222,11 @@ def bootstrap(
     among maxima. The result does not depend on `jobs`.
     """
     layout = estimate.layout
-    readings = as_batch(x, "x")
+    observed = as_batch(x, "x")
     names, index = np.unique(np.asarray(prompt), return_inverse=True)
     if len(names) < 2:
         raise UserError(f"fit: {len(names)} prompt(s); a bootstrap over prompts needs at least two")
-    objective = Objective(layout, layout.scale.of(readings), np.ones(len(readings)))
+    objective = Objective(layout, layout.scale.of(observed), np.ones(len(observed)))
     drawn = multiplicities(np.random.default_rng(seed), len(names), replicates)
     chunks = np.array_split(drawn, min(jobs, max(replicates, 1)))
     refits = partial(_refits, objective, estimate.theta, errors.by_information, index)

@@ -74,7 +74,7 @@ class Objective:
     Attributes
     ----------
     z : ndarray, shape (n, w)
-        Readings on the model's scale.
+        Observed entropies on the model's scale.
     weight : ndarray, shape (n,)
         How often each token counts; whole prompts in a bootstrap.
     """

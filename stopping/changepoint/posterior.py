@@ -34,7 +34,7 @@ class Posterior:
     Attributes
     ----------
     log_likelihood : ndarray, shape (n,)
-        Log-density of what was read, per nat of each reading.
+        Log-density of what was read, per nat of each observed entropy.
     classes : ndarray, shape (n, classes)
         Probability of each class.
     turning : ndarray, shape (n, w)
@@ -141,7 +141,7 @@ def _read(model: ChangePointModel, x: ArrayLike, first: int) -> tuple[FloatArray
 
 
 def _whiten(moments: Moments, z: FloatArray, first: int) -> tuple[FloatArray, float, FloatArray]:
-    """Whiten the readings: `R^-1 (z - mean)'` (read, n), `log det R`, and `R^-1 C'` (read, w).
+    """Whiten what was observed: `R^-1 (z - mean)'` (read, n), `log det R`, and `R^-1 C'` (read, w).
 
     `R R' = S` is the covariance of what was read, `C` that of `G` with it.
     """
@@ -149,7 +149,8 @@ def _whiten(moments: Moments, z: FloatArray, first: int) -> tuple[FloatArray, fl
         root = cholesky(moments.observed[first:, first:], lower=True)
     except LinAlgError:
         raise UserError(
-            "model: the readings of a token have a direction without noise or spread, so they "
+            "model: the observed entropies of a token have a direction without noise or "
+            "spread, so they "
             "have no density; give noise_sd, drift_sd or rise_sd a positive value there"
         ) from None
     whitened = solve_triangular(root, (z - moments.mean[first:]).T, lower=True)

@@ -19,7 +19,7 @@ _LOG_SCALE_BOUND = 5.0
 
 
 def fit_tails(z: FloatArray, layout: Layout, seed: int, iterations: int) -> ChangePointModel:
-    """Fit a scale mixture of `layout.classes` classes to readings on the model's scale, (n, w)."""
+    """Fit a scale mixture of `layout.classes` classes to entropies on the model's scale, (n, w)."""
     objective = Objective(layout, z, np.ones(len(z)))
     shared, classes = layout.per_class, layout.classes
     one = Layout(layout.w, 1, layout.scale, layout.spread, layout.types, layout.final_noise)

@@ -1,7 +1,7 @@
 """A claim as data: what is said, of which quantity, and the negative control that must be rejected.
 
 One theorem label in the book = one pure function = one or more rows in the registry = tests that
-can fail. The negative control is the same check with one deliberate error (a bound 10 % too small
+can fail. The negative control is the same check with one deliberate error (a bound 10% too small
 where it is tight, the rule off by one layer, an assumption dropped); a check that lets it pass
 proves nothing.
 """

@@ -170,7 +170,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         2.0 + ROUNDING,
         regret,
-        Control("bound 10 % too small", bound_factor=0.9),
+        Control("bound 10% too small", bound_factor=0.9),
         attained=1.98,
     ),
     Claim(
@@ -210,7 +210,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         2.0 + ROUNDING,
         loss_to_final,
-        Control("bound 10 % too small", bound_factor=0.9),
+        Control("bound 10% too small", bound_factor=0.9),
         attained=1.98,
     ),
     Claim(

@@ -242,7 +242,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         1e-7,
         BeyondCertificate(),
-        Control("certificate 10 % too small", BeyondCertificate(0.9)),
+        Control("certificate 10% too small", BeyondCertificate(0.9)),
         attained=-0.02,
     ),
     Claim(
@@ -252,7 +252,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         SOLVER,
         CertificateAgainstProgram(),
-        Control("noise level 10 % too large", CertificateAgainstProgram(1.1)),
+        Control("noise level 10% too large", CertificateAgainstProgram(1.1)),
         draws=200,
         block=50,
     ),
@@ -263,7 +263,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         0.0,
         Unexplained(),
-        Control("eps_max 10 % too small", Unexplained(0.9)),
+        Control("eps_max 10% too small", Unexplained(0.9)),
         attained=0.0,
     ),
     Claim(
@@ -273,7 +273,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         ADMITTED,
         least_level,
-        Control("bound 10 % too small", bound_factor=0.9),
+        Control("bound 10% too small", bound_factor=0.9),
         attained=0.99,
     ),
     Claim(

@@ -176,7 +176,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         window_game_value(1.0, 4) + ROUNDING,
         worst_loss,
-        Control("bound 10 % too small", bound_factor=0.9),
+        Control("bound 10% too small", bound_factor=0.9),
         attained=0.99 * window_game_value(1.0, 4),
     ),
     Claim(
@@ -196,7 +196,7 @@ CLAIMS = (
         Relation.ALWAYS_AT_MOST,
         1.0 + JUST,
         proved_guard,
-        Control("bound 10 % too small", bound_factor=0.9),
+        Control("bound 10% too small", bound_factor=0.9),
         attained=0.99,
     ),
     Claim(

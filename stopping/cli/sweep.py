@@ -157,7 +157,7 @@ def chart(worlds: Mapping[World, Losses], share: float, search: int, final: int)
     mine = {(w.drift, w.rise): losses for w, losses in worlds.items() if w.perturbed == share}
     drifts, rises = (thin(sorted({key[i] for key in mine})) for i in (0, 1))
     found = table(
-        f"{100 * share:g} % perturbed",
+        f"{100 * share:g}% perturbed",
         "drift \\ rise",
         *(f"{rise:g}" for rise in rises),
     )

@@ -135,7 +135,7 @@ def summary(rows: Sequence[Row]) -> Table:
 def worst_text(row: Row) -> str:
     """By how much the worst failure fails."""
     if row.bound in SURE:
-        return f"{100 * row.estimate:.3g} % of tokens"
+        return f"{100 * row.estimate:.3g}% of tokens"
     return f"{row.estimate / row.limit:.3g} times the bound"
 
 

@@ -1,12 +1,12 @@
 """What a backward scan knows under a change-point model, prepared once for all its steps.
 
 `stopping.changepoint.posterior` answers for one set of layers read, and factorises anew each time.
-A scan asks after every layer, so here the covariance of the readings is factorised *in the order
-of reading*, `L` first: `S = R R'` with `R` lower triangular, so the innovations
+A scan asks after every layer, so here the covariance of the observed entropies is factorised *in
+the order of reading*, `L` first: `S = R R'` with `R` lower triangular, so the innovations
 
     u = R^-1 (z - mean)
 
-of the first `t + 1` readings depend on these alone, and all that is known at time `t` are sums over
+of the first `t + 1` values depend on these alone, and all that is known at time `t` are sums over
 them: the log-density, `E[G | read] = mean + sum_{s <= t} u[s] gain[s]`, and the law of the next
 reading, `N(mean + sum_{s <= t} R[t+1, s] u[s], R[t+1, t+1]^2)`. Class and turning point are the
 pairs `(c, v)` of positive probability.
@@ -53,7 +53,7 @@ class ScanFilter:
     Raises
     ------
     UserError
-        If the readings of a token have a direction without noise or spread.
+        If the observed entropies of a token have a direction without noise or spread.
     """
 
     def __init__(self, model: ChangePointModel) -> None:
@@ -72,7 +72,8 @@ class ScanFilter:
             root = [cholesky(m.observed[::-1, ::-1], lower=True) for _, _, m in pairs]
         except LinAlgError:
             raise UserError(
-                "model: the readings of a token have a direction without noise or spread; give "
+                "model: the observed entropies of a token have a direction without noise or "
+                "spread; give "
                 "noise_sd, drift_sd or rise_sd a positive value there"
             ) from None
         self._root = np.array(root)

@@ -3,7 +3,7 @@
 Each scenario breaks one assumption in a known world and asks the bounds T1, T2, T4, T10 and T11 by
 simulation, with the level at which they would be quoted. Some survivals are theorems:
 
-- T1, T2 and T4 compare readings path by path, so they hold for noise with any dependence, and for
+- T1, T2 and T4 compare values path by path, so they hold for noise with any dependence, and for
   any law within `eps_max`. They use differences of noise only: what counts is its range. A step of
   `c > 0` turns `2 eps_max` into `2 eps_max + c` (the row *T2 range*).
 - T4 needs A2 alone: it survives a broken A3 and a turning point outside the window. So does T2 if

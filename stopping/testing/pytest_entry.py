@@ -19,7 +19,7 @@ SUITES: dict[Kind, Callable[..., Suite[Any]]] = {
 
 
 def suite(function: Callable[..., Any], kind: Kind, **options: Any) -> Suite[Any]:
-    """Return the suite of `kind`; options as of `check_selection` and its like.
+    """Return the suite of `kind`; options as of `check_selection` and the like.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 r"""T13 for any distribution: an upper bound of the average case with every error bounded.
 
 `C` is a supremum over sequences of falls that are fixed beforehand. Let the adversary choose each
-fall after the first with the reading in sight: what he gains in addition only raises the supremum.
+fall after the first with the value in sight: what he gains in addition only raises the supremum.
 
 **Theorem (adaptive adversary).** Let the noise be i.i.d. with density `f` and distribution function
 `F`. Where the search stands at a layer whose noise is `e`, a fall `e - z` below it is passed if

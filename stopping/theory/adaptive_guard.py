@@ -8,7 +8,7 @@ So the guarded search with guard `g_n` loses no more than the paper's search on 
 corollary), and overshoots by less than `1 + eps_max / g_n` layers where `g_n > 0`.
 *Proof.* The world that made the token is one that explains it at `eps_max`, so its least level is
 at most that. Both statements about the guarded search hold for each guard up to `eps_max`, token by
-token, so they hold for one that depends on the readings.  QED
+token, so they hold for one that depends on the observed entropies.  QED
 
 Nothing is estimated and nothing asked of the order of the tokens: after any tokens of the same
 model, of other prompts too, the guard stays safe. It never sinks. The least levels need the whole

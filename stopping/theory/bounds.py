@@ -121,7 +121,7 @@ def lower_containment_counterexample(
 def final_layer_bound(eps_max: ArrayLike) -> FloatArray:
     """T4: `G[V^] <= G[L] + 2 eps_max` under A2 alone, for any token at all.
 
-    *Proof.* `x[V^] <= x[L]`, since the scan only ever steps to a lower reading.
+    *Proof.* `x[V^] <= x[L]`, since the scan only ever steps to a lower value.
     """
     return 2.0 * as_non_negative(eps_max, "eps_max")
 

@@ -1,6 +1,6 @@
 r"""T14: noise that depends across layers. The search compares neighbours, so it sees increments.
 
-The noise of a real probe is not independent over layers: what one layer's projection adds, its
+The noise of a real lens is not independent over layers: what one layer's projection adds, its
 neighbour's adds much of too, and between neighbours it cancels. Nothing in T10's proof needs more
 than a tail of *differences* of noise, and T11's needs more than exchangeability:
 
@@ -30,7 +30,7 @@ Polya's criterion admits). Then
 
     P(V* - V^ >= j, V^ <= V*) <= 2^-j,        E (V* - V^)+ <= 1 - 2^-K < 1.
 
-*Proof.* Overstepping by `j` needs `j` increments in a row above zero, `G` being no help (A1). Two
+*Proof.* Overshooting by `j` needs `j` increments in a row above zero, `G` being no help (A1). Two
 increments `m >= 1` apart have covariance `2 r(m) - r(m-1) - r(m+1) <= 0` times `sigma^2`, by
 convexity. By Slepian's inequality the probability that all are positive is at most that for
 independent ones, `2^-j`.  QED

@@ -21,7 +21,7 @@ safe. No drift assumption enters.
 **Theorem (overshoot).** `0 < g <= eps_max` gives `V* - V_g < 1 + eps_max / g`: with `g = eps_max`
 the search stops at `V*` or `V* - 1`. If it overshoots by `k >= 1` layers, its excess is below
 `2 eps_max - 2 g (k - 1)`.
-*Proof.* Overstepping by `k` means `2 g (k - 1) < x[V*] - x[V_g]`, while A2 gives
+*Proof.* Overshooting by `k` means `2 g (k - 1) < x[V*] - x[V_g]`, while A2 gives
 `x[V*] - x[V_g] <= 2 eps_max - excess(V_g)`, and the excess is not negative.  QED
 
 T3 needs a drift `gamma` for such a statement about the paper's search, and without drift that one

@@ -5,7 +5,7 @@ Noise uniform on `[-eps_max, eps_max]`, `V* = L`, falls `gamma[1], ..., gamma[J]
 
 **Theorem (reach).** With `u[j] = (1 - Gamma[j] / (2 eps_max))+`, the search reaches `V* - j` with
 probability `u[j]^(j+1) / (j+1)!`.
-*Proof.* It does if and only if the readings `eps[i] + Gamma[i]`, i = 0..j, fall strictly. Then all
+*Proof.* It does if and only if the values `eps[i] + Gamma[i]`, i = 0..j, fall strictly. Then all
 lie between the least value of the last, `Gamma[j] - eps_max`, and the greatest of the first,
 `eps_max`, and within these limits each may lie anywhere, since `Gamma` does not fall. So it is an
 ordered sample of `j + 1` points in an interval of length `2 eps_max u[j]`.  QED

@@ -150,7 +150,7 @@ def test_a_new_token_is_another_one_and_is_read_out(page: Page, simulated: Locat
 def test_the_walk_goes_step_by_step_and_ends(page: Page, simulated: Locator) -> None:
     readout = simulated.locator("[aria-live]")
     whole = readout.inner_text()
-    simulated.get_by_role("button", name="Walk step by step").press("Enter")
+    simulated.get_by_role("button", name="Search step by step").press("Enter")
     steps = 19 - data(simulated, "stop")
     for _ in range(steps):
         assert "go on" in readout.inner_text()

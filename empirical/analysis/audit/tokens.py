@@ -1,8 +1,8 @@
 """Token statistics as the paper reports them, each beside the published figure.
 
 `V^` is the layer where the search (window `K`, `p = 1`) stops; a token *leaves* if `V^ != L`, and
-its argmax is *changed* if the most probable token at `V^` differs from that at `L`. Two readings
-are made explicit, because the paper's wording leaves them open:
+its argmax is *changed* if the most probable token at `V^` differs from that at `L`. Two
+interpretations are made explicit, because the paper's wording leaves them open:
 
 - "Perturbed" (`x[L] > x[L-1]`) and "leaves" (`V^ < L`) are one event on any set of tokens, since
   the search leaves exactly if `x[L-1] < x[L]`. The paper reports 16.2 % and 11.5 % on different

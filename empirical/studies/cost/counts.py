@@ -1,8 +1,9 @@
 """Projections and multiply-adds per token: the paper's cost table, and an honest one beside it.
 
-The paper counts multiply-adds and calls them FLOPs. Its lazy scan makes "0.116 extra projections";
-but a scan from `L` must know `H[L-1]` before it may stop at `L`, so it makes one at least. 0.116
-is the mean *depth*: `q + q^2 + ... ` with `q = 0.104`. The projections are `1 + q + ... + q^(K-1)`.
+The paper counts multiply-adds and calls them FLOPs. Its lazy search makes "0.116 extra
+projections"; but a search from `L` must know `H[L-1]` before it may stop at `L`, so it makes one at
+least. 0.116 is the mean *depth*: `q + q^2 + ... ` with `q = 0.104`. The projections are `1 + q +
+... + q^(K-1)`.
 """
 
 from dataclasses import dataclass

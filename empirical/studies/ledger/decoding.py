@@ -43,7 +43,7 @@ def _projections(model: ModelEvidence) -> float:
 
 
 def _lazy_share() -> float:
-    """Least cost of the lazy scan with the paper's mean depth, a share of the forward pass."""
+    """Least cost of the lazy search with the paper's mean depth, a share of the forward pass."""
     return (1 + COST.lazy) * _projection() / COST.forward
 
 
@@ -85,7 +85,7 @@ DECODING: tuple[Entry, ...] = (
     Entry(
         "cost-full",
         Topic.COST,
-        "a full scan of ten layers",
+        "a full search of ten layers",
         f"{COST.full_scan / 1e6:,.0f} M, +{percent(COST.full_scan_share, 2)}",
         lambda _: (
             f"{COST.window * _projection() / 1e6:,.0f} M, "
@@ -99,7 +99,7 @@ DECODING: tuple[Entry, ...] = (
     Entry(
         "cost-lazy",
         Topic.COST,
-        "a lazy scan needs a fraction of one projection more",
+        "a lazy search needs a fraction of one projection more",
         f"{COST.lazy} projections, +{percent(COST.lazy_share, 2)}",
         lambda e: (
             f"at least 1; with that mean depth +{percent(_lazy_share())}\n"

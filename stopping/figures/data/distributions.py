@@ -89,7 +89,7 @@ class StopCurve:
 
 
 def run_curve(rng: np.random.Generator, n: int = 200_000, deepest: int = 6) -> RunCurve:
-    """Overstep probabilities up to `deepest` layers, for flat and falling `G`."""
+    """Overshoot probabilities up to `deepest` layers, for flat and falling `G`."""
     if n < 2 or deepest < 1:
         raise UserError(f"need two draws or more and deepest >= 1, got {n} and {deepest}")
     K = deepest + 2

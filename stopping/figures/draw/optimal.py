@@ -24,7 +24,7 @@ from stopping.optimal.diagram import NEAR, Optimality
 from stopping.optimal.region import RegionSample
 
 SHOWN = 3000
-"""Points of a region: more are a blot."""
+"""Points of a region: more would overlap."""
 _LEAST = 1e-6
 """Beliefs nearer to 0 or 1 are drawn at this."""
 _WON = LinearSegmentedColormap.from_list("won", [VERMILION, "#f4f1ea", BLUE])

@@ -20,7 +20,7 @@ or Gaussian noise) with the same rules, faster by an order of magnitude, for fou
 Tokens are drawn in blocks of 262,144, each with the stream of `SFC64` that the seed and the block's
 number give, and merged in order: results are the same bit for bit for any number of workers.
 
-Comparisons are those of float32. Two readings that are equal in float32 though not in the model
+Comparisons are those of float32. Two values that are equal in float32 though not in the model
 are a tie that stops a scan: for entropies of a few nats this has a probability of about 1e-6 per
 step, far below a standard error.
 """

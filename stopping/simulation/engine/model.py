@@ -11,7 +11,7 @@ from stopping.simulation.engine.scans import Rows
 from stopping.types import FloatArray, IntArray
 
 GROUP = 1 << 17
-"""Readings drawn at one go, so that they stay in the cache until they are whole."""
+"""Values drawn together, so that they stay in the cache until they are whole."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ class Model:
 
     @property
     def origin(self) -> float:
-        """What readings are counted from: near them, so that float32 resolves them well."""
+        """What values are counted from: near them, so that float32 resolves them well."""
         return float(self.latent[-1, -1])
 
     def excess(self) -> FloatArray:
@@ -104,13 +104,13 @@ class Sampler:
         in row `j`.
     """
 
-    def __init__(self, model: Model, readings: int, rows: int, columns: int) -> None:
+    def __init__(self, model: Model, values: int, rows: int, columns: int) -> None:
         self.model = model
-        self.readings = readings
+        self.values = values
         self.random_from = model.random_from()
         # Random rises are summed from the first random layer on, which may lie beyond what is read.
         deepest = int((model.layers - self.random_from).max())
-        self._x = np.empty((readings, columns), dtype=np.float32)
+        self._x = np.empty((values, columns), dtype=np.float32)
         self.excess = np.empty((max(rows, deepest) if deepest else 0, columns), dtype=np.float32)
         self._latent = model.latent - model.origin
         unit = 1.0 if model.gaussian else 2.0**-31
@@ -122,14 +122,14 @@ class Sampler:
 
         Returns
         -------
-        ndarray, shape (readings, c)
-            Readings minus `model.origin`; row `j` is layer `L - j`.
+        ndarray, shape (values, c)
+            Values minus `model.origin`; row `j` is layer `L - j`.
         """
         x = self._x[:, :c]
         latent = self._latent[which, ::-1, None].astype(np.float32)
         together = max(1, GROUP // c)
-        for j in range(0, self.readings, together):
-            rows = slice(j, min(j + together, self.readings))
+        for j in range(0, self.values, together):
+            rows = slice(j, min(j + together, self.values))
             self._noise(rng, x[rows])
             x[rows] *= self._scale[rows]
             x[rows] += latent[rows]
@@ -138,7 +138,7 @@ class Sampler:
             self._rise(rng, which, random, c)
             fixed = self._fixed[which, ::-1, None].astype(np.float32)
             rises, rest = self.excess[:random, :c], self.excess[random:, :c]
-            x[:random] += rises[: self.readings]
+            x[:random] += rises[: self.values]
             rises += fixed[:random]
             rest[:] = fixed[random : random + len(rest)]
         return x

@@ -61,14 +61,14 @@ class Forgive:
 
 @dataclass(frozen=True)
 class Least:
-    """The least reading of the window."""
+    """The least value of the window."""
 
     steps: int
 
 
 @dataclass(frozen=True)
 class Below:
-    """The layer furthest back whose reading is at most `threshold`."""
+    """The layer furthest back whose value is at most `threshold`."""
 
     steps: int
     threshold: float

@@ -1,6 +1,6 @@
-"""The scans, as nested rows of flags over the readings of many tokens at once.
+"""The scans, as nested rows of flags over the values of many tokens at once.
 
-Row `j` of the readings holds `x[L-j]` of every token. A scan fills row `j` of the flags with "goes
+Row `j` of the values holds `x[L-j]` of every token. A scan fills row `j` of the flags with "goes
 back `j` layers or more", j = 1, 2, ..., until no token does, and returns how many do.
 """
 
@@ -42,7 +42,7 @@ class Depths:
 
 
 class Scanner:
-    """Buffers for the scans of pieces of up to `columns` tokens with `rows` readings each."""
+    """Buffers for the scans of pieces of up to `columns` tokens with `rows` values each."""
 
     def __init__(self, rows: int, columns: int) -> None:
         self._flags = np.empty((rows, columns), dtype=bool)
@@ -52,7 +52,7 @@ class Scanner:
         self._going = np.empty((2, columns), dtype=bool)
 
     def begin(self, x: Rows, origin: float) -> None:
-        """Take the readings of a new piece, minus `origin`; row `j` is layer `L - j`."""
+        """Take the values of a new piece, minus `origin`; row `j` is layer `L - j`."""
         self.columns, self.origin, self.known = x.shape[1], origin, 0
         # Lists of rows: cutting rows out of an array one by one takes as long as working on them.
         c = self.columns

@@ -17,8 +17,8 @@ from stopping.types import IntArray
 
 BLOCK = 1 << 18
 """Tokens with one stream: the unit of parallel work."""
-READINGS = 5 << 17
-"""Readings in the cache at once; a piece has as many tokens as that allows."""
+VALUES = 5 << 17
+"""Values in the cache at once; a piece has as many tokens as that allows."""
 LEAST, MOST = 1 << 12, 1 << 15
 """Tokens of a piece: numpy's calls cost too much below, the cache is too small above."""
 
@@ -100,10 +100,10 @@ def block_tally(
 ) -> Tally:
     """Draw and tally one block."""
     rng = np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(index,))))
-    readings = 1 + max(each.scan.steps for each in plans)
-    rows = max(readings, model.layers - min(int(each.layers.min()) for each in plans))
-    columns = min(max(READINGS // rows, LEAST), MOST, size)
-    sampler, scanner = Sampler(model, readings, rows, columns), Scanner(readings, columns)
+    values = 1 + max(each.scan.steps for each in plans)
+    rows = max(values, model.layers - min(int(each.layers.min()) for each in plans))
+    columns = min(max(VALUES // rows, LEAST), MOST, size)
+    sampler, scanner = Sampler(model, values, rows, columns), Scanner(values, columns)
     notes = Notes(sampler.excess, bins, high)
     tally = Tally.empty(len(plans), len(model.turning), model.layers, bins)
     shared = sharing(plans)

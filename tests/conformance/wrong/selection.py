@@ -36,7 +36,7 @@ def off_by_one(x: np.ndarray) -> np.ndarray:
 
 
 def non_strict(x: np.ndarray) -> np.ndarray:
-    """`<=`: walks on through ties."""
+    """`<=`: goes on through ties."""
     finite(x)
     last = x.shape[1] - 1
     layer = np.full(len(x), last)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from empirical.capture import projections as reading
+from empirical.capture import projections as module
 from empirical.capture.batch import capture, last_layers
 from empirical.model.anatomy import Anatomy
 from empirical.model.load import LoadedModel
@@ -179,17 +179,17 @@ def test_pieces_of_the_head_change_nothing(
     whole = capture(anatomy, texts, provenance())
     sizes: list[int] = []
     name = {"tiles": "read_tiles", "chunks": "read_logits"}[way]
-    real = getattr(reading, name)
+    real = getattr(module, name)
 
     def counted(*args: Any) -> Any:
         sizes.append(len(args[-1]))  # tokens
         return real(*args)
 
-    monkeypatch.setattr(reading, name, counted)
+    monkeypatch.setattr(module, name, counted)
     if way == "tiles":
         monkeypatch.setattr("empirical.capture.tiles.tile_of", lambda device: 16)
     else:
-        monkeypatch.setattr(reading, "_CHUNK_BYTES", 1)
+        monkeypatch.setattr(module, "_CHUNK_BYTES", 1)
         monkeypatch.setattr("empirical.capture.batch.Unembedding.of", lambda anatomy: None)
     pieces = capture(anatomy, texts, provenance())
     # A block is a few tokens at all layers, and only the last one is smaller.

@@ -97,7 +97,7 @@ def test_temperatures_are_positive(temperature: float) -> None:
 
 
 def test_trails_hold_what_the_statistics_need(loaded: LoadedModel) -> None:
-    """Entropies and words of the trail are those of a whole reading of the window."""
+    """Entropies and words of the trail are those of a projection of the whole window."""
     from empirical.decoding import ConfidentDecoding
 
     problem = generate(1, 1)[0]

@@ -141,11 +141,11 @@ def test_beliefs_are_right_on_average_whatever_was_read(
     truth = paths.G - at(paths.G, paths.turning)[:, None]
     is_turning = paths.turning[:, None] == np.arange(model.w)
     # An error of the beliefs is uncorrelated with anything that was read.
-    readings = [np.ones(SIZE), paths.x[:, -1], paths.x[:, first], np.tanh(paths.x[:, -2] - 1)]
+    kinds = [np.ones(SIZE), paths.x[:, -1], paths.x[:, first], np.tanh(paths.x[:, -2] - 1)]
     scores = [
-        z_scores(error * reading[:, None])
+        z_scores(error * kind[:, None])
         for error in (found.excess - truth, found.latent - paths.G, found.turning - is_turning)
-        for reading in readings
+        for kind in kinds
     ]
     flat = np.concatenate(scores)
     assert np.abs(flat).max() < stats.norm.isf(1e-4 / 2 / len(flat))

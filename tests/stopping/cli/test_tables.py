@@ -100,7 +100,7 @@ def test_robustness_text_groups_by_assumption(capsys: Captured) -> None:
     assert out.index("No assumption broken") < out.index("Broken: A4")
     assert out.count("V* 1 below the window, valley") == 1
     assert "2,000 tokens per world" in out
-    assert ["T1", "0", "0", "2", "0", "100 % of tokens"] in map(cells, out.splitlines())
+    assert ["T1", "0", "0", "2", "0", "100% of tokens"] in map(cells, out.splitlines())
     assert max(map(len, out.splitlines())) <= 100
 
 

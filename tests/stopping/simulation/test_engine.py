@@ -44,7 +44,7 @@ Z = 4.9
 
 
 def choices(rule: AbstractRule, x: np.ndarray) -> tuple[np.ndarray, float]:
-    """What the engine chooses for readings `(n, layers)`, and how many projections it counts."""
+    """What the engine chooses for values `(n, layers)`, and how many projections it counts."""
     layers = x.shape[1]
     its = plan(rule, layers)
     scanner = Scanner(layers, len(x))

@@ -77,7 +77,7 @@ def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, out, _ = run(capsys, *arguments)
     assert code == 0
     assert "6 worlds, 2,000 tokens each" in out
-    assert "50 % perturbed" in out
+    assert "50% perturbed" in out
     code, out, _ = run(capsys, *arguments, "--json")
     found = json.loads(out)
     assert [cell["world"]["drift"] for cell in found["cells"]] == [0, 0, 0.5, 0.5, 1, 1]

@@ -12,7 +12,7 @@ def uniform_slope(j: ArrayLike, fall: float, eps_max: float) -> FloatArray:
 
     Uniform noise; `fall` may hold the tolerance too, since each step needs the noise to rise by
     `fall + tau`. The value is `(1 - j fall / (2 eps_max))+^(j+1) / (j+1)!`. *Proof.* Subtracting
-    `fall` once from the second reading, twice from the third and so on turns the event into an
+    `fall` once from the second value, twice from the third and so on turns the event into an
     ordered sample of `j+1` points in an interval shortened by `j fall`.
     """
     steps = np.asarray(j, dtype=np.float64)

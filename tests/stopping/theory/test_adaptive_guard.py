@@ -40,7 +40,7 @@ def test_safe_in_admissible_worlds_and_closer_than_the_search(seed: int) -> None
     assert (paths.excess(chosen) <= paths.excess(search) + 1e-9).all()
     known = guard > 1e-6
     overshot = (paths.turning - chosen)[known]
-    # The readings round; a guard may lie above 1 by that.
+    # Observed entropies round; a guard may lie above 1 by that.
     assert (overshot < overshoot_with_guard(1.0, np.minimum(guard[known], 1.0)) + 1e-9).all()
 
 

@@ -114,7 +114,7 @@ def test_one_step(kind: str, t: float) -> None:
 
 
 def two_step_run(G: FloatArray, laws: tuple[Density, ...], tau: float) -> float:
-    """P(x[0] < x[1] - tau, x[1] < x[2] - tau): one integral over the middle reading, adaptively."""
+    """P(x[0] < x[1] - tau, x[1] < x[2] - tau): one integral over the middle value, adaptively."""
 
     def integrand(y: float) -> float:
         middle, below, above = (np.array(y - centre) for centre in (G[1], G[0] + tau, G[2] - tau))
