@@ -36,7 +36,7 @@ def save_fits(path: Path, results: Sequence[Fit]) -> None:
 
 
 def draw_fits(results: Sequence[Fit]) -> "Figure":
-    """One row of axes for each fit: turning law, noise in three views, depth of the search."""
+    """One row of axes for each fit: turning points, noise in three views, depth of the search."""
     figure = blank(9.2, 3.1 * len(results))
     axes = figure.subplots(len(results), 3, squeeze=False)
     for row, result in zip(axes, results, strict=True):
