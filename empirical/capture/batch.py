@@ -107,8 +107,11 @@ def _capture_batch(
         # The state at one position predicts the token at the next.
         predicts[row, len(text.prompt_ids) - 1 : len(text) - 1] = True
     tokens = [token for text in texts for token in text.completion_ids]
-    reader = reader_for(anatomy, lens, torch.tensor(tokens, device=device), head)
-    listener = _Listener(reader, predicts.to(device), traced)
+    wanted = torch.tensor(tokens, device=device)
+    reader = reader_for(anatomy, lens, wanted, head)
+    # What the model itself says, where the lens corrects its final layer as well.
+    own = None if lens.keeps_final else reader_for(anatomy, RawLens(anatomy), wanted, head)
+    listener = _Listener(reader, own, predicts.to(device), traced)
     with torch.inference_mode(), anatomy.listening(listener.hear):
         anatomy.decoder(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False)
     lengths = [len(text.completion_ids) for text in texts]
@@ -131,8 +134,15 @@ class _Residual:
 class _Listener:
     """Hears the residual states of one forward pass and keeps their statistics."""
 
-    def __init__(self, reader: AbstractReader, predicts: Tensor, traced: tuple[int, ...]) -> None:
-        self._reader, self._predicts, self._traced = reader, predicts, frozenset(traced)
+    def __init__(
+        self,
+        reader: AbstractReader,
+        own: AbstractReader | None,
+        predicts: Tensor,
+        traced: tuple[int, ...],
+    ) -> None:
+        self._reader, self._own = reader, own
+        self._predicts, self._traced, self._last = predicts, frozenset(traced), traced[-1]
         self._before: Tensor | None = None
         self._residuals: list[_Residual] = []
 
@@ -144,16 +154,20 @@ class _Listener:
         self._before = states
         if layer in self._traced:
             self._reader.add(layer, states)
+        if layer == self._last and self._own is not None:
+            self._own.add(layer, states)
 
     def columns(self) -> dict[str, NDArray[np.generic]]:
         """Return the statistics as arrays, the layer axis last."""
         seen = self._reader.read()
+        own = seen if self._own is None else self._own.read()
         return {
             "entropy": _array(seen.entropy.T, np.float32),
             "log_prob": _array(seen.log_prob.T, np.float32),
             "top1": _array(seen.top1.T, np.int32),
             "top1_prob": _array(seen.top1_prob.T, np.float32),
             "hindsight_gain": _array(seen.hindsight_gain.T, np.float32),
+            "tempered": _array(own.tempered.T, np.float32),
             "residual_norm": _array(torch.stack([r.norm for r in self._residuals], 1), np.float32),
             "residual_cosine": _array(
                 torch.stack([r.cosine for r in self._residuals], 1), np.float32

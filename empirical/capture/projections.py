@@ -18,6 +18,7 @@ from empirical.capture.tiles import LayersReadout, block_of, read_tiles
 from empirical.lenses import AbstractLens
 from empirical.logits.hindsight import expected_gain
 from empirical.logits.readout import NoNumberError, Readout, read_logits
+from empirical.logits.tempered import tempered_log_prob
 from empirical.model.anatomy import Anatomy
 from empirical.model.unembedding import Unembedding
 from stopping.errors import UserError
@@ -128,7 +129,9 @@ class LensReader(AbstractReader):
         largest = z.gather(2, columns["top1"][..., None])[..., 0]
         log_normaliser = largest - columns["top1_prob"].log()
         return LayersReadout(
-            **columns, hindsight_gain=expected_gain(z.permute(2, 0, 1), log_normaliser)
+            **columns,
+            hindsight_gain=expected_gain(z.permute(2, 0, 1), log_normaliser),
+            tempered=tempered_log_prob(z[-1].T, log_normaliser[-1], columns["log_prob"][-1]),
         )
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from empirical.logits.hindsight import expected_gain
 from empirical.logits.readout import Readout, require_finite
 from empirical.logits.sums import FLOOR, Sums
+from empirical.logits.tempered import tempered_log_prob
 from empirical.model.unembedding import Unembedding
 
 # Logits of a block: 128 MB on a CPU; a GPU wants longer blocks.
@@ -32,9 +33,12 @@ class LayersReadout(Readout):
     ----------
     hindsight_gain : (layers, n)
         See `empirical.logits.hindsight`.
+    tempered : (inverse temperatures, n)
+        Log-probabilities of the last layer; see `empirical.logits.tempered`.
     """
 
     hindsight_gain: Tensor
+    tempered: Tensor
 
 
 def tile_of(device: torch.device) -> int:
@@ -55,7 +59,7 @@ def read_tiles(head: Unembedding, x: Tensor, temperature: Tensor, tokens: Tensor
     Parameters
     ----------
     x : (layers, n, hidden)
-        States as the decoder hands them to the head; the final layer is the final one.
+        States as the decoder hands them to the head; the last of them is the final layer.
     temperature : (layers,)
         What the logits of each layer are divided by.
     tokens : (n,)
@@ -77,13 +81,15 @@ def read_tiles(head: Unembedding, x: Tensor, temperature: Tensor, tokens: Tensor
     require_finite(sums.m)
     log_s = sums.s.log()
     log_normaliser = sums.m + log_s
-    gain = expected_gain(logits.view(-1, layers, n), log_normaliser.view(layers, n))
+    logits, log_normaliser = logits.view(-1, layers, n), log_normaliser.view(layers, n)
+    log_prob = (chosen - sums.m - log_s).view(layers, n)
     return LayersReadout(
         entropy=(log_s - sums.t / sums.s).view(layers, n),
-        log_prob=(chosen - sums.m - log_s).view(layers, n),
+        log_prob=log_prob,
         top1=sums.top1.view(layers, n),
         top1_prob=(1 / sums.s).view(layers, n),
-        hindsight_gain=gain,
+        hindsight_gain=expected_gain(logits, log_normaliser),
+        tempered=tempered_log_prob(logits[:, -1], log_normaliser[-1], log_prob[-1]),
     )
 
 

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from empirical.logits.temperatures import INVERSE_TEMPERATURES
 from empirical.provenance import Provenance, Storage, StorageLoss, now
 from empirical.traces import columns
 from empirical.traces.schema import (
@@ -40,6 +41,8 @@ from stopping.support.files import written_aside
 __all__ = ["Provenance", "StorageLoss", "Traces", "merge_traces", "read_traces", "write_traces"]
 
 _PROVENANCE_KEY = b"layer-stopping"
+_IN_STEPS = ("hindsight_gain", "tempered", *RESIDUAL)
+"""Means are what is asked of these: float16 keeps them in steps of 2^-10, which pack well."""
 _LAYERS_KEY = b"layer-stopping.layers"
 _VOCABULARY_KEY = b"layer-stopping.vocabulary"
 
@@ -121,12 +124,12 @@ def _traces(table: pa.Table, provenance: Provenance, metadata: Mapping[bytes, by
     if missing:
         raise UserError(f"the trace file lacks the column(s) {', '.join(missing)}")
     traced = _layers(_text(metadata, _LAYERS_KEY))
+    widths = dict.fromkeys(RESIDUAL, provenance.layers) | {"tempered": len(INVERSE_TEMPERATURES)}
 
     def lists(name: str, kind: Any) -> NDArray[Any]:
         if name not in table.column_names:
             return np.empty((len(table), 0), kind)
-        width = provenance.layers if name in RESIDUAL else len(traced)
-        return columns.rows(table, name, width, kind)
+        return columns.rows(table, name, widths.get(name, len(traced)), kind)
 
     def numbers(name: str, kind: Any) -> NDArray[Any]:
         if name not in table.column_names:
@@ -186,8 +189,7 @@ def _storage_loss(
 def _rounded(column: NDArray[np.float32], name: str, storage: Storage) -> NDArray[Any]:
     if storage == "float32" or np.abs(column).max(initial=0) > np.finfo(np.float16).max:
         return column
-    if name == "hindsight_gain":
-        # Means are what is asked for, and most gains are small: steps of 2^-10 nats.
+    if name in _IN_STEPS:
         return (np.round(column * 1024) / 1024).astype(np.float16)
     return column.astype(np.float16)
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from empirical.logits.temperatures import INVERSE_TEMPERATURES
 from empirical.provenance import Mode, Provenance
 from stopping.errors import UserError
 from stopping.support.results import Report, Result, entries
@@ -26,12 +27,13 @@ PER_TOKEN = {"prompt": np.int32, "position": np.int32, "token": np.int32, "diffi
 PER_TEXT = ("family", "group")
 PER_LAYER = ("entropy", "log_prob", "top1_prob", "hindsight_gain")
 RESIDUAL = ("residual_norm", "residual_cosine")
-REALS = (*PER_LAYER, *RESIDUAL)
+REALS = (*PER_LAYER, *RESIDUAL, "tempered")
 OPTIONAL = {
     "log_prob": "the reference token's log-probability at each layer",
     "top1": "the most probable token at each layer",
     "top1_prob": "its probability",
     "hindsight_gain": "what the best layer in hindsight is expected to win",
+    "tempered": "the final layer's log-probabilities at several temperatures",
     "residual_norm": "the size of each layer's contribution",
     "residual_cosine": "the cosine between the states before and after each layer",
     "token": "the reference tokens",
@@ -81,6 +83,9 @@ class Traces(Result):
         What the layer best in hindsight, from this one to the final one, is expected to win over
         the final one if the token is drawn from the final layer's distribution, nats; see
         `empirical.logits.hindsight`.
+    tempered : (n, 5) float32
+        Log-probability of `token` under the model's own final layer, uncorrected by any lens, at
+        the inverse temperatures of `empirical.logits.temperatures`.
     residual_norm, residual_cosine : (n, L) float32
         For *all* layers: `|h[l] - h[l-1]| / |h[l-1]|`, and the cosine between both.
     provenance : Provenance
@@ -101,6 +106,7 @@ class Traces(Result):
     top1: NDArray[np.int32]
     top1_prob: NDArray[np.float32]
     hindsight_gain: NDArray[np.float32]
+    tempered: NDArray[np.float32]
     residual_norm: NDArray[np.float32]
     residual_cosine: NDArray[np.float32]
     provenance: Provenance
@@ -138,7 +144,9 @@ class Traces(Result):
         _require("log_prob", self.log_prob <= _LOG_PROB_SLACK, "log-probabilities are at most 0")
         _require("top1_prob", (self.top1_prob >= 0) & (self.top1_prob <= 1), "must be in [0, 1]")
         _require("hindsight_gain", self.hindsight_gain >= 0, "hindsight never loses")
-        object.__setattr__(self, "log_prob", np.minimum(self.log_prob, 0.0))
+        _require("tempered", self.tempered <= _LOG_PROB_SLACK, "log-probabilities are at most 0")
+        for name in ("log_prob", "tempered"):
+            object.__setattr__(self, name, np.minimum(getattr(self, name), 0.0))
         for name in ("prompt", "position"):
             _require(name, getattr(self, name) >= 0, "counted from 0")
         steps = np.diff(self.prompt), np.diff(self.position)
@@ -151,6 +159,7 @@ class Traces(Result):
             **dict.fromkeys((*PER_TOKEN, *PER_TEXT), (n,)),
             **dict.fromkeys((*PER_LAYER, "top1"), (n, traced)),
             **dict.fromkeys(RESIDUAL, (n, depth)),
+            "tempered": (n, len(INVERSE_TEMPERATURES)),
         }
         for name, shape in expected.items():
             found = getattr(self, name).shape
@@ -180,6 +189,7 @@ class Traces(Result):
             **{name: np.empty(0, kind) for name, kind in PER_TOKEN.items()},
             **{name: np.empty((0, len(layers)), np.float32) for name in PER_LAYER},
             **{name: np.empty((0, provenance.layers), np.float32) for name in RESIDUAL},
+            "tempered": np.empty((0, len(INVERSE_TEMPERATURES)), np.float32),
             "top1": np.empty((0, len(layers)), np.int32),
             **{name: np.empty(0, np.str_) for name in PER_TEXT},
         }
@@ -199,6 +209,7 @@ class Traces(Result):
         top1: ArrayLike | None = None,
         top1_prob: ArrayLike | None = None,
         hindsight_gain: ArrayLike | None = None,
+        tempered: ArrayLike | None = None,
         residual_norm: ArrayLike | None = None,
         residual_cosine: ArrayLike | None = None,
         prompt: ArrayLike | None = None,
@@ -223,6 +234,8 @@ class Traces(Result):
             Of the reference token in nats, most probable token, its probability.
         hindsight_gain : array_like, shape (n, layers), optional
             See `empirical.logits.hindsight`.
+        tempered : array_like, shape (n, 5), optional
+            Of the final layer at the inverse temperatures 0.6, 0.8, 1, 1.2 and 1.4.
         token : array_like of int, shape (n,), optional
             Reference tokens.
         residual_norm, residual_cosine : array_like, shape (n, L), optional
@@ -294,6 +307,7 @@ class Traces(Result):
             top1=optional("top1", top1, np.int32),
             top1_prob=optional("top1_prob", top1_prob, np.float32),
             hindsight_gain=optional("hindsight_gain", hindsight_gain, np.float32),
+            tempered=optional("tempered", tempered, np.float32),
             residual_norm=optional("residual_norm", residual_norm, np.float32),
             residual_cosine=optional("residual_cosine", residual_cosine, np.float32),
             provenance=Provenance(

@@ -39,6 +39,7 @@ def traces_from(
         top1=np.asarray(top1, dtype=np.int32),
         top1_prob=np.full((n, layers), 0.5, dtype=np.float32),
         hindsight_gain=np.empty((n, 0), dtype=np.float32),
+        tempered=np.empty((n, 0), dtype=np.float32),
         residual_norm=np.ones((n, layers), dtype=np.float32),
         residual_cosine=np.zeros((n, layers), dtype=np.float32),
         provenance=Provenance("synthetic", "Synthetic", layers, 8, 1 << 31, mode),

@@ -9,6 +9,8 @@ import torch
 
 from empirical.capture import projections as module
 from empirical.capture.batch import capture, last_layers
+from empirical.lenses import CalibratedLens, Correction
+from empirical.logits.temperatures import INVERSE_TEMPERATURES, weights
 from empirical.model.anatomy import Anatomy
 from empirical.model.load import LoadedModel
 from empirical.problems import Problem, generate
@@ -20,7 +22,7 @@ from tests.empirical.tiny_models import LAYERS, VOCABULARY, byte_tokenizer, tiny
 
 EPS = float(np.finfo(np.float32).eps)
 FIELDS = (
-    *("entropy", "log_prob", "top1_prob", "hindsight_gain"),
+    *("entropy", "log_prob", "top1_prob", "hindsight_gain", "tempered"),
     *("residual_norm", "residual_cosine"),
 )
 
@@ -326,3 +328,17 @@ def test_chat_templates(loaded: LoadedModel) -> None:
     assert not uses_chat(bare, "auto")
     with pytest.raises(UserError, match="no chat template"):
         uses_chat(bare, "on")
+
+
+def test_the_models_own_final_layer_is_kept_beside_a_lens_that_corrects_it(
+    anatomy: Anatomy,
+) -> None:
+    raw = capture(anatomy, TEXTS, provenance())
+    lens = CalibratedLens(anatomy, {LAYERS: Correction(1.7), 2: Correction(0.6)}, "made up")
+    found = capture(anatomy, TEXTS, provenance(), lens=lens)
+    one = INVERSE_TEMPERATURES.index(1.0)
+    for traces in (raw, found):
+        np.testing.assert_allclose(traces.tempered[:, one], raw.log_prob[:, -1], atol=1e-5)
+    assert np.abs(found.log_prob[:, -1] - raw.log_prob[:, -1]).max() > 0.01
+    corrected = found.tempered @ weights(1 / 1.7)
+    np.testing.assert_allclose(corrected, found.log_prob[:, -1], atol=2e-3)

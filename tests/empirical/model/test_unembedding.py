@@ -11,6 +11,7 @@ from empirical.capture.projections import LensReader, TileReader, reader_for
 from empirical.capture.tiles import read_tiles
 from empirical.lenses import AbstractLens, CalibratedLens, Correction, RawLens, Translation
 from empirical.logits.readout import read_logits
+from empirical.logits.temperatures import INVERSE_TEMPERATURES
 from empirical.model.anatomy import Anatomy
 from empirical.model.unembedding import Unembedding
 from stopping.errors import UserError
@@ -210,6 +211,9 @@ def test_tiles_give_the_statistics_of_double_precision(
     gain = torch.stack([expected(log_p[layer:]) for layer in range(LAYERS)])
     assert gain[0].mean() > 0.01
     assert (seen.hindsight_gain - gain).abs().max() < 1e-5
+    for row, inverse in zip(seen.tempered, INVERSE_TEMPERATURES, strict=True):
+        warm = (inverse * z[-1]).log_softmax(1)[torch.arange(ROWS), tokens()]
+        torch.testing.assert_close(row.double(), warm, atol=1e-4, rtol=1e-5)
 
 
 def expected(log_p: Tensor) -> Tensor:

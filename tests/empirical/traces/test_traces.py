@@ -15,7 +15,8 @@ from stopping.errors import UserError
 from stopping.rules import Search
 
 COLUMNS = ("prompt", "position", "token", "difficulty", "family", "group", "layers", "top1")
-REALS = ("entropy", "log_prob", "top1_prob", "residual_norm", "residual_cosine", "hindsight_gain")
+REALS = ("entropy", "log_prob", "top1_prob", "residual_norm", "residual_cosine")
+STEPPED = ("residual_norm", "residual_cosine", "hindsight_gain", "tempered")
 L, LAYERS = 5, (3, 4, 5)
 PROVENANCE = Provenance(
     model="tiny",
@@ -50,6 +51,7 @@ def traces_of(prompts: int = 3, each: int = 20, first: int = 0, **changes: Any) 
         "top1": rng.integers(0, 100, shape).astype(np.int32),
         "top1_prob": rng.random(shape, dtype=np.float32),
         "hindsight_gain": rng.gamma(1.0, 0.1, shape).astype(np.float32),
+        "tempered": -rng.gamma(1.0, 2.0, (n, 5)).astype(np.float32),
         "residual_norm": rng.gamma(1.0, 0.3, (n, L)).astype(np.float32),
         "residual_cosine": rng.uniform(-1, 1, (n, L)).astype(np.float32),
         "provenance": PROVENANCE,
@@ -62,7 +64,7 @@ def test_single_precision_comes_back_bit_for_bit(tmp_path: Path) -> None:
     traces, path = traces_of(), tmp_path / "t.parquet"
     written = write_traces(path, traces, storage="float32")
     back = read_traces(path)
-    for name in (*COLUMNS, *REALS):
+    for name in {*COLUMNS, *REALS, *STEPPED}:
         column = getattr(back, name)
         np.testing.assert_array_equal(column, getattr(traces, name))
         if name not in ("family", "group"):
@@ -79,11 +81,11 @@ def test_half_precision_rounds_by_half_a_unit_and_says_so(tmp_path: Path) -> Non
     traces, path = traces_of(), tmp_path / "t.parquet"
     loss = write_traces(path, traces).storage
     back = read_traces(path)
-    for name in REALS:
+    for name in {*REALS, *STEPPED}:
         exact, stored = getattr(traces, name), getattr(back, name)
         unit = np.spacing(np.abs(exact).astype(np.float16)).astype(np.float32)
-        if name == "hindsight_gain":  # most are small, and their mean is asked for
-            unit = np.maximum(unit, 2.0**-10)
+        if name in STEPPED:  # rounded to steps first
+            unit += np.float32(2.0**-10)
         assert (np.abs(stored - exact) <= unit / 2).all()
         assert (stored != exact).any()
     assert loss is not None
@@ -118,10 +120,11 @@ def test_what_does_not_fit_into_half_precision_keeps_single(tmp_path: Path) -> N
 def test_files_from_before_groups_and_gains_were_kept(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     write_traces(path, traces_of())
-    pq.write_table(pq.read_table(path).drop_columns(["group", "hindsight_gain"]), path)
+    pq.write_table(pq.read_table(path).drop_columns(["group", "hindsight_gain", "tempered"]), path)
     old = read_traces(path)
     assert set(old.group) == {""}
     assert not old.holds("hindsight_gain")
+    assert not old.holds("tempered")
     assert old.cluster_kind == "prompt"
     np.testing.assert_array_equal(old.clusters, old.prompt)
 
@@ -317,7 +320,7 @@ def test_parts_that_do_not_belong_together() -> None:
         first=5,
         layers=np.array([2, 4, 5], np.int32),
     )
-    with pytest.raises(UserError, match="part 1 projections other layers"):
+    with pytest.raises(UserError, match="part 1 has other layers"):
         merge_traces([shard(0, 0), fewer])
     with pytest.raises(UserError, match="no traces"):
         merge_traces([])
