@@ -334,7 +334,8 @@ def test_the_models_own_final_layer_is_kept_beside_a_lens_that_corrects_it(
     anatomy: Anatomy,
 ) -> None:
     raw = capture(anatomy, TEXTS, provenance())
-    lens = CalibratedLens(anatomy, {LAYERS: Correction(1.7), 2: Correction(0.6)}, "made up")
+    corrections = {layer: Correction(1.7) for layer in range(1, LAYERS + 1)}
+    lens = CalibratedLens(anatomy, corrections, "made up")
     found = capture(anatomy, TEXTS, provenance(), lens=lens)
     one = INVERSE_TEMPERATURES.index(1.0)
     for traces in (raw, found):
