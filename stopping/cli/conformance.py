@@ -28,27 +28,19 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 COLOURS = {"passed": "green", "failed": "red", "not asked": "yellow"}
-PER_KIND = {
-    "selection": (
-        *("K", "p", "layer_axis", "order", "layers", "dtype", "level"),
-        *("batched", "returns"),
-    ),
-    "entropy": ("dtypes", "tolerance", "batched"),
-    "decoder": (
-        *("K", "p", "layer_axis", "order", "layers", "dtype", "level"),
-        *("final_normed", "tolerance"),
-    ),
-}
-"""Conventions that each kind knows; `framework` and `device` all know."""
+KINDS = ("selection", "entropy", "decoder", "lens")
+FLAGS = {"K": "window", "batched": "one-by-one"}
+"""Options of the command that are not called after their convention."""
 
 
 @click.command()
 @click.argument("target", metavar="MODULE:FUNCTION")
 @click.option(
     "--kind",
-    type=click.Choice(tuple(PER_KIND)),
+    type=click.Choice(KINDS),
     required=True,
-    help="What it computes: layers from entropies, entropies from logits, logits from states.",
+    help="What it computes: layers from entropies, entropies from logits, or from states the "
+    "logits of the chosen layer (decoder) or of every layer (lens).",
 )
 @click.option("--window", "K", type=WINDOW, help="Most steps back (default 10).")
 @click.option("-p", "p", type=Number(0, 1), help="Probability of the search (default 1).")
@@ -128,10 +120,11 @@ def conformance(
     """Test an implementation of confident layer decoding: MODULE:FUNCTION.
 
     A function of --kind selection gets entropies (tokens, layers) in nats and gives back layers;
-    entropy gets logits (rows, vocabulary) and gives back nats; decoder gets residual states
-    (tokens, layers, hidden) and a `stopping.testing.Head` and gives back logits. The smallest
-    counterexample of each requirement that fails is printed as code. Exit code 1 if any fails, 2
-    if the function cannot be used. Needs the extra `conformance`.
+    entropy gets logits (rows, vocabulary) and gives back nats; decoder and lens get residual
+    states (tokens, layers, hidden) and a `stopping.testing.Head` and give back logits, of the
+    chosen layer or of every layer. The smallest counterexample of each requirement that fails is
+    printed as code. Exit code 1 if any fails, 2 if the function cannot be used. Needs the extra
+    `conformance`.
 
     \b
     Examples:
@@ -139,10 +132,11 @@ def conformance(
       stopping conformance kernels:trough --kind selection --window 7 --order deep-first
       stopping conformance my_engine.logits:entropy --kind entropy --framework torch --json
       stopping conformance my_engine.decode:step --kind decoder --path ~/my_engine
+      stopping conformance my_engine.lens:read --kind lens --final-normed
       stopping conformance kernels:trough --kind selection --without nan
     """
-    conventions = chosen(kind, one_by_one, options) | {"examples": examples, "seed": seed}
     import_testing()
+    conventions = chosen(kind, one_by_one, options) | {"examples": examples, "seed": seed}
     start = time.perf_counter()
     # What the function prints must not get into JSON.
     with importable(path), redirect_stdout(sys.stderr):
@@ -156,22 +150,24 @@ def conformance(
 
 def chosen(kind: str, one_by_one: bool, options: dict[str, Any]) -> dict[str, Any]:
     """Return the conventions that were given, or say which one the kind does not know."""
+    from stopping.testing.conventions import KNOWN
+
+    known = KNOWN[kind]  # type: ignore[index]  # click has checked the kind
     if options["framework"] == "numpy":
         refuse_ignored("with --framework numpy", "device")
     dtypes = options.pop("dtypes")
     given = {name: value for name, value in options.items() if value not in (None, False)}
     if one_by_one:
         given["batched"] = False
-    if kind == "entropy" and dtypes:
+    if dtypes and "dtypes" in known:
         given["dtypes"] = dtypes
     elif dtypes:
         if len(dtypes) > 1:
             raise UserError(f"--dtype: a {kind} is tested with one precision at a time")
         given["dtype"] = dtypes[0]
-    known = {*PER_KIND[kind], "framework", "device"}
     for name in given:
         if name not in known:
-            said = {"K": "window", "batched": "one-by-one"}.get(name, name.replace("_", "-"))
+            said = FLAGS.get(name, name.replace("_", "-"))
             raise UserError(f"--{said}: has no meaning for --kind {kind}")
     return given
 

@@ -1,16 +1,18 @@
 """Test anyone's implementation of confident layer decoding against the theory.
 
-    from stopping.testing import check_selection
+    from stopping.testing import check
 
-    check_selection(my_engine.choose, K=10).require()
+    check(my_engine.choose, "selection", K=10).require()
 
-`check_selection` takes a function from entropies to layers, `check_entropy` one from logits to
-entropies, `check_decoder` one from candidate states and a head to logits. Each asks a list of named
-requirements (`SELECTION`, `ENTROPY`, `DECODER`), whose source is a theorem or the paper's
-Algorithm 1, and reports for each that fails the smallest counterexample with code that reproduces
-it. `conformance_tests` makes a pytest test of them, `stopping conformance` a table.
+There are four kinds of functions: "selection" from entropies to layers, "entropy" from logits to
+entropies, "decoder" from candidate states and a head to logits, "lens" from states and a head to
+the logits of every layer. Each is asked a list of named requirements (`SELECTION`, `ENTROPY`,
+`DECODER`, `LENS`), whose source is a theorem, the paper's Algorithm 1 or what a layer's projection
+is; for each that fails `check` reports the smallest counterexample with code that reproduces it.
+What a function takes and gives is said by `Conventions`. `conformance_tests` makes a pytest test of
+the requirements, `stopping conformance` a table.
 
-`worlds`, `entropies`, `descents`, `logits` and their like are the Hypothesis strategies behind it.
+`worlds`, `entropies`, `descents`, `logits` and the others are the Hypothesis strategies behind it.
 
 Needs the extra `conformance` (Hypothesis); torch only where the tested function uses it.
 """
@@ -22,12 +24,11 @@ from stopping.errors import missing_extra
 if find_spec("hypothesis") is None:
     raise missing_extra("stopping.testing needs Hypothesis", "conformance")
 
-from stopping.testing.decoder import Decoder, check_decoder
+from stopping.testing.conventions import Conventions, Kind
 from stopping.testing.decoder_requirements import DECODER
-from stopping.testing.entropy import Entropy, check_entropy
 from stopping.testing.entropy_requirements import ENTROPY
 from stopping.testing.head import Head
-from stopping.testing.pytest_entry import Kind, conformance_tests, suite
+from stopping.testing.lens_requirements import LENS
 from stopping.testing.requirement import (
     ConformanceError,
     Failure,
@@ -36,7 +37,6 @@ from stopping.testing.requirement import (
     Result,
     Status,
 )
-from stopping.testing.selection import Selection, check_selection
 from stopping.testing.selection_requirements import SELECTION
 from stopping.testing.strategies import (
     EPS_MAX,
@@ -50,27 +50,25 @@ from stopping.testing.strategies import (
     scales,
     worlds,
 )
+from stopping.testing.suites import check, conformance_tests, suite
 
 __all__ = [
     "DECODER",
     "ENTROPY",
     "EPS_MAX",
+    "LENS",
     "SELECTION",
     "ConformanceError",
-    "Decoder",
-    "Entropy",
+    "Conventions",
     "Failure",
     "Head",
     "Kind",
     "Report",
     "Requirement",
     "Result",
-    "Selection",
     "Status",
     "World",
-    "check_decoder",
-    "check_entropy",
-    "check_selection",
+    "check",
     "conformance_tests",
     "descents",
     "entropies",

@@ -9,7 +9,9 @@ The head comes first, with equal states at all layers, so that nothing hangs on 
   (`norm-once`).
 
 Then the choice, as of a selection function: see `stopping.testing.selection_requirements`, also
-for what NaN may do.
+for what NaN may do. Their states read one token at a logit of its own and all others at 0, which
+every score of confidence orders alike; `entropy` has states of two shapes, one token ahead and two
+tokens ahead, whose entropies are close, so that any other score orders them otherwise.
 """
 
 from __future__ import annotations
@@ -18,18 +20,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from hypothesis import strategies as st
+from scipy.optimize import brentq
 
 from stopping.testing import selection_cases as cases
 from stopping.testing import selection_judges as judges
-from stopping.testing.head import GAIN, VOCABULARY, Head, matrix_for
+from stopping.testing.head import GAINED, PLAIN, VOCABULARY, Head
+from stopping.testing.judges import steady
+from stopping.testing.reference import algorithm_1, shannon_entropy
 from stopping.testing.requirement import CallError, Discrepancy, Requirement
-from stopping.testing.selection_requirements import (
-    falls_back,
-    fits_in_the_window,
-    randomises,
-    reaches_past_the_window,
-    searches,
-)
+from stopping.testing.selection_requirements import draws, finer, searches
+from stopping.testing.states import sized
 from stopping.types import FloatArray
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _states_of_any_size(subject: Decoder) -> st.SearchStrategy[FloatArray]:
 
 def _answers(subject: Decoder, states: FloatArray) -> Discrepancy | None:
     both = np.repeat(states, 2, axis=0)
-    code = "\n".join([*subject.header(), "", *subject.lines_for(both)])
+    code = subject.written(subject.lines_for(both))
     try:
         found = subject.logits(both, strict=True)
     except CallError as failure:
@@ -69,12 +69,12 @@ def _answers(subject: Decoder, states: FloatArray) -> Discrepancy | None:
     return Discrepancy("finite logits", f"gave back {found.tolist()}", code)
 
 
-def _read(subject: Decoder, states: FloatArray, gain: FloatArray) -> Discrepancy | None:
-    right = Head(gain, matrix_for(gain))(states[:, -1])
+def _read(subject: Decoder, states: FloatArray, head: Head) -> Discrepancy | None:
+    right = head(states[:, -1])
     expected = f"logits {np.round(right[0], 4).tolist()}"
-    code = "\n".join([*subject.header(), "", *subject.lines_for(states, gain)])
+    code = subject.written(subject.lines_for(states, head))
     try:
-        found = subject.logits(states, gain)
+        found = subject.logits(states, head)
     except CallError as failure:
         return Discrepancy(expected, str(failure), code)
     if subject.near(found, right).all():
@@ -83,15 +83,72 @@ def _read(subject: Decoder, states: FloatArray, gain: FloatArray) -> Discrepancy
 
 
 def _read_plainly(subject: Decoder, states: FloatArray) -> Discrepancy | None:
-    return _read(subject, states, np.ones(states.shape[-1]))
+    return _read(subject, states, PLAIN)
 
 
 def _read_with_gain(subject: Decoder, states: FloatArray) -> Discrepancy | None:
-    return _read(subject, states, GAIN)
+    return _read(subject, states, GAINED)
 
 
 def _unmixed(subject: Decoder, row: FloatArray) -> Discrepancy | None:
     return judges.judge_layers(subject, row[None], lambda found: True, "the logits of one layer")
+
+
+def _ahead(tokens: int) -> FloatArray:
+    """Logits of `LEVELS` entropies of a distribution in which so many tokens lead alike."""
+
+    def leading(by: float) -> FloatArray:
+        return np.where(np.arange(VOCABULARY) < tokens, by, 0.0)
+
+    def missed(by: float, entropy: float) -> float:
+        return float(shannon_entropy(leading(by))) - entropy
+
+    return np.array([leading(brentq(missed, 0.0, 5.5, args=(entropy,))) for entropy in LEVELS])
+
+
+LEVELS = np.linspace(0.72, 1.06, 35)
+"""Entropies, nats: within what two of three tokens can have, and far apart for float32."""
+SHAPES = np.stack([_ahead(1), _ahead(2)])
+
+
+def _shapes(subject: Decoder) -> st.SearchStrategy[FloatArray]:
+    """Logits of the layers of one token, the last of them of neighbouring entropies, any first.
+
+    Their shapes take turns. The first layers are flat, so that the search ends before they do, and
+    inside its window.
+    """
+    last = min(len(LEVELS), 1 + cases.inner(subject))
+
+    def build(places: list[int], least: int, shape: int, roll: int, layers: int) -> FloatArray:
+        logits, deep = np.zeros((layers, VOCABULARY)), min(layers, last)
+        shapes = (shape + np.arange(deep)) % len(SHAPES)
+        logits[-deep:] = np.roll(SHAPES[shapes, least + np.array(places[:deep])], roll, axis=-1)
+        return logits
+
+    return st.builds(
+        build,
+        st.permutations(range(last)),
+        st.integers(0, len(LEVELS) - last),
+        st.integers(0, 1),
+        st.integers(0, VOCABULARY - 1),
+        st.integers(*cases.roomy(subject)),
+    )
+
+
+def _entropy(subject: Decoder, logits: FloatArray) -> Discrepancy | None:
+    entropies = shannon_entropy(logits)
+    layer = algorithm_1(entropies, subject.K)
+    states = sized(logits[None])
+    listed = ", ".join(f"{value:.3f}" for value in entropies)
+    expected = f"{subject.describe(layer, len(logits))}, whose entropies are {listed} nats"
+    code = subject.written(subject.lines_for(states))
+    try:
+        found = subject.searched(states, subject.layers_of)
+    except CallError as failure:
+        return Discrepancy(expected, str(failure), code)
+    if found[0] == layer:
+        return None
+    return Discrepancy(expected, subject.describe(found, len(logits)), code)
 
 
 HEAD = ("answers", "head", "norm", "norm-once")
@@ -105,14 +162,6 @@ DECODER: tuple[Requirement[Decoder], ...] = (
         "gives finite logits (tokens, vocabulary)",
         _unit_states,
         _answers,
-    ),
-    Requirement(
-        "unchanged",
-        "Algorithm 1",
-        "leaves states and head as they were",
-        cases.inside,
-        judges.unchanged,
-        presupposes=("answers",),
     ),
     Requirement(
         "head",
@@ -146,31 +195,15 @@ DECODER: tuple[Requirement[Decoder], ...] = (
         _unmixed,
         presupposes=HEAD,
     ),
-    Requirement(
-        "draws",
+    draws((*HEAD, "unmixed")),
+    *steady(
         "Algorithm 1",
-        "draws at random for each token, not once for the batch",
-        cases.one_step_back,
-        judges.draws,
-        presupposes=(*HEAD, "unmixed"),
-        applies=randomises,
-        once=True,
-    ),
-    Requirement(
-        "deterministic",
-        "Algorithm 1",
-        "gives the same logits each time that it gets the same states",
+        "states and head",
+        "logits",
         cases.inside,
-        judges.deterministic,
-        presupposes=(*HEAD, "unmixed", "draws"),
-    ),
-    Requirement(
-        "repeatable",
-        "Algorithm 1",
-        "answers from the states alone, not from what it was asked before",
         cases.pairs,
-        judges.repeatable,
-        presupposes=(*HEAD, "unmixed", "draws", "deterministic"),
+        (*HEAD, "unmixed"),
+        ("draws",),
     ),
     Requirement(
         "ordinary",
@@ -191,48 +224,13 @@ DECODER: tuple[Requirement[Decoder], ...] = (
         applies=searches,
     ),
     Requirement(
-        "window",
-        "Algorithm 1",
-        "takes K steps back where entropy falls that far, and no more",
-        cases.edge,
-        judges.exactly,
+        "entropy",
+        "the lens",
+        "compares the layers' entropies, and no other score of their distributions",
+        _shapes,
+        _entropy,
         presupposes=CHOICE,
-        applies=reaches_past_the_window,
-    ),
-    Requirement(
-        "full-window",
-        "Algorithm 1",
-        "reaches the first layer of a stack no deeper than K, and nothing before it",
-        cases.whole,
-        judges.exactly,
-        presupposes=CHOICE,
-        applies=fits_in_the_window,
-    ),
-    Requirement(
-        "rows",
-        "Algorithm 1",
-        "chooses for each token of a batch as for that token alone",
-        cases.batches,
-        judges.rows,
-        presupposes=BASE,
         applies=searches,
     ),
-    Requirement(
-        "nan",
-        "T4",
-        "raises where the search reads a NaN, or gives the final layer's logits",
-        cases.spoilt,
-        judges.nan,
-        presupposes=BASE,
-    ),
-    Requirement(
-        "fallback",
-        "Algorithm 1",
-        "is ordinary decoding with probability 1 - p",
-        cases.one_step_back,
-        judges.fallback,
-        presupposes=(*BASE, "valley"),
-        applies=falls_back,
-        once=True,
-    ),
+    *finer(BASE, CHOICE, "valley", "the final layer's logits"),
 )

@@ -19,9 +19,9 @@ import numpy as np
 from stopping.testing import entropy_cases as cases
 from stopping.testing.arrays import rounded
 from stopping.testing.entropy_cases import Rows
+from stopping.testing.judges import steady
 from stopping.testing.reference import shannon_entropy
 from stopping.testing.requirement import CallError, Discrepancy, Raised, Requirement
-from stopping.testing.steady import CALLS, differing, other_answers
 from stopping.types import FloatArray
 
 if TYPE_CHECKING:
@@ -37,54 +37,17 @@ def _answers(subject: Entropy, rows: Rows) -> Discrepancy | None:
     return None
 
 
-def _unchanged(subject: Entropy, rows: Rows) -> Discrepancy | None:
-    try:
-        if not subject.mutates_input(rows):
-            return None
-    except CallError as failure:
-        return Discrepancy("an answer", str(failure), subject.code(rows))
-    code = subject.code(rows) + "\nprint(z)  # changed by the call"
-    return Discrepancy("the array as it was handed over", "another one after the call", code)
-
-
-def _deterministic(subject: Entropy, rows: Rows) -> Discrepancy | None:
-    try:
-        found = [float(subject.ask(rows)[0]) for _ in range(1 + CALLS)][1:]
-    except CallError as failure:
-        return Discrepancy("an answer on each call", str(failure), subject.code(rows))
-    usual, others = differing(found, subject.tolerance)
-    if not others:
-        return None
-    often = other_answers(len(others), CALLS)
-    return Discrepancy(f"{usual:.6g}, as usual", f"{others[0]:.6g}", subject.code(rows), often)
-
-
-def _repeatable(subject: Entropy, pair: tuple[Rows, Rows]) -> Discrepancy | None:
-    first, other = pair
-    code = subject.code(first, other, first)
-    try:
-        before = subject.ask(first)
-        subject.ask(other)
-        after = subject.ask(first)
-    except CallError as failure:
-        return Discrepancy("the same answer again", str(failure), code)
-    if np.abs(after - before).max() <= subject.tolerance:
-        return None
-    return Discrepancy(f"{before[0]:.6g}, as before", f"{after[0]:.6g} on the second time", code)
-
-
 def _compare(
     subject: Entropy, rows: Rows, right: FloatArray, note: str = " nats", unit: float = 1.0
 ) -> Discrepancy | None:
-    expected = f"{_numbers(right * unit)}{note}"
+    expected = f"{subject.told(right * unit, rows)}{note}"
     try:
         found = subject.ask(rows)
     except CallError as failure:
         return Discrepancy(expected, str(failure), subject.code(rows))
-    # Written so that NaN counts as an error.
-    if (np.abs(found - right * unit) <= subject.tolerance * abs(unit)).all():
+    if subject.alike(found / unit, right):
         return None
-    return Discrepancy(expected, _numbers(found), subject.code(rows))
+    return Discrepancy(expected, subject.told(found, rows), subject.code(rows))
 
 
 def _entropy(subject: Entropy, rows: Rows) -> Discrepancy | None:
@@ -127,12 +90,7 @@ def _nan(subject: Entropy, rows: Rows) -> Discrepancy | None:
         return Discrepancy("an exception, or NaN", str(failure), subject.code(rows))
     if not np.isfinite(found).any():
         return None
-    return Discrepancy("an exception, or NaN", _numbers(found), subject.code(rows))
-
-
-def _numbers(values: FloatArray) -> str:
-    said = [f"{value:.6g}" for value in values]
-    return said[0] if len(said) == 1 else f"[{', '.join(said)}]"
+    return Discrepancy("an exception, or NaN", subject.told(found, rows), subject.code(rows))
 
 
 def _has_halves(subject: Entropy) -> str:
@@ -150,30 +108,7 @@ ENTROPY: tuple[Requirement[Entropy], ...] = (
     Requirement(
         "answers", "the lens", "gives one finite number for each row", cases.small, _answers
     ),
-    Requirement(
-        "unchanged",
-        "the lens",
-        "leaves the logits as they were",
-        cases.small,
-        _unchanged,
-        presupposes=("answers",),
-    ),
-    Requirement(
-        "deterministic",
-        "the lens",
-        "gives the same number each time that it gets the same logits",
-        cases.small,
-        _deterministic,
-        presupposes=("answers",),
-    ),
-    Requirement(
-        "repeatable",
-        "the lens",
-        "answers from the logits alone, not from what it was asked before",
-        cases.pairs,
-        _repeatable,
-        presupposes=("answers", "deterministic"),
-    ),
+    *steady("the lens", "the logits", "number", cases.small, cases.pairs, ("answers",)),
     Requirement(
         "shannon",
         "the lens",

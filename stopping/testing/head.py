@@ -1,4 +1,4 @@
-"""The head that a decoder under test gets: the model's final norm and its unembedding."""
+"""The head that is handed to whoever gets states: the model's final norm and its unembedding."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,14 +22,29 @@ class Head:
     gain : (hidden,)
         Weight of the norm.
     matrix : (vocabulary, hidden)
-        Unembedding, without a bias.
+        Unembedding.
+    bias : (vocabulary,), optional
+        Added by the unembedding.
+    scale, cap : float
+        A logit is `cap tanh(scale z / cap)` of what the unembedding gives; a cap of 0 bends
+        nothing.
     epsilon : float
         Added to the mean square.
     """
 
     gain: Any
     matrix: Any
+    bias: Any = None
+    scale: float = 1.0
+    cap: float = 0.0
     epsilon: float = 1e-6
+
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        """Weights."""
+        return (
+            (self.gain, self.matrix) if self.bias is None else (self.gain, self.matrix, self.bias)
+        )
 
     def norm(self, h: Any) -> Any:
         """Norm of the residual states `h`, (..., hidden)."""
@@ -38,16 +53,25 @@ class Head:
 
     def unembed(self, u: Any) -> Any:
         """Logits (..., vocabulary) of normed states."""
-        return u @ self.matrix.T
+        z = u @ self.matrix.T
+        z = (z if self.bias is None else z + self.bias) * self.scale
+        if not self.cap:
+            return z
+        bent = z / self.cap
+        return self.cap * (np.tanh(bent) if isinstance(bent, np.ndarray) else bent.tanh())
 
     def __call__(self, h: Any) -> Any:
         """Logits of residual states: the norm, then the unembedding."""
         return self.unembed(self.norm(h))
 
 
-def matrix_for(gain: FloatArray) -> FloatArray:
-    """Unembedding that undoes `gain`: a token's logit is `SHARPEST` times its cosine."""
+def head_with(gain: FloatArray, **others: Any) -> Head:
+    """Return a head that undoes its `gain`: a token's logit is `SHARPEST` times its cosine."""
     matrix = np.zeros((VOCABULARY, HIDDEN))
-    entries = np.arange(VOCABULARY)
-    matrix[entries, entries] = SHARPEST / np.sqrt(HIDDEN) / gain[:VOCABULARY]
-    return matrix
+    tokens = np.arange(VOCABULARY)
+    matrix[tokens, tokens] = SHARPEST / np.sqrt(HIDDEN) / gain[:VOCABULARY]
+    return Head(gain, matrix, **others)
+
+
+PLAIN = head_with(np.ones(HIDDEN))
+GAINED = head_with(GAIN)

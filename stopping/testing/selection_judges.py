@@ -12,7 +12,6 @@ from stopping.model.paths import at
 from stopping.testing.reference import algorithm_1
 from stopping.testing.requirement import CallError, Discrepancy, Raised
 from stopping.testing.selection_cases import entropies_of
-from stopping.testing.steady import CALLS, differing, other_answers
 from stopping.testing.strategies import World
 from stopping.types import FloatArray, IntArray
 
@@ -52,50 +51,6 @@ def answers(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
     except CallError as failure:
         return Discrepancy("a whole number for each token", str(failure), subject.code(x))
     return None
-
-
-def unchanged(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
-    """Judge whether the arrays are as before."""
-    x = row[None]
-    try:
-        if not subject.mutates_input(x):
-            return None
-    except CallError as failure:
-        return Discrepancy("an answer", str(failure), subject.code(x))
-    code = subject.code(x) + f"\nprint({subject.handed})  # changed by the call"
-    return Discrepancy("the array as it was handed over", "another one after the call", code)
-
-
-def deterministic(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
-    """Judge the answers to calls with equal input."""
-    x = row[None]
-    try:
-        found = [int(subject.searched(x)[0]) for _ in range(1 + CALLS)][1:]
-    except CallError as failure:
-        return Discrepancy("an answer on each call", str(failure), subject.code(x))
-    usual, others = differing(found)
-    if not others:
-        return None
-    expected, actual = (subject.describe(int(layer), len(row)) for layer in (usual, others[0]))
-    often = other_answers(len(others), CALLS)
-    return Discrepancy(f"{expected}, as usual", actual, subject.code(x), often)
-
-
-def repeatable(subject: AbstractSearching, rows: tuple[FloatArray, ...]) -> Discrepancy | None:
-    """Judge one token before and after another one."""
-    first, other = (row[None] for row in rows)
-    code = subject.code(first, other, first)
-    try:
-        before = subject.searched(first)
-        subject.searched(other)
-        after = subject.searched(first)
-    except CallError as failure:
-        return Discrepancy("the same answer again", str(failure), code)
-    if before[0] == after[0]:
-        return None
-    layers = first.shape[1]
-    said = subject.describe(after, layers) + " when it has answered another question"
-    return Discrepancy(subject.describe(before, layers) + ", as before", said, code)
 
 
 def descends(subject: AbstractSearching, world: World) -> Discrepancy | None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from stopping.testing import selection_cases as cases
 from stopping.testing import selection_judges as judges
+from stopping.testing.judges import steady
 from stopping.testing.requirement import Requirement
 
 if TYPE_CHECKING:
@@ -64,8 +65,82 @@ def falls_back(subject: AbstractSearching) -> str:
 
 def randomises(subject: AbstractSearching) -> str:
     """Empty unless nothing is random, or it takes one token at a time."""
-    certain = "" if subject.random.drawn else f"p = {subject.p:g} draws nothing at random"
+    certain = "" if subject.drawn else f"p = {subject.p:g} draws nothing at random"
     return certain or ("" if subject.batched else "takes one token at a time")
+
+
+def draws(before: tuple[str, ...]) -> Requirement[AbstractSearching]:
+    """Return the requirement that tokens of a batch fall back each by itself."""
+    return Requirement(
+        "draws",
+        "Algorithm 1",
+        "makes a Bernoulli draw for each token, not one for the batch",
+        cases.one_step_back,
+        judges.draws,
+        presupposes=before,
+        applies=randomises,
+        once=True,
+    )
+
+
+def finer(
+    base: tuple[str, ...], choice: tuple[str, ...], searching: str, kept: str
+) -> tuple[Requirement[AbstractSearching], ...]:
+    """Return what a search must do besides: at its window's ends, in batches, with NaN, by chance.
+
+    Parameters
+    ----------
+    base, choice : what these presuppose: an answer at all, and the search inside the window.
+    searching : name of the requirement without which nothing is said of the fallback.
+    kept : what ordinary decoding gives.
+    """
+    return (
+        Requirement(
+            "window",
+            "Algorithm 1",
+            "takes K steps back where entropy falls that far, and no more",
+            cases.edge,
+            judges.exactly,
+            presupposes=choice,
+            applies=reaches_past_the_window,
+        ),
+        Requirement(
+            "full-window",
+            "Algorithm 1",
+            "reaches the first layer of a stack no deeper than K, and nothing before it",
+            cases.whole,
+            judges.exactly,
+            presupposes=choice,
+            applies=fits_in_the_window,
+        ),
+        Requirement(
+            "rows",
+            "Algorithm 1",
+            "chooses for each token of a batch as for that token alone",
+            cases.batches,
+            judges.rows,
+            presupposes=base,
+            applies=takes_batches,
+        ),
+        Requirement(
+            "nan",
+            "T4",
+            f"raises where the search reads a NaN, or gives {kept}",
+            cases.spoilt,
+            judges.nan,
+            presupposes=base,
+        ),
+        Requirement(
+            "fallback",
+            "Algorithm 1",
+            f"gives {kept} with probability 1 - p",
+            cases.one_step_back,
+            judges.fallback,
+            presupposes=(*base, searching),
+            applies=falls_back,
+            once=True,
+        ),
+    )
 
 
 BASE = ("answers", "draws", "deterministic", "repeatable")
@@ -80,39 +155,9 @@ SELECTION: tuple[Requirement[AbstractSearching], ...] = (
         cases.inside,
         judges.answers,
     ),
-    Requirement(
-        "unchanged",
-        "Algorithm 1",
-        "leaves the array of entropies as it was",
-        cases.inside,
-        judges.unchanged,
-        presupposes=("answers",),
-    ),
-    Requirement(
-        "draws",
-        "Algorithm 1",
-        "draws at random for each token, not once for the batch",
-        cases.one_step_back,
-        judges.draws,
-        presupposes=("answers",),
-        applies=randomises,
-        once=True,
-    ),
-    Requirement(
-        "deterministic",
-        "Algorithm 1",
-        "chooses the same layer each time that it gets the same entropies",
-        cases.inside,
-        judges.deterministic,
-        presupposes=("answers", "draws"),
-    ),
-    Requirement(
-        "repeatable",
-        "Algorithm 1",
-        "answers from the entropies alone, not from what it was asked before",
-        cases.pairs,
-        judges.repeatable,
-        presupposes=("answers", "draws", "deterministic"),
+    draws(("answers",)),
+    *steady(
+        "Algorithm 1", "the entropies", "layer", cases.inside, cases.pairs, ("answers",), ("draws",)
     ),
     Requirement(
         "one-layer",
@@ -186,49 +231,5 @@ SELECTION: tuple[Requirement[AbstractSearching], ...] = (
         presupposes=SEARCH,
         applies=holds_any_scale,
     ),
-    Requirement(
-        "window",
-        "Algorithm 1",
-        "takes K steps back where entropy falls that far, and no more",
-        cases.edge,
-        judges.exactly,
-        presupposes=SEARCH,
-        applies=reaches_past_the_window,
-    ),
-    Requirement(
-        "full-window",
-        "Algorithm 1",
-        "reaches the first layer of a stack no deeper than K, and nothing before it",
-        cases.whole,
-        judges.exactly,
-        presupposes=SEARCH,
-        applies=fits_in_the_window,
-    ),
-    Requirement(
-        "rows",
-        "Algorithm 1",
-        "chooses for each token of a batch as for that token alone",
-        cases.batches,
-        judges.rows,
-        presupposes=BASE,
-        applies=takes_batches,
-    ),
-    Requirement(
-        "nan",
-        "T4",
-        "raises where the search reads a NaN, or keeps the final layer",
-        cases.spoilt,
-        judges.nan,
-        presupposes=BASE,
-    ),
-    Requirement(
-        "fallback",
-        "Algorithm 1",
-        "keeps the final layer with probability 1 - p",
-        cases.one_step_back,
-        judges.fallback,
-        presupposes=(*BASE, "descends"),
-        applies=falls_back,
-        once=True,
-    ),
+    *finer(BASE, SEARCH, "descends", "the final layer"),
 )

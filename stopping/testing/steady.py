@@ -1,6 +1,6 @@
 """Whether a function is right or wrong by chance: its answers to calls with equal input."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 CALLS = 10
 """Calls with equal input in each case that asks for equal answers.
@@ -12,13 +12,6 @@ AGAIN = 50
 """How often a case that failed is judged in all, to see whether it always fails."""
 CERTAIN = 10
 """Failures in a row from the first that end this: the answer is wrong every time."""
-
-
-def differing(answers: Sequence[float], tolerance: float = 0.0) -> tuple[float, list[float]]:
-    """Return the answer in the middle, and those that differ from it by more than `tolerance`."""
-    usual = sorted(answers)[len(answers) // 2]
-    # Written so that NaN differs.
-    return usual, [answer for answer in answers if not abs(answer - usual) <= tolerance]
 
 
 def other_answers(count: int, calls: int) -> str:

@@ -4,7 +4,6 @@ import inspect
 import textwrap
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -146,25 +145,3 @@ def _require_signature(
         declared.bind(*given)
     except TypeError as error:
         raise UserError(f"{name}{declared}: {error}; expected {signature}") from None
-
-
-@dataclass(frozen=True)
-class Fallback:
-    """The fallback: with probability `1 - p` a row keeps the final layer.
-
-    `level` is the chance that a right implementation is rejected by a test of frequencies.
-    """
-
-    p: float = 1.0
-    level: float = 1e-4
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.p <= 1.0:
-            raise UserError(f"p: must lie in [0, 1], got {self.p}")
-        if not 0.0 < self.level < 1.0:
-            raise UserError(f"level: must lie in (0, 1), got {self.level}")
-
-    @property
-    def drawn(self) -> bool:
-        """Whether there is anything random."""
-        return 0.0 < self.p < 1.0

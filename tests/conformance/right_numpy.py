@@ -42,3 +42,11 @@ def decode(states: np.ndarray, head: Head) -> np.ndarray:
         logits = np.array([head(h) for h in token])
         chosen.append(logits[select_one(entropy(logits))])
     return np.array(chosen)
+
+
+def read(states: np.ndarray, head: Head) -> np.ndarray:
+    """Every layer through norm and unembedding, one layer after the other."""
+    size = np.sqrt((states**2).mean(-1, keepdims=True) + head.epsilon)
+    z = states / size * head.gain @ head.matrix.T
+    z = (z if head.bias is None else z + head.bias) * head.scale
+    return head.cap * np.tanh(z / head.cap) if head.cap else z

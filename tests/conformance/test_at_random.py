@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from stopping.testing import Kind, check_entropy, check_selection, suite
+from stopping.testing import Kind, check, suite
 from tests.conformance import right_numpy
 from tests.conformance.wrong import Wrong
 from tests.conformance.wrong import at_random as wrong
@@ -24,7 +24,7 @@ GLOBAL = ("random", "numpy-legacy", "torch", "registered-with-hypothesis")
 @pytest.mark.slow
 @pytest.mark.parametrize("source", wrong.SOURCES)
 def test_an_error_at_random_is_found_whatever_it_is_drawn_from(source: str) -> None:
-    report = check_selection(wrong.errs(wrong.SOURCES[source]), K=K)
+    report = check(wrong.errs(wrong.SOURCES[source]), K=K)
     (failure,) = report.failures
     assert failure.requirement == "deterministic"
     found = re.fullmatch(
@@ -47,7 +47,7 @@ def test_a_failure_by_chance_is_called_so_by_one_requirement(case: Wrong) -> Non
 
 
 def test_the_printed_code_shows_different_answers() -> None:
-    (failure,) = check_entropy(wrong.noisy_entropy).failures
+    (failure,) = check(wrong.noisy_entropy, "entropy").failures
     out = io.StringIO()
     with contextlib.redirect_stdout(out), kept():
         random.seed(0)
@@ -56,7 +56,7 @@ def test_the_printed_code_shows_different_answers() -> None:
 
 
 def test_a_failure_that_is_always_there_is_not_called_random() -> None:
-    (failure,) = check_selection(non_strict, K=K, examples=20).failures
+    (failure,) = check(non_strict, K=K, examples=20).failures
     assert failure.chance == ""
     assert "not deterministic" not in str(failure)
 
@@ -71,7 +71,7 @@ def test_reports_repeat_whatever_the_state_of_the_global_generators(source: str)
             random.seed(seed)
             np.random.seed(seed)  # noqa: NPY002
             torch.manual_seed(seed)
-            reports.append(check_selection(function, K=K, seed=3).failures)
+            reports.append(check(function, K=K, seed=3).failures)
     assert reports[0] == reports[1]
 
 

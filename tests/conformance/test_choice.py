@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stopping.errors import UserError
-from stopping.testing import SELECTION, Report, Status, check_selection, conformance_tests
+from stopping.testing import SELECTION, Report, Status, check, conformance_tests
 from tests.conformance.test_interface import run
 from tests.conformance.wrong.selection import K, nan_swallowed, state_leaking
 
@@ -16,43 +16,43 @@ TARGET = ("tests.conformance.wrong.selection:nan_swallowed", "--kind", "selectio
 FEW = ("--window", str(K), "--examples", "5")
 
 
-def check(**choice: Any) -> Report:
-    return check_selection(nan_swallowed, K=K, examples=5, **choice)
+def checked(**choice: Any) -> Report:
+    return check(nan_swallowed, K=K, examples=5, **choice)
 
 
 def test_who_promised_nothing_about_nan_passes_the_rest() -> None:
-    assert [failure.requirement for failure in check().failures] == ["nan"]
-    rest = check(without=["nan"])
+    assert [failure.requirement for failure in checked().failures] == ["nan"]
+    rest = checked(without=["nan"])
     assert rest.passed
     assert rest.left_out == ("nan",)
     assert {result.requirement for result in rest.results} == {*NAMES} - {"nan"}
 
 
 def test_patterns_choose_and_leave_out() -> None:
-    windows = check(only=["*window", "stops"])
+    windows = checked(only=["*window", "stops"])
     assert [result.requirement for result in windows.results] == ["stops", "window", "full-window"]
     assert {*windows.left_out} == {*NAMES} - {"stops", "window", "full-window"}
-    (alone,) = check(only="*window", without=iter(["full-*"])).results
+    (alone,) = checked(only="*window", without=iter(["full-*"])).results
     assert alone.requirement == "window"
 
 
 @pytest.mark.slow
 def test_nothing_presupposes_what_is_left_out() -> None:
-    leaking = check_selection(state_leaking, K=K, examples=5)
+    leaking = check(state_leaking, K=K, examples=5)
     assert sum(result.note.startswith("presupposes") for result in leaking.results) > 5
-    without = check_selection(state_leaking, K=K, examples=5, without=["repeatable"])
+    without = check(state_leaking, K=K, examples=5, without=["repeatable"])
     assert not any("repeatable" in result.note for result in without.results)
 
 
 @pytest.mark.parametrize("choice", [{"only": ["nans"]}, {"without": ["nans"]}, {"without": "x*"}])
 def test_unknown_names_are_told_with_those_that_there_are(choice: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"no requirement '.*' for selection; choose from .*nan"):
-        check(**choice)
+        checked(**choice)
 
 
 def test_something_must_be_left() -> None:
     with pytest.raises(UserError, match="no requirement is left"):
-        check(only=["nan"], without=["n*"])
+        checked(only=["nan"], without=["n*"])
 
 
 def test_the_command_says_how_many_were_left_out(capsys: pytest.CaptureFixture[str]) -> None:

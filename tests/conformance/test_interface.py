@@ -15,9 +15,7 @@ from stopping.testing import (
     SELECTION,
     ConformanceError,
     Status,
-    check_decoder,
-    check_entropy,
-    check_selection,
+    check,
     conformance_tests,
     suite,
 )
@@ -33,7 +31,7 @@ def run(*arguments: str) -> int:
 
 
 def test_a_failure_says_what_where_and_how_to_see_it() -> None:
-    report = check_selection(non_strict, K=K, only=["ties"])
+    report = check(non_strict, K=K, only=["ties"])
     (failure,) = report.failures
     assert (failure.requirement, failure.source) == ("ties", "Algorithm 1")
     # The smallest tie that there is: two equal layers at the end, nothing special below.
@@ -47,12 +45,12 @@ def test_a_failure_says_what_where_and_how_to_see_it() -> None:
 
 @pytest.mark.slow
 def test_reports_repeat() -> None:
-    first, second = (check_selection(non_strict, K=K, examples=20, seed=3) for _ in range(2))
+    first, second = (check(non_strict, K=K, examples=20, seed=3) for _ in range(2))
     assert first.failures == second.failures
 
 
 def test_a_requirement_can_run_alone() -> None:
-    report = check_selection(window_too_short, K=K, only=["full-window", "window"], examples=20)
+    report = check(window_too_short, K=K, only=["full-window", "window"], examples=20)
     assert [(r.requirement, r.status) for r in report.results] == [
         ("window", Status.FAILED),
         ("full-window", Status.PASSED),
@@ -86,28 +84,28 @@ def test_the_pytest_entry_leaves_out_what_says_nothing_new() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: check_selection(right_numpy.select, K=0), "K"),
-        (lambda: check_selection(right_numpy.select, p=1.5), "p: must lie"),
-        (lambda: check_selection(right_numpy.select, level=0.0), "level"),
-        (lambda: check_selection(right_numpy.select, layer_axis=2), "layer_axis"),
-        (lambda: check_selection(right_numpy.select, order="up"), "order"),  # type: ignore[arg-type]
-        (lambda: check_selection(right_numpy.select, returns="x"), "returns"),  # type: ignore[arg-type]
-        (lambda: check_selection(right_numpy.select, layers=(3, 1)), "layers"),
-        (lambda: check_selection(right_numpy.select, only=["tie"]), "no requirement 'tie'"),
-        (lambda: check_selection(right_numpy.select, examples=0), "examples"),
-        (lambda: check_selection(3), "not callable"),  # type: ignore[arg-type]
-        (lambda: check_selection(lambda: 1), "takes 0 positional|too many positional"),  # type: ignore[arg-type,misc]
-        (lambda: check_selection(lambda x: x.nothing), "trivial input.*AttributeError"),
-        (lambda: check_entropy(right_numpy.entropy, dtypes=()), "dtypes"),
-        (lambda: check_entropy(right_numpy.entropy, tolerance=0.0), "tolerance"),
+        (lambda: check(right_numpy.select, K=0), "K"),
+        (lambda: check(right_numpy.select, p=1.5), "p: must lie"),
+        (lambda: check(right_numpy.select, level=0.0), "level"),
+        (lambda: check(right_numpy.select, layer_axis=2), "layer_axis"),
+        (lambda: check(right_numpy.select, order="up"), "order"),  # type: ignore[arg-type]
+        (lambda: check(right_numpy.select, returns="x"), "returns"),  # type: ignore[arg-type]
+        (lambda: check(right_numpy.select, layers=(3, 1)), "layers"),
+        (lambda: check(right_numpy.select, only=["tie"]), "no requirement 'tie'"),
+        (lambda: check(right_numpy.select, examples=0), "examples"),
+        (lambda: check(3), "not callable"),  # type: ignore[arg-type]
+        (lambda: check(lambda: 1), "takes 0 positional|too many positional"),  # type: ignore[arg-type,misc]
+        (lambda: check(lambda x: x.nothing), "trivial input.*AttributeError"),
+        (lambda: check(right_numpy.entropy, "entropy", dtypes=()), "dtypes"),
+        (lambda: check(right_numpy.entropy, "entropy", tolerance=0.0), "tolerance"),
         (
-            lambda: check_entropy(right_numpy.entropy, dtypes=("bfloat16",), framework="numpy"),
+            lambda: check(right_numpy.entropy, "entropy", dtypes=("bfloat16",), framework="numpy"),
             "bfloat16",
         ),
-        (lambda: check_selection(right_numpy.select, device="moon"), "device 'moon'"),
-        (lambda: check_decoder(right_numpy.decode, layer_axis=2), "layer_axis"),
-        (lambda: check_decoder(right_numpy.decode, tolerance=-1.0), "tolerance"),
-        (lambda: check_decoder(right_numpy.decode, dtype="float16"), "half precision"),
+        (lambda: check(right_numpy.select, device="moon"), "device 'moon'"),
+        (lambda: check(right_numpy.decode, "decoder", layer_axis=2), "layer_axis"),
+        (lambda: check(right_numpy.decode, "decoder", tolerance=-1.0), "tolerance"),
+        (lambda: check(right_numpy.decode, "decoder", dtype="float16"), "half precision"),
         (lambda: suite(right_numpy.select, "choice"), "kind"),  # type: ignore[arg-type]
         (lambda: suite(right_numpy.select, "selection", M=3), "M"),
     ],
@@ -204,7 +202,7 @@ def test_neither_stopping_nor_its_command_loads_hypothesis_and_the_suite_no_torc
         "import sys, stopping, stopping.cli\n"
         "assert 'hypothesis' not in sys.modules\n"
         "import numpy as np, stopping.testing as t\n"
-        "t.check_selection(lambda x: np.full(len(x), x.shape[1] - 1), K=2, only=['stays'])\n"
+        "t.check(lambda x: np.full(len(x), x.shape[1] - 1), K=2, only=['stays'])\n"
         "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stopping.errors import UserError
-from stopping.testing import Kind, check_selection, suite
+from stopping.testing import Kind, check, suite
 from tests.conformance.test_interface import run
 from tests.conformance.wrong.selection import K, scan
 
@@ -76,14 +76,14 @@ def raises_a_long_story(x: np.ndarray) -> np.ndarray:
 def test_an_odd_answer_is_a_failure_in_one_line(
     function: Callable[[Any], Any], actual: str
 ) -> None:
-    report = check_selection(function, K=K, examples=10)
+    report = check(function, K=K, examples=10)
     failure = report.failures[0]
     assert failure.requirement == "answers"
     assert failure.actual.startswith(actual)
     assert "\n" not in failure.actual
     assert len(failure.actual) < 300
     # Asked alone it is told just as plainly: infinity and NaN are no layers anywhere.
-    alone = check_selection(function, K=K, examples=10, only=["stops"])
+    alone = check(function, K=K, examples=10, only=["stops"])
     assert alone.failures
     assert "\n" not in alone.failures[0].actual
 
@@ -101,14 +101,14 @@ class Engine:
 
 
 def test_the_code_of_a_bound_method_does_not_call_it_on_its_class() -> None:
-    (failure,) = check_selection(Engine().choose, K=K, examples=5).failures
+    (failure,) = check(Engine().choose, K=K, examples=5).failures
     assert "Engine.choose" not in failure.code
     assert "print(function(x))" in failure.code
 
 
 def test_what_always_exits_cannot_be_used() -> None:
     with pytest.raises(UserError, match=r"trivial input.*raised SystemExit: 3"):
-        check_selection(lambda x: sys.exit(3))
+        check(lambda x: sys.exit(3))
 
 
 @pytest.mark.parametrize(

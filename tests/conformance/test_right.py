@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
 from stopping.rules import Search, Tolerance
@@ -21,6 +22,15 @@ def final_normed(states: np.ndarray, head: Head) -> np.ndarray:
     logits = np.concatenate([head(states[:, :-1]), head.unembed(states[:, -1:])], axis=1)
     chosen = right_numpy.select(np.array([right_numpy.entropy(token) for token in logits]))
     return logits[np.arange(len(logits)), chosen]
+
+
+def lens_of_transformers(states: np.ndarray, head: Head) -> np.ndarray:
+    """Gets the final state with the norm applied."""
+    return np.concatenate([head(states[:, :-1]), head.unembed(states[:, -1:])], axis=1)
+
+
+def lens_layers_first(states: Tensor, head: Head) -> Tensor:
+    return torch.stack([head(layer) for layer in states])
 
 
 def layers_first(states: Tensor, head: Head) -> Tensor:
@@ -64,6 +74,10 @@ BATCHES: tuple[tuple[Callable[..., Any], Kind, dict[str, Any], set[str]], ...] =
     (right_lazy.entropy, "entropy", {"examples": 10, "dtypes": ("float64",)}, {"half-precision"}),
     (right_lazy.decode, "decoder", {"K": K}, DETERMINISTIC),
     (final_normed, "decoder", {"K": K, "final_normed": True}, DETERMINISTIC),
+    (right_numpy.read, "lens", {}, set()),
+    (right_numpy.read, "lens", {"dtype": "float64", "layers": (2, 2)}, set()),
+    (lens_of_transformers, "lens", {"final_normed": True}, set()),
+    (lens_layers_first, "lens", {"layer_axis": 0, "order": "deep-first"}, set()),
     (
         five_candidates,
         "selection",

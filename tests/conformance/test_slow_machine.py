@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stopping.testing import check_selection, worlds
+from stopping.testing import check, worlds
 from tests.conformance import right_numpy
 from tests.conformance.wrong.at_random import raises_now_and_then
 from tests.conformance.wrong.selection import K, non_strict
@@ -34,7 +34,7 @@ def test_the_suite_finds_the_same() -> None:
         (non_strict, ["ties"]),
         (raises_now_and_then, ["answers"]),
     ):
-        report = check_selection(function, K=K, examples=50)
+        report = check(function, K=K, examples=50)
         assert [failure.requirement for failure in report.failures] == found
 
 

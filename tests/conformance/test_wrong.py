@@ -6,20 +6,24 @@ import re
 
 import pytest
 
-from stopping.testing import DECODER, ENTROPY, SELECTION, Failure, Status, suite
+from stopping.testing import DECODER, ENTROPY, LENS, SELECTION, Failure, Status, suite
 from tests.conformance import right_numpy, right_torch
 from tests.conformance.wrong import Wrong
 from tests.conformance.wrong.at_random import WRONG as AT_RANDOM
 from tests.conformance.wrong.decoder import WRONG as DECODERS
 from tests.conformance.wrong.entropy import WRONG as ENTROPIES
+from tests.conformance.wrong.lens import WRONG as LENSES
+from tests.conformance.wrong.scores import WRONG as SCORES
+from tests.conformance.wrong.scores import perplexity
 from tests.conformance.wrong.selection import WRONG as SELECTIONS
 
-ALL = (*SELECTIONS, *ENTROPIES, *DECODERS)
+ALL = (*SELECTIONS, *ENTROPIES, *DECODERS, *SCORES, *LENSES)
 RIGHT = {
     ("selection", "numpy"): (right_numpy, "select"),
     ("entropy", "numpy"): (right_numpy, "entropy"),
     ("entropy", "torch"): (right_torch, "entropy"),
     ("decoder", "numpy"): (right_numpy, "decode"),
+    ("lens", "numpy"): (right_numpy, "read"),
 }
 
 
@@ -64,8 +68,13 @@ def printed(code: str) -> str:
 
 @pytest.mark.parametrize(
     ("requirements", "wrongs"),
-    [(SELECTION, SELECTIONS), (ENTROPY, ENTROPIES), (DECODER, DECODERS)],
-    ids=["selection", "entropy", "decoder"],
+    [
+        (SELECTION, SELECTIONS),
+        (ENTROPY, ENTROPIES),
+        (DECODER, (*DECODERS, *SCORES)),
+        (LENS, LENSES),
+    ],
+    ids=["selection", "entropy", "decoder", "lens"],
 )
 def test_every_requirement_catches_somebody(
     requirements: tuple[object, ...], wrongs: tuple[Wrong, ...]
@@ -74,3 +83,15 @@ def test_every_requirement_catches_somebody(
     kinds = {wrong.kind for wrong in wrongs}
     by_chance = [wrong for wrong in AT_RANDOM if wrong.kind in kinds]
     assert names == {wrong.caught_by for wrong in (*wrongs, *by_chance)}
+
+
+@pytest.mark.parametrize("wrong", SCORES, ids=str)
+def test_only_states_of_several_shapes_tell_scores_apart(wrong: Wrong) -> None:
+    report = suite(wrong.function, "decoder", examples=12, **wrong.options).report(
+        without=["entropy"]
+    )
+    report.require()
+
+
+def test_an_increasing_function_of_entropy_is_as_good_as_entropy() -> None:
+    suite(perplexity, "decoder", examples=50, **SCORES[0].options).report().require()

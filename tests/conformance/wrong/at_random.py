@@ -73,6 +73,11 @@ def forgetful_decode(states: np.ndarray, head: Head) -> np.ndarray:
     return right_numpy.decode(shifted, head)
 
 
+def a_race(states: np.ndarray, head: Head) -> np.ndarray:
+    """Now and then a layer is read before it is written."""
+    return head(states * 0 if random.random() < 1 / ONE_IN else states)
+
+
 def raises_now_and_then(x: np.ndarray) -> np.ndarray:
     if random.random() < 1 / ONE_IN:
         raise RuntimeError("out of memory\nTry again.")
@@ -95,6 +100,7 @@ def ties_now_and_then(x: np.ndarray) -> np.ndarray:
 WRONG = (
     Wrong(noisy_entropy, "entropy", "deterministic", {"examples": 100}),
     Wrong(forgetful_decode, "decoder", "deterministic", {"K": K, "examples": 100}),
+    Wrong(a_race, "lens", "deterministic", {"examples": 100}),
     Wrong(errs(SOURCES["random"]), "selection", "deterministic", {"K": K, "examples": 100}),
     Wrong(raises_now_and_then, "selection", "answers", {"K": K, "examples": 100}),
     Wrong(nan_now_and_then, "entropy", "answers", {"examples": 100}),
