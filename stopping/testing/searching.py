@@ -47,7 +47,7 @@ class AbstractSearching(AbstractSubject):
         return self.searched(question)
 
     def told(self, answer: NDArray[Any], question: Floats) -> str:
-        """Layers in the function's own words."""
+        """Layers in the function's own terms."""
         return self.describe(answer, question.shape[1])
 
     def alike(self, answer: NDArray[Any], other: NDArray[Any]) -> bool:
