@@ -19,6 +19,7 @@ from torch import Tensor
 
 from empirical.capture.projections import AbstractReader, reader_for
 from empirical.lenses import AbstractLens, RawLens
+from empirical.lenses.soundness import require_sound_capture
 from empirical.model.anatomy import Anatomy
 from empirical.model.unembedding import Unembedding
 from empirical.provenance import Provenance
@@ -57,8 +58,8 @@ def capture(
     Raises
     ------
     UserError
-        If the model's logits are not finite or not causal, or the lens was not fitted at a traced
-        layer.
+        If the model's logits are not finite or not causal, its states are not sound (see
+        `empirical.lenses.soundness`), or the lens was not fitted at a traced layer.
     """
     lens = lens or RawLens(anatomy)
     provenance = replace(provenance, lens=lens.name)
@@ -67,6 +68,7 @@ def capture(
     if not texts:
         return Traces.empty(traced, provenance)
     anatomy.require_causal()
+    require_sound_capture(anatomy, texts[0].ids)
     head = Unembedding.of(anatomy)
     pieces = [
         _capture_batch(anatomy, texts[start : start + batch], traced, lens, head)

@@ -31,6 +31,7 @@ def require_sound(
     unembed: Read | None = None,
     *,
     depth: int | None = None,
+    distinct: bool = True,
     source: str = "states",
 ) -> None:
     """Raise unless states can be those of a model's layers, and are read as it reads its last.
@@ -45,6 +46,9 @@ def require_sound(
         From states to logits, with the final norm and, to say what is wrong, without it.
     depth : int, optional
         Number of the model's layers, if it is known.
+    distinct : bool
+        Whether equal states of neighbouring layers are a mistake, as in a file; where every layer
+        is heard as it runs, such a layer adds nothing.
     source : str
         Where the states come from, for the message.
 
@@ -70,7 +74,7 @@ def require_sound(
                 f"{source}: the states of layer {layer} are all zero, so they were never written; "
                 "such a layer cannot be read"
             )
-        if before is not None and torch.equal(state, states[before]):
+        if distinct and before is not None and torch.equal(state, states[before].to(state.device)):
             raise UserError(
                 f"{source}: the states of layer {layer} are those of layer {before} once more"
             )
@@ -105,6 +109,7 @@ def require_sound_capture(anatomy: Anatomy, ids: Sequence[int]) -> None:
             lambda h: anatomy.lens(h[None])[0],
             lambda h: anatomy.headless(inputs_embeds=h[None]).logits[0],
             depth=len(anatomy.layers),
+            distinct=False,
             source=type(anatomy.headless).__name__,
         )
 

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from empirical.lenses.soundness import require_sound_capture
 from empirical.model.anatomy import Anatomy
 from empirical.texts import Text
 from stopping.errors import UserError
@@ -120,6 +121,7 @@ def gather(
     places = [(row, i) for row, text in enumerate(texts) for i in range(len(text.completion_ids))]
     chosen = rng.choice(len(places), size=min(tokens, len(places)), replace=False)
     anatomy.require_causal()
+    require_sound_capture(anatomy, texts[0].ids)
     device = anatomy.device
     kept = {*layers, len(anatomy.layers)}
     found: dict[int, list[Tensor]] = {layer: [] for layer in sorted(kept)}

@@ -85,6 +85,6 @@ def test_the_pytest_entry_skips_what_is_left_out() -> None:
 
 
 def test_what_is_not_asked_is_not_left_out() -> None:
-    report = check()
+    report = checked()
     assert report.left_out == ()
     assert sum(result.status is Status.NOT_ASKED for result in report.results) == 2
