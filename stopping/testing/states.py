@@ -112,7 +112,7 @@ def _with_arrays(head: Head, gain: Any, matrix: Any, bias: Any = None) -> Head:
 
 
 def states_of(x: Floats) -> FloatArray:
-    """States `(n, layers, hidden)` whose readings order the layers of each row as `x` does."""
+    """States `(n, layers, hidden)` whose entropies order the layers of each row as `x` does."""
     level = np.round(x / GRID) - 1.0
     layer = np.arange(x.shape[1])
     top = np.maximum(16.0, np.nanmax(level, axis=1, initial=0.0))[:, None]

@@ -91,7 +91,7 @@ def of_other_tokens(states: States, anatomy: Anatomy) -> States:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (missing_last, f"last layer is {LAYERS - 1}, but the model has {LAYERS}"),
+        (missing_last, f"final layer here is {LAYERS - 1}, but the model has {LAYERS}"),
         (one_off, "the final layer does not read as the model's own"),
         (zero_layer, f"layer {LAYERS - 1} are all zero"),
         (repeated_layer, f"layer {LAYERS} are those of layer {LAYERS - 1} once more"),
