@@ -62,8 +62,8 @@ def require_sound(
     if depth is not None and numbers[-1:] != [depth]:
         last = numbers[-1] if numbers else "none"
         raise UserError(
-            f"{source}: the final layer here is {last}, but the model has {depth}; the states behind its "
-            "final layer are needed"
+            f"{source}: the final layer here is {last}, but the model has {depth}; the states "
+            "behind its final layer are needed"
         )
     for before, layer in zip([None, *numbers], numbers, strict=False):
         state = states[layer]
