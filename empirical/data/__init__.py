@@ -3,8 +3,8 @@
 Trace files (`MODEL.MODE.parquet` of the raw lens, `MODEL.MODE.temperature.parquet` of a calibrated
 one), evaluations (`MODEL.evaluation.json`), tables of `stopping paper` (`MODEL.paper.json`),
 summaries of runs of lm-evaluation-harness (`MODEL.harness.json`), the slow parts of the report on
-the traces (`report.stored.json`), and the problems that all of them are about
-(`problems.jsonl.gz`).
+the traces (`report.stored.json`), the problems that all of them are about (`problems.jsonl.gz`),
+and means by layer of larger models that others published (`public.means.csv`).
 """
 
 from importlib.resources import files
@@ -17,6 +17,7 @@ __all__ = [
     "bundled_harness_runs",
     "bundled_papers",
     "bundled_traces",
+    "public_means",
     "stored_parts",
 ]
 
@@ -56,6 +57,11 @@ def bundled_harness_runs() -> dict[str, Path]:
 def stored_parts() -> Path:
     """Return where the slow parts of the report are kept; nothing may be there."""
     return Path(str(files(__name__))) / "report.stored.json"
+
+
+def public_means() -> Path:
+    """Return the table of public means by layer, see the folder's README for its source."""
+    return Path(str(files(__name__))) / "public.means.csv"
 
 
 def _found(ending: str) -> dict[str, Path]:
