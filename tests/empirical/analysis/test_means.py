@@ -103,18 +103,7 @@ def test_text_says_what_means_cannot_tell(capsys: pytest.CaptureFixture[str]) ->
 
 def test_json_and_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figure = tmp_path / "gaps.svg"
-    main(
-        [
-            "audit",
-            "--means",
-            str(public_means()),
-            "--window",
-            "5",
-            "--json",
-            "--figure",
-            str(figure),
-        ]
-    )
+    assert run(str(public_means()), "--window", "5", "--json", "--figure", str(figure)) == 0
     found = json.loads(capsys.readouterr().out)
     assert {row["window"] for row in found["rows"]} == {5}
     assert found["cannot"].startswith("Means tell nothing")
