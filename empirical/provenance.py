@@ -5,17 +5,16 @@ SHA-256), through which lens, on which device and in which precision, on which p
 library versions. Paths of the machine that made it are left out; names of files stay.
 """
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
 from stopping.changepoint import FittedOn
-from stopping.support.documents import Format, structured
+from stopping.support.documents import Format
 from stopping.support.results import Result
 
 FORMAT = Format("layer-stopping traces", 1, "trace file", "make one with `stopping trace`")
@@ -86,21 +85,6 @@ class Provenance(Result):
     def _source(self) -> "Provenance":
         # A resumed run may be called with another `--tokens`, hence with another command line.
         return replace(self, shard=None, date="", command="", storage=None)
-
-    def to_json(self) -> str:
-        """Serialise with the format's name and version."""
-        return json.dumps(FORMAT.wrap(asdict(self)))
-
-    @classmethod
-    def from_json(cls, text: str, where: str) -> "Provenance":
-        """Read what `to_json` wrote; `where` names the file in errors.
-
-        Raises
-        ------
-        UserError
-            If the text is not of this format, or of a newer version than this package reads.
-        """
-        return structured(FORMAT.parse(text, where), cls, f"{where}: the trace file's provenance")
 
 
 def library_versions() -> dict[str, str]:

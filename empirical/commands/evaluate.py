@@ -18,7 +18,7 @@ from empirical.commands.options import (
     model_option,
     norm_option,
 )
-from empirical.evaluation.files import FORMAT, evaluation_text, write_evaluation
+from empirical.evaluation.files import FORMAT
 from empirical.evaluation.run import Settings
 from empirical.evaluation.run import evaluate as run_evaluate
 from empirical.model.load import load_model, require_models_extra
@@ -144,10 +144,10 @@ def evaluate(
         )
     try:
         if out is not None:
-            write_evaluation(out, result)
+            FORMAT.write(out, result)
     finally:  # the result is printed even if it cannot be written
         if as_json:
-            click.echo(evaluation_text(result))
+            click.echo(FORMAT.text(result))
         else:
             show(output(), result.report())
 

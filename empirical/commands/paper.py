@@ -24,7 +24,7 @@ from empirical.evaluation.run import Settings
 from empirical.model.load import load_model, require_models_extra
 from empirical.problems import Problem
 from empirical.provenance import command_line
-from empirical.studies.paper.files import FORMAT, paper_text
+from empirical.studies.paper.files import FORMAT
 from empirical.studies.paper.page import PAGE, render_page
 from empirical.studies.paper.plan import SECTIONS, Plan
 from empirical.studies.paper.results import ArmResult, ModelResult, PaperResult
@@ -134,7 +134,7 @@ def paper(
         found.append(result)
     both = len(found) == 2
     whole = PaperResult(tuple(found), contrast(found[0], found[1], seed) if both else None)
-    text = paper_text(whole)
+    text = FORMAT.text(whole)
     try:
         write_atomic(data, text + "\n")
         write_atomic(page, render_page(whole))

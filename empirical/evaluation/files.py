@@ -8,8 +8,7 @@ from pathlib import Path
 
 from empirical.evaluation.paired import FORMER
 from empirical.evaluation.run import Evaluation
-from stopping.support.documents import Format, as_json, structured
-from stopping.support.files import write_atomic
+from stopping.support.documents import Format
 
 FORMAT = Format(
     "layer-stopping evaluation",
@@ -20,22 +19,12 @@ FORMAT = Format(
 )
 
 
-def evaluation_text(result: Evaluation) -> str:
-    """Serialise with the format's name and version."""
-    return as_json(FORMAT.wrap(vars(result)))
-
-
-def write_evaluation(path: Path, result: Evaluation) -> None:
-    """Write an evaluation, whole or not at all."""
-    write_atomic(path, evaluation_text(result) + "\n")
-
-
 def read_evaluation(path: Path) -> Evaluation:
-    """Read what `write_evaluation` wrote.
+    """Read what `FORMAT.write` wrote.
 
     Raises
     ------
     UserError
         If the file is missing, no evaluation, of a newer format, or incomplete.
     """
-    return structured(FORMAT.read(path), Evaluation, f"{path}: the evaluation")
+    return FORMAT.load(path, Evaluation)

@@ -9,10 +9,9 @@ fitted on.
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -28,7 +27,7 @@ from empirical.lenses.states import Target
 from empirical.model.anatomy import Anatomy
 from empirical.provenance import Mode
 from stopping.errors import UserError
-from stopping.support.documents import Format, structured
+from stopping.support.documents import Format
 from stopping.support.files import written_aside
 
 FORMAT = Format("layer-stopping lens", 1, "lens file", "fit one with `stopping lens fit`")
@@ -190,18 +189,8 @@ def head_hash(anatomy: Anatomy) -> str:
 
 def write_lens(path: Path, content: LensFile) -> None:
     """Write a lens file, whole or not at all."""
-    text = json.dumps(
-        FORMAT.wrap(
-            {
-                "origin": asdict(content.origin),
-                "epochs": {str(layer): epoch for layer, epoch in content.epochs.items()},
-                "report": None if content.report is None else asdict(content.report),
-                "versions": dict(content.versions),
-                "date": content.date,
-                "command": content.command,
-            }
-        )
-    )
+    about = {f.name: getattr(content, f.name) for f in fields(_Metadata)}
+    text = FORMAT.text(_Metadata(**about))
     with written_aside(path) as aside:
         try:
             save_file(_tensors(content.corrections), aside, metadata={"layer-stopping": text})
@@ -230,7 +219,7 @@ def read_lens(path: Path) -> LensFile:
             "fit the lens anew with `stopping lens fit`"
         ) from error
     content = FORMAT.parse(metadata.get("layer-stopping", ""), str(path))
-    read = structured(content, _Metadata, f"{path}: the lens file")
+    read = FORMAT.structure(content, _Metadata, str(path))
     try:
         corrections = _corrections(tensors)
         for layer, correction in corrections.items():

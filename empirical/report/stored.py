@@ -9,18 +9,16 @@ python -m empirical.report.refresh     computes all parts again and writes the f
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import cattrs
-import numpy as np
 
 from empirical.data import stored_parts
 from stopping.errors import UserError
-from stopping.support.documents import Format
+from stopping.support.documents import Format, plain, structured
 from stopping.support.files import write_atomic
 
 _DAMAGE = (cattrs.BaseValidationError, UserError, ValueError, TypeError, KeyError)
@@ -68,7 +66,7 @@ class Store:
         for part in self.parts:
             if part.kind == kind and part.inputs == inputs:
                 try:
-                    return _converter().structure(part.value, of)
+                    return structured(part.value, of, exact=True)
                 except _DAMAGE:
                     return None
         return None
@@ -76,12 +74,12 @@ class Store:
 
 def part(kind: str, inputs: Inputs, value: object) -> Part:
     """Make a part of a typed value."""
-    return Part(kind, inputs, _converter().unstructure(value))
+    return Part(kind, inputs, plain(value, lacking=str))
 
 
 def write_store(path: Path, store: Store) -> None:
     """Write all parts as JSON without spaces, whole or not at all."""
-    content = FORMAT.wrap(cattrs.unstructure(store))
+    content = FORMAT.wrap(plain(store))
     write_atomic(path, json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n")
 
 
@@ -93,12 +91,7 @@ def read_store(path: Path) -> Store:
     UserError
         If the file is missing, damaged, of another kind, or newer than the package.
     """
-    try:
-        return cattrs.structure(FORMAT.read(path), Store)
-    except _DAMAGE as error:
-        raise UserError(
-            f"{path}: {FORMAT.what} is incomplete or damaged; {FORMAT.remedy}"
-        ) from error
+    return FORMAT.load(path, Store)
 
 
 def bundled_store(warn: Callable[[str], object]) -> Store | None:
@@ -114,26 +107,3 @@ def bundled_store(warn: Callable[[str], object]) -> Store | None:
     except UserError as error:
         warn(f"{error}. All parts are computed anew.")
         return None
-
-
-def _converter() -> cattrs.Converter:
-    """Arrays are lists; a number that JSON does not know is a word: nan, inf, -inf.
-
-    A field that the type does not know, since it was renamed or dropped, makes the value unusable:
-    without it a renamed one would take its default.
-    """
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    converter.register_unstructure_hook(
-        float, lambda value: value if math.isfinite(value) else str(value)
-    )
-    converter.register_unstructure_hook_func(
-        _is_array, lambda array: converter.unstructure(array.tolist())
-    )
-    converter.register_structure_hook_func(
-        _is_array, lambda value, kind: np.asarray(value, get_args(get_args(kind)[1])[0])
-    )
-    return converter
-
-
-def _is_array(kind: Any) -> bool:
-    return kind is np.ndarray or get_origin(kind) is np.ndarray

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from empirical.logits.temperatures import INVERSE_TEMPERATURES
-from empirical.provenance import Provenance, Storage, StorageLoss, now
+from empirical.provenance import FORMAT, Provenance, Storage, StorageLoss, now
 from empirical.traces import columns
 from empirical.traces.schema import (
     OPTIONAL,
@@ -71,7 +71,7 @@ def write_traces(path: Path, traces: Traces, storage: Storage = "float16") -> Pr
     layers = ",".join(str(layer) for layer in traces.layers)
     table = table.replace_schema_metadata(
         {
-            _PROVENANCE_KEY: provenance.to_json().encode(),
+            _PROVENANCE_KEY: FORMAT.text(provenance).encode(),
             _LAYERS_KEY: layers.encode(),
             _VOCABULARY_KEY: _packed(traces.vocabulary),
         }
@@ -111,7 +111,8 @@ def read_traces(path: Path) -> Traces:
             "make it anew with `stopping trace`"
         ) from error
     metadata = table.schema.metadata or {}
-    provenance = Provenance.from_json(_text(metadata, _PROVENANCE_KEY), str(path))
+    content = FORMAT.parse(_text(metadata, _PROVENANCE_KEY), str(path))
+    provenance = FORMAT.structure(content, Provenance, f"{path}: provenance")
     try:
         return _traces(table, provenance, metadata)
     except UserError as error:

@@ -23,7 +23,7 @@ and `excess(l) = G[l] - G[V*]` may be negative: it is kept as it is, unclipped, 
 all layers, and an expectation stays linear.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -99,6 +99,8 @@ class Component:
             object.__setattr__(self, "types", np.zeros(w, dtype=np.intp))
         if w < 2:
             raise UserError("turning: a window has two layers or more")
+        if not (np.abs(self.types) < 1 << 16).all():
+            raise UserError("types: must be small whole numbers")
         jumps = int(self.types.max()) if self.types.shape == (w,) else -1
         shapes = dict.fromkeys(("drift_mean", "drift_sd", "rise_mean", "rise_sd"), (w - 1,))
         shapes |= {"noise_sd": (w,), "types": (w,), "jump_sd": (jumps,)}
@@ -157,31 +159,3 @@ class Component:
             [np.zeros((n, 1)), self.jump_sd * rng.standard_normal((n, len(self.jump_sd)))], axis=1
         )
         return latent, noise + jumps[:, self.types], turning
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain numbers and lists."""
-        return {f.name: np.asarray(getattr(self, f.name)).tolist() for f in fields(self)}
-
-    @classmethod
-    def from_dict(cls, content: dict[str, object]) -> "Component":
-        """Read what `to_dict` wrote.
-
-        Raises
-        ------
-        UserError
-            If a parameter is missing or out of range.
-        """
-        try:
-            arrays = {f.name: np.asarray(content[f.name], dtype=np.float64) for f in fields(cls)}
-        except KeyError as error:
-            raise UserError(f"component: the parameter {error} is missing") from None
-        except (TypeError, ValueError) as error:
-            raise UserError(f"component: {error}") from None
-        if not (np.abs(arrays["types"]) < 1 << 16).all():
-            raise UserError("component: types must be small whole numbers")
-        return cls(
-            start_mean=float(arrays.pop("start_mean")),
-            start_sd=float(arrays.pop("start_sd")),
-            types=arrays.pop("types").astype(np.intp),
-            **arrays,
-        )

@@ -129,44 +129,12 @@ class ChangePointModel(Result):
         G, x = self.scale.nats(latent), self.scale.nats(latent + noise)
         return Paths.from_latent(G, x - G, turning)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and lists."""
-        return {
-            "scale": self.scale.to_dict(),
-            "weights": self.weights.tolist(),
-            "components": [component.to_dict() for component in self.components],
-            "fitted_on": None if self.fitted_on is None else self.fitted_on.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> "ChangePointModel":
-        """Read what `to_dict` wrote.
-
-        Raises
-        ------
-        UserError
-            If a part is missing or out of range.
-        """
-        try:
-            on = content.get("fitted_on")
-            ends = {k: content["scale"].get(k) for k in ("shift", "knee")}
-            return cls(
-                components=tuple(Component.from_dict(c) for c in content["components"]),
-                weights=np.asarray(content["weights"], dtype=np.float64),
-                scale=Scale(**{k: None if v is None else float(v) for k, v in ends.items()}),
-                fitted_on=None if on is None else FittedOn.from_dict(on),
-            )
-        except UserError:
-            raise
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"model: a part is missing or no number ({error!r})") from None
-
 
 def write_model(
     path: Path, model: ChangePointModel, about: Mapping[str, Any] | None = None
 ) -> None:
     """Write a model as JSON, whole or not at all; `about` says where it comes from."""
-    FORMAT.write(path, {"model": model.to_dict(), **(about or {})})
+    FORMAT.write(path, {"model": model, **(about or {})})
 
 
 def read_model(path: Path) -> ChangePointModel:
@@ -177,11 +145,7 @@ def read_model(path: Path) -> ChangePointModel:
     UserError
         If the file is missing, damaged, of another kind, or of a newer version.
     """
-    content = read_content(path)
-    try:
-        return ChangePointModel.from_dict(content["model"])
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+    return FORMAT.structure(read_content(path)["model"], ChangePointModel, str(path))
 
 
 def read_content(path: Path) -> dict[str, Any]:

@@ -1,11 +1,9 @@
 """What a model was fitted on: it says nothing of another LLM's entropies, nor of another lens's."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from stopping.errors import UserError
-from stopping.support.documents import structured
 
 
 @dataclass(frozen=True)
@@ -45,21 +43,6 @@ class FittedOn:
 
     def __str__(self) -> str:
         return f"entropies of {self.model or 'a model'} ({self.depth} layers, {self.lens} lens)"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: Any) -> "FittedOn":
-        """Read what `to_dict` wrote.
-
-        Raises
-        ------
-        UserError
-            If a part is missing or of a wrong type.
-        """
-        return structured(content, cls, "model: what it was fitted on")
 
 
 def _last(name: str) -> str:

@@ -118,10 +118,6 @@ class Scale:
             found[..., *place] = _mean_softplus(mean[..., *place], spread)
         return self.knee * found - self.shift
 
-    def to_dict(self) -> dict[str, float | None]:
-        """Plain numbers."""
-        return {"shift": self.shift, "knee": self.knee}
-
 
 def _mean_softplus(mean: FloatArray, spread: float) -> FloatArray:
     """`E log(1 + exp(Z))` for `Z ~ N(mean, spread^2)`, any shape."""

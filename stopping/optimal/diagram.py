@@ -34,6 +34,7 @@ from stopping.optimal.rules import Bayes, Snell
 from stopping.rules import AbstractRule, Final, Search
 from stopping.simulation.grid import measure, product
 from stopping.simulation.montecarlo import stream
+from stopping.support.documents import plain
 from stopping.support.parallel import Workers
 from stopping.support.store import Journal
 from stopping.types import FloatArray
@@ -192,4 +193,4 @@ def diagram(
 
 def settings(component: Component, seed: int, paths: int) -> dict[str, object]:
     """What all points of a diagram have in common, for `Journal.open`."""
-    return {"component": component.to_dict(), "seed": seed, "paths": paths}
+    return {"component": plain(component), "seed": seed, "paths": paths}

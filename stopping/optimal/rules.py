@@ -23,7 +23,7 @@ from stopping.optimal.filtering import ScanFilter
 from stopping.optimal.layers import LayerProblem
 from stopping.optimal.regression import Policy, Stage
 from stopping.rules.base import NOT_WRITTEN, AbstractRule, Reading
-from stopping.support.documents import Format
+from stopping.support.documents import Format, plain
 from stopping.types import FloatArray, IntArray
 
 FORMAT = Format(
@@ -176,56 +176,58 @@ class Snell(AbstractRule):
 
 def save_rule(path: Path, rule: Snell, about: dict[str, Any] | None = None) -> Snell:
     """Write a Snell rule as JSON, whole or not at all; return it with its text form."""
-    problem = rule.problem
-    content = {
-        "model": problem.model.to_dict(),
-        "cost": problem.cost,
-        "recall": problem.recall,
-        "basis": rule.policy.stages[0].fitted.basis.settings(),
-        "stages": [
-            {
-                "centre": stage.fitted.centre.tolist(),
-                "scale": stage.fitted.scale.tolist(),
-                "decision": stage.decision.tolist(),
-                "value": stage.value.tolist(),
-            }
-            for stage in rule.policy.stages
-        ],
-        **(about or {}),
-    }
-    FORMAT.write(path, content)
+    problem, basis = rule.problem, rule.policy.stages[0].fitted.basis
+    stages = tuple(
+        _Coefficients(s.fitted.centre, s.fitted.scale, s.decision, s.value)
+        for s in rule.policy.stages
+    )
+    solved = _Solved(problem.model, problem.cost, problem.recall, basis.settings(), stages)
+    FORMAT.write(path, {**plain(solved), **(about or {})})
     return replace(rule, file=str(path))
 
 
+@dataclass(frozen=True, eq=False)
+class _Coefficients:
+    """One stage in the file."""
+
+    centre: FloatArray
+    scale: FloatArray
+    decision: FloatArray
+    value: FloatArray
+
+    def __post_init__(self) -> None:
+        for name, found in vars(self).items():
+            if found.ndim != 1 or not np.isfinite(found).all():
+                raise UserError(f"{name}: coefficients must be finite numbers")
+
+
+@dataclass(frozen=True, eq=False)
+class _Solved:
+    """The file."""
+
+    model: ChangePointModel
+    cost: float
+    recall: bool
+    basis: dict[str, Any]
+    stages: tuple[_Coefficients, ...]
+
+
 def _read_snell(path: Path) -> Snell:
-    content = FORMAT.read(path)
+    found = FORMAT.load(path, _Solved)
     try:
-        basis = basis_from(content["basis"])
-        model = ChangePointModel.from_dict(content["model"])
-        problem = LayerProblem(model, float(content["cost"]), bool(content["recall"]))
+        basis = basis_from(found.basis)
+        problem = LayerProblem(found.model, found.cost, found.recall)
         stages = tuple(
-            Stage(
-                Fitted(basis, _numbers(stage["centre"]), _numbers(stage["scale"])),
-                _numbers(stage["decision"]),
-                _numbers(stage["value"]),
-            )
-            for stage in content["stages"]
+            Stage(Fitted(basis, s.centre, s.scale), s.decision, s.value) for s in found.stages
         )
         if len(stages) != problem.horizon:
             raise ValueError(f"{len(stages)} stages for {problem.horizon} steps")
         rule = Snell(Policy(problem, stages), str(path))
         with np.errstate(over="raise", invalid="raise"):
-            rule.choose(np.ones((1, model.w)))
+            rule.choose(np.ones((1, problem.model.w)))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise UserError(f"{path}: a solved rule with a part missing or wrong ({error})") from error
     return rule
-
-
-def _numbers(values: Any) -> FloatArray:
-    found = np.asarray(values, dtype=np.float64)
-    if found.ndim != 1 or not np.isfinite(found).all():
-        raise ValueError("coefficients must be finite numbers")
-    return found
 
 
 def _window(x: FloatArray, w: int, rule: str) -> FloatArray:

@@ -7,13 +7,15 @@ than the package.
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import cattrs
 import numpy as np
+from numpy.typing import NDArray
 
 from stopping.errors import UserError
 from stopping.support.files import Kind, write_atomic
@@ -52,9 +54,13 @@ class Format:
         """Return the content under the format's name and version."""
         return {"format": self.name, "version": self.version, **content}
 
-    def write(self, path: Path, content: Mapping[str, Any]) -> None:
-        """Write a document of plain values, whole or not at all."""
-        write_atomic(path, json.dumps(self.wrap(content), indent=1, allow_nan=False) + "\n")
+    def text(self, value: Any) -> str:
+        """Serialise a dataclass or a mapping as a document; what JSON lacks is null."""
+        return as_json(self.wrap(plain(value)))
+
+    def write(self, path: Path, value: Any) -> None:
+        """Write a dataclass or a mapping as a document, whole or not at all."""
+        write_atomic(path, self.text(value) + "\n")
 
     def parse(self, text: str, where: str) -> dict[str, Any]:
         """Return the content of a document; `where` names its file in errors.
@@ -103,26 +109,74 @@ class Format:
             text = ""
         return self.parse(text, str(path))
 
+    def load(self, path: Path, kind: type[T]) -> T:
+        """Read a document that is a dataclass.
 
-def structured(content: dict[str, Any], kind: type[T], what: str) -> T:
-    """Turn plain values into a frozen dataclass; null where a number stands is NaN.
+        Raises
+        ------
+        UserError
+            As `read` and `structure`.
+        """
+        return self.structure(self.read(path), kind, str(path))
+
+    def structure(self, content: Any, kind: type[T], where: str) -> T:
+        """Turn what was read into a dataclass; `where` names its file in errors.
+
+        Raises
+        ------
+        UserError
+            If something is missing, of a wrong type, or refused by the dataclass.
+        """
+        try:
+            return structured(content, kind)
+        except cattrs.BaseValidationError as error:
+            reasons = "; ".join(cattrs.transform_error(error, format_exception=_reason))
+            raise UserError(
+                f"{where}: the {self.what} is incomplete or damaged ({reasons}); {self.remedy}"
+            ) from error
+
+
+def structured(content: Any, kind: type[T], exact: bool = False) -> T:
+    """Turn plain values into a value of a type: the other way round of `plain`.
+
+    Null where a number stands is NaN, and numbers that JSON lacks may be words (nan, inf); lists
+    become arrays where the type says so. With `exact` a field that the type does not know is an
+    error: a renamed one would take its default without it.
 
     Raises
     ------
-    UserError
-        If something is missing or of a wrong type; `what` begins the message.
+    cattrs.BaseValidationError
+        With all that is wrong.
     """
-    converter = cattrs.Converter()
-    converter.register_structure_hook(float, lambda value, _: _number(value))
-    try:
-        return converter.structure(content, kind)
-    except cattrs.BaseValidationError as error:
-        reasons = "; ".join(cattrs.transform_error(error))
-        raise UserError(f"{what} is incomplete or damaged ({reasons})") from error
+    return _converter(exact).structure(content, kind)
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+@cache
+def _converter(exact: bool) -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=exact)
+    converter.register_structure_hook(
+        float, lambda value, _: math.nan if value is None else float(value)
+    )
+    converter.register_structure_hook_func(_is_array, _array)
+    return converter
+
+
+def _is_array(kind: Any) -> bool:
+    return kind is np.ndarray or get_origin(kind) is np.ndarray
+
+
+def _array(values: Any, kind: Any) -> NDArray[Any]:
+    dtype = get_args(get_args(kind)[1])[0]
+    found: NDArray[Any] = np.asarray(values, np.float64)
+    with np.errstate(invalid="ignore"):
+        cast = found.astype(dtype)
+    if cast.dtype.kind == "i" and (cast != found).any():
+        raise UserError(f"whole numbers are needed, got {values}")
+    return cast
+
+
+def _reason(error: BaseException, kind: type | None) -> str:
+    return str(error) if isinstance(error, UserError) else cattrs.v.format_exception(error, kind)
 
 
 def as_json(value: object) -> str:
@@ -130,20 +184,22 @@ def as_json(value: object) -> str:
     return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def plain(value: Any) -> Any:
-    """Turn dataclasses and numpy values into what `json` accepts."""
+def plain(value: Any, lacking: Callable[[float], Any] = lambda _: None) -> Any:
+    """Turn dataclasses and numpy values into what `json` accepts.
+
+    `lacking` is asked what stands for a number that JSON lacks; by default null.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        names = (field.name for field in dataclasses.fields(value))
+        return {name: plain(getattr(value, name), lacking) for name in names}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, lacking) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return plain(value.item())
+        return [plain(item, lacking) for item in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return plain(value.tolist(), lacking)
     if isinstance(value, float) and not math.isfinite(value):
-        return None
+        return lacking(value)
     return value
 
 

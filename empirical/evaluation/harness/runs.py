@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stopping.errors import UserError
-from stopping.support.documents import Format, as_json, structured
+from stopping.support.documents import Format
 
 FORMAT = Format("layer-stopping harness runs", 2, "summary of harness runs", "see its module")
 
@@ -66,7 +66,7 @@ def read_runs(path: Path) -> HarnessRuns:
     UserError
         If the file is missing, of another kind, or incomplete.
     """
-    return structured(FORMAT.read(path), HarnessRuns, f"{path}: the summary of harness runs")
+    return FORMAT.load(path, HarnessRuns)
 
 
 def compare_runs(folders: Sequence[Path]) -> HarnessRuns:
@@ -172,4 +172,4 @@ def _file_name(arguments: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    print(as_json(FORMAT.wrap(vars(compare_runs([Path(a) for a in sys.argv[1:]])))))
+    print(FORMAT.text(compare_runs([Path(a) for a in sys.argv[1:]])))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from empirical.evaluation.paired import FORMER
 from empirical.studies.paper.results import PaperResult
-from stopping.support.documents import Format, as_json, structured
+from stopping.support.documents import Format
 
 FORMAT = Format(
     "layer-stopping paper tables",
@@ -15,11 +15,6 @@ FORMAT = Format(
 )
 
 
-def paper_text(result: PaperResult) -> str:
-    """Serialise with the format's name and version."""
-    return as_json(FORMAT.wrap(vars(result)))
-
-
 def read_paper(path: Path) -> PaperResult:
     """Read `paper.json` as `stopping paper` wrote it.
 
@@ -28,4 +23,4 @@ def read_paper(path: Path) -> PaperResult:
     UserError
         If the file is missing, of another kind or a newer format, or incomplete.
     """
-    return structured(FORMAT.read(path), PaperResult, f"{path}: the file of paper tables")
+    return FORMAT.load(path, PaperResult)

@@ -17,6 +17,7 @@ from empirical.problems import generate, to_jsonl
 from empirical.traces.files import Traces, read_traces
 from stopping.cli import main
 from stopping.errors import UserError
+from stopping.support.documents import as_json
 from tests.empirical.tiny_models import byte_tokenizer, save_tiny_folder
 from tests.killed import kill_after
 
@@ -67,7 +68,7 @@ def test_a_run_leaves_one_file_that_says_what_made_it(
     assert (made.dtype, made.device, made.lens, made.shard) == ("float32", "cpu", "raw", None)
     assert len(made.weights["model.safetensors"]) == 64
     assert made.storage is not None
-    assert str(tmp_path) not in made.to_json()
+    assert str(tmp_path) not in as_json(made)
     words = "".join(traces.vocabulary[int(token)] for token in traces.token[: solutions[0]])
     assert words == problems[0].solution
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import empirical.commands.report as command
 from empirical.analysis.projection_noise import shared_tokens
 from empirical.evaluation import Answer, compare
-from empirical.evaluation.files import read_evaluation, write_evaluation
+from empirical.evaluation.files import FORMAT, read_evaluation
 from empirical.evaluation.run import Evaluation, Settings
 from empirical.problems import generate
 from empirical.provenance import Provenance
@@ -97,12 +97,12 @@ class TestCalibration:
 class TestEvaluationFiles:
     def test_what_is_written_is_read(self, tmp_path: Path) -> None:
         path = tmp_path / "e.json"
-        write_evaluation(path, evaluation())
+        FORMAT.write(path, evaluation())
         assert read_evaluation(path) == evaluation()
 
     def test_other_files_are_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "e.json"
-        write_evaluation(path, evaluation())
+        FORMAT.write(path, evaluation())
         content = json.loads(path.read_text())
         for change, message in (
             ({"format": "something else"}, "no evaluation"),
@@ -128,7 +128,7 @@ class TestPage:
             paths.append(tmp_path / f"{name}.parquet")
             write_traces(paths[-1], traces)
         solved = tmp_path / "e.json"
-        write_evaluation(solved, evaluation())
+        FORMAT.write(solved, evaluation())
         result = CliRunner().invoke(
             command.report,
             [*map(str, paths), "--evaluation", str(solved), "--out", str(tmp_path / "report"),
@@ -155,7 +155,7 @@ class TestPage:
         path, solved = tmp_path / "raw.parquet", tmp_path / "e.json"
         write_traces(path, pair()[0])
         for count, said in ((4, False), (2, True)):
-            write_evaluation(solved, evaluation(count, 60))
+            FORMAT.write(solved, evaluation(count, 60))
             page = render_page(compute([path], [solved], effort=TINY))
             assert ("little to lose" in page) is said
 

@@ -21,7 +21,7 @@ from empirical.model.load import LoadedModel, load_model
 from empirical.problems import generate
 from empirical.studies.paper import Category, Plan, category, planned, quartiles, substitutions
 from empirical.studies.paper.difficulty import difficulty
-from empirical.studies.paper.files import paper_text, read_paper
+from empirical.studies.paper.files import FORMAT, read_paper
 from empirical.studies.paper.run import contrast, searched_tokens
 from empirical.traces.window import take_sample
 from stopping.cli import main
@@ -335,7 +335,7 @@ def test_paper_from_end_to_end(
     assert ("tiny-one", Search(2), 0.8) in calls
     assert not {("tiny-one", None, 0.0), ("tiny-one", Search(2), 0.0)} & set(calls)
     assert {("tiny-two", None, 0.0), ("tiny-two", Search(2), 0.0)} <= set(calls)
-    assert paper_text(read_paper(out / "paper.json")) + "\n" == (out / "paper.json").read_text()
+    assert FORMAT.text(read_paper(out / "paper.json")) + "\n" == (out / "paper.json").read_text()
     first, second = printed["models"]
     assert [m["provenance"]["model"] for m in printed["models"]] == ["tiny-one", "tiny-two"]
     assert len(first["arms"]) == 1 + 5 + 1

@@ -257,7 +257,7 @@ def test_written_and_read_again(model: ChangePointModel, tmp_path: Path) -> None
         ('{"format": "layer-stopping change-point model", "version": 9, "model": {}}', "upgrade"),
         (
             '{"format": "layer-stopping change-point model", "version": 1, "model": {}}',
-            "a part is missing",
+            "required field missing",
         ),
     ],
 )
