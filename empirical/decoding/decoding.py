@@ -7,8 +7,7 @@ compiles, the hooks run between graphs.
 """
 
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
@@ -23,11 +22,12 @@ from empirical.decoding.piggyback import Pass, piggybacked
 from empirical.decoding.plan import Plan, PlanName, plan_named
 from empirical.decoding.positions import Inputs
 from empirical.decoding.projecting import HeadProjector, projector_for
-from empirical.decoding.recording import Recorder
+from empirical.decoding.recording import Recorder, Recorders
 from empirical.decoding.steps import Steps
 from empirical.lenses import AbstractLens, RawLens
 from empirical.model.anatomy import Anatomy
 from empirical.model.fitted import require_own_fit
+from empirical.model.running import drafts, tied, uncompiled
 from empirical.model.unembedding import Unembedding
 from empirical.model.wrappers import called_modules
 from stopping.changepoint import FittedOn
@@ -109,7 +109,7 @@ class ConfidentDecoding:
         self._chooser: Chooses
         self._piggybacks_on: HeadProjector | None = None
         if isinstance(rule, AbstractDecoder):
-            self.layers = rule.window(depth, _tied(model))
+            self.layers = rule.window(depth, tied(model))
             self._chooser = rule.chooser(self.anatomy, lens, self.layers)
             heard = self.layers[:-1]
         else:
@@ -124,7 +124,7 @@ class ConfidentDecoding:
         self._heard = frozenset(heard)
         self._hooks: ExitStack | None = None
         self._local = threading.local()
-        self._recorders: dict[int, Recorder] = {}
+        self._recorders = Recorders(self.layers)
 
     @property
     def attached(self) -> bool:
@@ -140,12 +140,12 @@ class ConfidentDecoding:
         UserError
             If nothing has been decoded, or only other threads have, and more than one.
         """
-        return self._recorder().steps()
+        return self._recorders.latest().steps()
 
     @property
     def latest(self) -> Steps:
         """What was decoded in the last forward pass, for those who look on while it streams."""
-        return self._recorder().latest
+        return self._recorders.latest().latest
 
     def attach(self) -> Self:
         """Set the hooks and forget earlier statistics."""
@@ -160,8 +160,8 @@ class ConfidentDecoding:
             hooks.enter_context(self.anatomy.listening(self._hear))
             if self._piggybacks_on is not None:
                 hooks.enter_context(piggybacked(self._piggybacks_on, self.layers, self._current))
-            hooks.enter_context(_uncompiled(self._model))
-            hooks.enter_context(hearing(self._model, self._mine))
+            hooks.enter_context(uncompiled(self._model))
+            hooks.enter_context(hearing(self._model, self._recorders.mine))
             self._hooks = hooks.pop_all()
         return self
 
@@ -190,27 +190,10 @@ class ConfidentDecoding:
             "detach it first"
         )
 
-    def _mine(self) -> Recorder:
-        """Return the recorder of this thread."""
-        return self._recorders.setdefault(threading.get_ident(), Recorder(self.layers))
-
-    def _recorder(self) -> Recorder:
-        """Return the recorder to read: that of this thread if it has generated."""
-        mine = self._recorders.get(threading.get_ident())
-        if mine is not None:
-            return mine
-        if len(self._recorders) == 1:
-            return next(iter(self._recorders.values()))
-        raise UserError(
-            "statistics: several threads have generated; read them in the thread that generated"
-            if self._recorders
-            else "statistics: nothing has been decoded yet"
-        )
-
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _begin(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         rate = self._chooser.rate if isinstance(self._chooser, Chooser) else 0.5
-        recorder = self._mine()
+        recorder = self._recorders.mine()
         inputs = Inputs.of(
             args, kwargs, self.anatomy.first_position, recorder.text, recorder.before
         )
@@ -233,7 +216,7 @@ class ConfidentDecoding:
         if under_way is None:  # a wrapper's call, whose logits are rewritten already
             return output
         del self._local.under_way
-        if _drafts(self._model, len(self.anatomy.layers)):
+        if drafts(self._model, len(self.anatomy.layers)):
             return output
         missing = sorted(self._heard - under_way.states.keys())
         if missing:
@@ -241,7 +224,7 @@ class ConfidentDecoding:
                 f"the forward pass did not run the hooks of layer(s) {missing}: it leaves layers "
                 "out, or it was compiled before the decoding was attached; decode without that"
             )
-        recorder = self._mine()
+        recorder = self._recorders.mine()
         recorder.begin(under_way.inputs)
         if not isinstance(output, tuple):
             output.logits = self._chosen(output.logits, under_way, recorder)
@@ -285,21 +268,6 @@ class ConfidentDecoding:
         return flat.view_as(logits)
 
 
-def _tied(model: nn.Module) -> bool:
-    """Whether input and output embeddings are one matrix."""
-    config: Any = getattr(model, "config", None)
-    return bool(getattr(config, "tie_word_embeddings", False))
-
-
-def _drafts(model: nn.Module, depth: int) -> bool:
-    """Whether a model that speculates with its own first layers runs those alone just now."""
-    config: Any = getattr(model, "config", None)
-    if config is None:
-        return False
-    running = getattr(config.get_text_config(decoder=True), "num_hidden_layers", depth)
-    return bool(running < depth)
-
-
 def _of_rows(values: Tensor, rows: Tensor | None) -> Tensor:
     return values if rows is None else values[rows.to(values.device)]
 
@@ -311,13 +279,3 @@ def _require_free(model: nn.Module) -> None:
             f"{type(model).__name__}: a decoding is attached to this model; detach it first "
             "(two would choose twice)"
         )
-
-
-@contextmanager
-def _uncompiled(model: nn.Module) -> Iterator[None]:
-    """Let `generate` step through the model's plain call instead of a compiled one."""
-    model.__dict__["get_compiled_call"] = lambda config: model
-    try:
-        yield
-    finally:
-        del model.__dict__["get_compiled_call"]

@@ -15,6 +15,7 @@ Outside of `generate` a text cannot be told from a prompt, and every position co
 decoded again the last time.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -171,6 +172,41 @@ class Recorder:
         self._waiting.clear()
         self.memory.clear()
         self._ended = self.before = None
+
+
+class Recorders:
+    """The records of several threads, each of which generates by itself."""
+
+    def __init__(self, layers: Sequence[int]) -> None:
+        self._layers = layers
+        self._of: dict[int, Recorder] = {}
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._of.clear()
+
+    def mine(self) -> Recorder:
+        """Return the recorder of this thread."""
+        return self._of.setdefault(threading.get_ident(), Recorder(self._layers))
+
+    def latest(self) -> Recorder:
+        """Return the recorder to read: that of this thread if it has generated.
+
+        Raises
+        ------
+        UserError
+            If nothing has been decoded, or only other threads have, and more than one.
+        """
+        mine = self._of.get(threading.get_ident())
+        if mine is not None:
+            return mine
+        if len(self._of) == 1:
+            return next(iter(self._of.values()))
+        raise UserError(
+            "statistics: several threads have generated; read them in the thread that generated"
+            if self._of
+            else "statistics: nothing has been decoded yet"
+        )
 
 
 def _of_beams(steps: Steps, beams: IntArray) -> Steps:

@@ -17,7 +17,7 @@ never read wrongly.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,17 +28,14 @@ from torch import Tensor, nn
 
 from empirical.model.calls import (
     TOKENS,
-    Call,
-    chained,
-    ends,
     only_call,
     record_calls,
     residual_input,
-    same,
     tensor_of,
 )
 from empirical.model.calls import LensError as LensError
 from empirical.model.headless import headless_copy
+from empirical.model.parts import find_decoder, find_final_norm, find_layers
 from empirical.model.wrappers import inner_model
 
 StateListener = Callable[[int, Tensor], None]
@@ -92,9 +89,9 @@ class Anatomy:
         if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
             raise LensError(f"{kind}: encoder-decoder models are not supported, only decoders")
         calls, logits = record_calls(model)
-        path, layers = _find_layers(model, calls)
-        decoder_path, decoder = _find_decoder(model, path, calls)
-        norms = _find_final_norm(kind, calls, layers, decoder)
+        path, layers = find_layers(model, calls)
+        decoder_path, decoder = find_decoder(model, path, calls)
+        norms = find_final_norm(kind, calls, layers, decoder)
         anatomy = cls(
             layers,
             decoder,
@@ -243,84 +240,3 @@ def _rounded(x: Tensor) -> Tensor:
 def _farthest(a: Tensor, b: Tensor) -> float:
     """Largest difference; heads may mask words with -inf, on which both must agree."""
     return torch.where(a == b, 0.0, (a - b).abs().float()).max().item()
-
-
-def _find_layers(model: nn.Module, calls: Sequence[Call]) -> tuple[str, tuple[nn.Module, ...]]:
-    """Find the stack: each member ran once and passed its output on to the next, unchanged."""
-    ended = ends(calls)
-    stacks: list[tuple[int, str, tuple[nn.Module, ...]]] = []
-    for path, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) > 0:
-            members = tuple(module)
-            if all(len(ended.get(member, ())) == 1 for member in members) and chained(
-                [calls[ended[member][0]] for member in members]
-            ):
-                stacks.append((ended[members[-1]][0], path, members))
-    kind = type(model).__name__
-    config: Any = getattr(model, "config", None)
-    depth = getattr(
-        config.get_text_config(decoder=True) if config is not None else None,
-        "num_hidden_layers",
-        None,
-    )
-    if depth is not None:
-        stacks = [stack for stack in stacks if len(stack[2]) == depth]
-    if not stacks:
-        for module in model.modules():
-            ran = sum(member in ended for member in module.children())
-            if isinstance(module, nn.ModuleList) and len(module) == depth and 0 < ran < depth:
-                raise LensError(
-                    f"{kind}: of its {depth} layers only {ran} run on a text alone (the others "
-                    "read images), so no one stack can be read; use a model for text"
-                )
-        raise LensError(
-            f"{kind}: found no stack of {depth or 'some'} layers whose outputs are passed on "
-            "unchanged, so their outputs are not the residual stream"
-        )
-    # The stack that ends last is the one that the logits come from.
-    _, path, layers = max(stacks, key=lambda stack: stack[0])
-    return path, layers
-
-
-def _find_decoder(
-    model: nn.Module, layers_path: str, calls: Sequence[Call]
-) -> tuple[str, nn.Module]:
-    """Find the outermost module around the stack that the model calls as a module."""
-    ended = ends(calls)
-    names = layers_path.split(".")
-    for length in range(1, len(names)):
-        path = ".".join(names[:length])
-        module = model.get_submodule(path)
-        if module in ended:
-            return path, module
-    raise LensError(f"{type(model).__name__}: no module around {layers_path} is called as one")
-
-
-def _find_final_norm(
-    kind: str, calls: Sequence[Call], layers: tuple[nn.Module, ...], decoder: nn.Module
-) -> tuple[nn.Module, ...]:
-    """Go back from the decoder's output to the final layer's, one module call at a time."""
-    ended = ends(calls)
-    first, until = ended[layers[-1]][-1], ended[decoder][-1]
-    state, goal = calls[until].returned, calls[first].returned
-    norms: list[nn.Module] = []
-    while not same(state, goal):
-        for index in range(until - 1, first, -1):
-            call = calls[index]
-            # A module that hands its input on (dropout at inference) explains nothing, nor does
-            # one around the stack.
-            if (
-                call.given is not None
-                and call.given is not state
-                and same(call.returned, state)
-                and layers[-1] not in call.module.modules()
-            ):
-                break
-        else:
-            raise LensError(
-                f"{kind}: the final layer and the decoder's output are not connected by module "
-                "calls alone; this architecture is not supported"
-            )
-        norms.insert(0, call.module)
-        state, until = call.given, index
-    return tuple(norms)

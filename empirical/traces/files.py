@@ -24,16 +24,15 @@ from numpy.typing import NDArray
 from empirical.logits.temperatures import INVERSE_TEMPERATURES
 from empirical.provenance import FORMAT, Provenance, Storage, StorageLoss, now
 from empirical.traces import columns
-from empirical.traces.schema import (
+from empirical.traces.fields import (
     OPTIONAL,
     PER_TEXT,
     PER_TOKEN,
     REALS,
     RESIDUAL,
     UNKNOWN_TOKEN,
-    Traces,
-    merge_traces,
 )
+from empirical.traces.schema import Traces, merge_traces
 from stopping.errors import UserError
 from stopping.rules import Search
 from stopping.support.files import written_aside

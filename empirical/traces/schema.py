@@ -9,44 +9,30 @@ everywhere in this project. Your own entropies become traces in one call:
 They come from models with `stopping trace`, and stand in files: see `empirical.traces.files`.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from empirical.logits.temperatures import INVERSE_TEMPERATURES
 from empirical.provenance import Mode, Provenance
+from empirical.traces.fields import (
+    OPTIONAL,
+    PER_LAYER,
+    PER_TEXT,
+    PER_TOKEN,
+    RESIDUAL,
+    ROWS,
+    UNKNOWN_TOKEN,
+    require_shapes,
+    require_values,
+)
+from empirical.traces.own import own_columns
 from stopping.errors import UserError
 from stopping.support.results import Report, Result, entries
 from stopping.types import BoolArray, IntArray
-
-PER_TOKEN = {"prompt": np.int32, "position": np.int32, "token": np.int32, "difficulty": np.int8}
-PER_TEXT = ("family", "group")
-PER_LAYER = ("entropy", "log_prob", "top1_prob", "hindsight_gain")
-RESIDUAL = ("residual_norm", "residual_cosine")
-REALS = (*PER_LAYER, *RESIDUAL, "tempered")
-OPTIONAL = {
-    "log_prob": "the reference token's log-probability at each layer",
-    "top1": "the most probable token at each layer",
-    "top1_prob": "its probability",
-    "hindsight_gain": "what the best layer in hindsight is expected to win",
-    "tempered": "the final layer's log-probabilities at several temperatures",
-    "residual_norm": "the size of each layer's contribution",
-    "residual_cosine": "the cosine between the states before and after each layer",
-    "token": "the reference tokens",
-}
-"""What traces of entropies alone lack."""
-UNKNOWN_TOKEN = -1
-
-_ROWS = (*PER_TOKEN, *PER_TEXT, *REALS, "top1")
-# log p is at most 0 and float16 keeps its sign, so anything above 0 is rounding of the softmax.
-_LOG_PROB_SLACK = 1e-3
-# Rounding to float16 is relative, that of a softmax over a vocabulary absolute.
-_ENTROPY_SLACK = (2.0**-10, 1e-3)
-_LARGEST_VOCABULARY = 1 << 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +100,7 @@ class Traces(Result):
 
     def items(self) -> Iterable[dict[str, Any]]:
         """Tokens, with what is known of each."""
-        known = (name for name in _ROWS if name not in OPTIONAL or self.holds(name))
+        known = (name for name in ROWS if name not in OPTIONAL or self.holds(name))
         return entries(self, "row", *known)
 
     def report(self) -> Report:
@@ -136,51 +122,10 @@ class Traces(Result):
         yield records_table("Means by layer, nats", layers)
 
     def __post_init__(self) -> None:
-        self._check_shapes()
-        for name in REALS:
-            _require_finite(name, getattr(self, name))
-        _require("entropy", self.entropy >= 0.0, "entropies are never negative")
-        self._check_largest_entropy()
-        _require("log_prob", self.log_prob <= _LOG_PROB_SLACK, "log-probabilities are at most 0")
-        _require("top1_prob", (self.top1_prob >= 0) & (self.top1_prob <= 1), "must be in [0, 1]")
-        _require("hindsight_gain", self.hindsight_gain >= 0, "hindsight never loses")
-        _require("tempered", self.tempered <= _LOG_PROB_SLACK, "log-probabilities are at most 0")
+        require_shapes(self)
+        require_values(self)
         for name in ("log_prob", "tempered"):
             object.__setattr__(self, name, np.minimum(getattr(self, name), 0.0))
-        for name in ("prompt", "position"):
-            _require(name, getattr(self, name) >= 0, "counted from 0")
-        steps = np.diff(self.prompt), np.diff(self.position)
-        ascends = (steps[0] > 0) | ((steps[0] == 0) & (steps[1] > 0))
-        _require("rows", ascends, "rows must ascend by (prompt, position), none doubled", offset=1)
-
-    def _check_shapes(self) -> None:
-        n, traced, depth = len(self.prompt), len(self.layers), self.provenance.layers
-        expected = {
-            **dict.fromkeys((*PER_TOKEN, *PER_TEXT), (n,)),
-            **dict.fromkeys((*PER_LAYER, "top1"), (n, traced)),
-            **dict.fromkeys(RESIDUAL, (n, depth)),
-            "tempered": (n, len(INVERSE_TEMPERATURES)),
-        }
-        for name, shape in expected.items():
-            found = getattr(self, name).shape
-            if found != shape and not (name in OPTIONAL and found == (n, 0)):
-                raise UserError(f"traces: {name} has shape {found}, expected {shape}")
-        ascending = traced > 0 and self.layers[0] >= 1 and bool((np.diff(self.layers) > 0).all())
-        if not ascending or self.layers[-1] != depth:
-            raise UserError(
-                f"traces: layers must ascend from 1 or more to the final layer {depth}, "
-                f"got {self.layers.tolist()}"
-            )
-
-    def _check_largest_entropy(self) -> None:
-        size = self.provenance.vocabulary_size
-        known = size if size > 0 else _LARGEST_VOCABULARY
-        relative, absolute = _ENTROPY_SLACK
-        limit = math.log(known) * (1 + relative) + absolute
-        whose = f"{size:,} tokens" if size > 0 else "any vocabulary"
-        _require(
-            "entropy", self.entropy <= limit, f"an entropy over {whose} is at most {limit:.2f} nats"
-        )
 
     @classmethod
     def empty(cls, layers: Sequence[int], provenance: Provenance) -> "Traces":
@@ -260,60 +205,26 @@ class Traces(Result):
         UserError
             If the arrays do not fit together, or hold what cannot be.
         """
-        x = _array("entropy", entropy, np.float32)
-        if x.ndim != 2 or 0 in x.shape:
-            raise UserError(f"entropy: expected an array of shape (tokens, layers), got {x.shape}")
-        n = len(x)
-        labels = np.arange(n) if prompt is None else np.asarray(prompt)
-        if labels.dtype == object:
-            labels = labels.astype(str)
-        if labels.shape != (n,):
-            raise UserError(f"prompt: has shape {labels.shape}, expected {(n,)}")
-        _, first, index = np.unique(labels, return_index=True, return_inverse=True)
-        numbers = np.argsort(np.argsort(first))[index.ravel()]
-        order = np.argsort(numbers, kind="stable")
-        starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
-        lengths = np.diff(starts, append=n)
-
-        def optional(name: str, values: ArrayLike | None, kind: DTypeLike) -> NDArray[Any]:
-            given = np.empty((n, 0), kind) if values is None else _array(name, values, kind)
-            if given.ndim != 2 or len(given) != n:
-                raise UserError(f"{name}: has shape {given.shape}, expected ({n}, layers)")
-            return given[order]
-
-        def per_token(name: str, values: ArrayLike | None, unknown: int) -> NDArray[Any]:
-            given = _array(name, np.full(n, unknown) if values is None else values, PER_TOKEN[name])
-            if given.shape != (n,):
-                raise UserError(f"{name}: has shape {given.shape}, expected {(n,)}")
-            return given[order]
-
-        groups = np.full(n, "") if group is None else np.asarray(group).astype(np.str_)
-        if groups.shape != (n,):
-            raise UserError(f"group: has shape {groups.shape}, expected {(n,)}")
-        every = np.arange(1, x.shape[1] + 1)
-        traced = _array("layers", every if layers is None else layers, np.int32)
-        if traced.ndim != 1 or not traced.size:
-            raise UserError(f"layers: expected one number for each layer, got {layers!r}")
-        return cls(
-            prompt=numbers[order].astype(np.int32),
-            position=(np.arange(n) - np.repeat(starts, lengths)).astype(np.int32),
-            token=per_token("token", token, UNKNOWN_TOKEN),
-            difficulty=per_token("difficulty", difficulty, 0),
-            family=np.full(n, "", np.str_),
-            group=groups[order],
-            layers=traced,
-            entropy=x[order],
-            log_prob=optional("log_prob", log_prob, np.float32),
-            top1=optional("top1", top1, np.int32),
-            top1_prob=optional("top1_prob", top1_prob, np.float32),
-            hindsight_gain=optional("hindsight_gain", hindsight_gain, np.float32),
-            tempered=optional("tempered", tempered, np.float32),
-            residual_norm=optional("residual_norm", residual_norm, np.float32),
-            residual_cosine=optional("residual_cosine", residual_cosine, np.float32),
-            provenance=Provenance(
-                model, "", int(traced[-1]), 0, vocabulary_size, mode, prompts=len(first)
-            ),
+        columns = own_columns(
+            entropy,
+            {
+                "log_prob": log_prob,
+                "token": token,
+                "top1": top1,
+                "top1_prob": top1_prob,
+                "hindsight_gain": hindsight_gain,
+                "tempered": tempered,
+                "residual_norm": residual_norm,
+                "residual_cosine": residual_cosine,
+                "prompt": prompt,
+                "group": group,
+                "difficulty": difficulty,
+                "layers": layers,
+            },
         )
+        depth, prompts = int(columns["layers"][-1]), len(np.unique(columns["prompt"]))
+        origin = Provenance(model, "", depth, 0, vocabulary_size, mode, prompts=prompts)
+        return cls(**columns, provenance=origin)
 
     def require(self, what: str, *names: str) -> None:
         """Raise a UserError unless these columns are known, which `what` needs."""
@@ -354,7 +265,7 @@ class Traces(Result):
 
     def select(self, keep: BoolArray) -> "Traces":
         """Return the tokens where `keep`, shape (n,), is true."""
-        return replace(self, **{name: getattr(self, name)[keep] for name in _ROWS})
+        return replace(self, **{name: getattr(self, name)[keep] for name in ROWS})
 
 
 def merge_traces(parts: Sequence[Traces]) -> Traces:
@@ -375,7 +286,7 @@ def merge_traces(parts: Sequence[Traces]) -> Traces:
             raise UserError(f"merge: part {number} has other layers than part 0")
         if any(part.holds(name) != first.holds(name) for name in OPTIONAL):
             raise UserError(f"merge: part {number} has other columns than part 0")
-    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ROWS}
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ROWS}
     order = np.lexsort((joined["position"], joined["prompt"]))
     whole = replace(parts[-1].provenance, shard=None, shards=None, storage=None)
     words = {token: text for part in parts for token, text in part.vocabulary.items()}
@@ -385,34 +296,3 @@ def merge_traces(parts: Sequence[Traces]) -> Traces:
         provenance=whole,
         vocabulary=words,
     )
-
-
-def _require_finite(name: str, column: NDArray[np.float32]) -> None:
-    _require(name, np.isfinite(column), "NaN or infinite")
-
-
-def _require(name: str, holds: BoolArray, otherwise: str, offset: int = 0) -> None:
-    if holds.all():
-        return
-    broken = np.argwhere(~holds)
-    place = f"token {broken[0][0] + offset}"
-    if holds.ndim == 2:
-        place += f", layer column {broken[0][1]}"
-    raise UserError(
-        f"traces: {name}: {otherwise}; {len(broken)} value(s) break this, first {place}"
-    )
-
-
-def _array(name: str, values: ArrayLike, kind: DTypeLike) -> NDArray[Any]:
-    """Turn what a user gave into an array of numbers, none of them changed but by rounding."""
-    try:
-        given = np.asarray(values)
-    except ValueError as error:  # rows of several lengths
-        raise UserError(f"{name}: no array of numbers ({error})") from error
-    if given.dtype.kind not in "iuf":
-        raise UserError(f"{name}: numbers are needed, got {given.dtype}")
-    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is told
-        found: NDArray[Any] = given.astype(kind)
-    if found.dtype.kind == "i" and (found != given).any():
-        raise UserError(f"{name}: whole numbers that fit into {found.dtype} are needed")
-    return found

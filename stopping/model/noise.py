@@ -46,16 +46,25 @@ class AbstractNoise(abc.ABC):
         """Draw `eps`, shape (n, layers), for tokens with latent `G` and turning points `V*`."""
 
 
-@final
 @dataclass(frozen=True)
-class UniformNoise(AbstractNoise):
-    """Independent uniform on `[-eps_max, eps_max]`; strictly sub-Gaussian, `eps_max / sqrt(3)`."""
+class AbstractBoundedNoise(AbstractNoise):
+    """Noise within `[-eps_max, eps_max]`."""
 
     eps_max: PerLayer
 
     def bound(self, layers: int) -> FloatArray:
         """`eps_max`."""
         return per_layer(self.eps_max, layers, "eps_max")
+
+    def sigma(self, layers: int) -> FloatArray:
+        """`eps_max`, by Hoeffding's lemma."""
+        return self.bound(layers)
+
+
+@final
+@dataclass(frozen=True)
+class UniformNoise(AbstractBoundedNoise):
+    """Independent uniform on `[-eps_max, eps_max]`; strictly sub-Gaussian, `eps_max / sqrt(3)`."""
 
     def sigma(self, layers: int) -> FloatArray:
         """The standard deviation: the uniform law is strictly sub-Gaussian."""
@@ -122,18 +131,8 @@ class TruncatedNormalNoise(AbstractNoise):
 
 @final
 @dataclass(frozen=True)
-class RademacherNoise(AbstractNoise):
+class RademacherNoise(AbstractBoundedNoise):
     """Independent, `+eps_max` or `-eps_max` with probability one half each."""
-
-    eps_max: PerLayer
-
-    def bound(self, layers: int) -> FloatArray:
-        """`eps_max`."""
-        return per_layer(self.eps_max, layers, "eps_max")
-
-    def sigma(self, layers: int) -> FloatArray:
-        """`eps_max`, by Hoeffding's lemma with equality of the variance."""
-        return self.bound(layers)
 
     def sample(
         self, rng: np.random.Generator, latent: FloatArray, turning: IntArray, l_min: int
@@ -145,19 +144,10 @@ class RademacherNoise(AbstractNoise):
 
 @final
 @dataclass(frozen=True)
-class AdversarialNoise(AbstractNoise):
+class AdversarialNoise(AbstractBoundedNoise):
     """The worst noise that A2 admits for the search with tolerance `tau`, token by token."""
 
-    eps_max: PerLayer
     tau: float = 0.0
-
-    def bound(self, layers: int) -> FloatArray:
-        """`eps_max`."""
-        return per_layer(self.eps_max, layers, "eps_max")
-
-    def sigma(self, layers: int) -> FloatArray:
-        """`eps_max`: bounded, though neither random nor centred."""
-        return self.bound(layers)
 
     def sample(
         self, rng: np.random.Generator, latent: FloatArray, turning: IntArray, l_min: int

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from empirical.traces.fields import OPTIONAL
 from empirical.traces.files import Traces
-from empirical.traces.schema import OPTIONAL
 from empirical.traces.window import Sample, take_sample
 from stopping.errors import UserError
 from stopping.types import BoolArray, FloatArray, IntArray
