@@ -12,6 +12,7 @@ from empirical.studies.paper.files import read_paper
 from empirical.traces.files import write_traces
 from stopping.changepoint import write_model
 from stopping.cli.main import exit_code, group
+from stopping.cli.ui import output
 from tests.empirical.synthetic import calibrated, from_entropies
 from tests.stopping.changepoint.models import one_class
 
@@ -21,14 +22,14 @@ SAMPLE = ("calibrated.parquet", "--replicates", "100", "--window", "3")
 ALONE = ("--jobs", "1")
 CALLS = {
     "audit": SAMPLE,
-    "beliefs": ("fitted.json", "drawn.parquet"),
+    "fit beliefs": ("fitted.json", "drawn.parquet"),
     "cost": ("--config", "8b"),
     "fit": (
         *("drawn.parquet", "--window", "3", "--replicates", "100", "--refits", "0"),
         *("--scale", "nats", "--classes", "1", *ALONE),
     ),
     "learn": (*SAMPLE, "--no-theory", *ALONE),
-    "phases": ("calibrated.parquet", "--replicates", "100"),
+    "audit phases": ("calibrated.parquet", "--replicates", "100"),
     "solve": ("fitted.json", "--paths", "1000", *ALONE),
     "sweep": (
         "--drift",
@@ -43,8 +44,8 @@ CALLS = {
     ),
     "validate": SAMPLE,
     "verify": ("T2", "--effort", "0.01", *ALONE),
-    "verify --averages": ("--layers", "1", *ALONE),
-    "verify --robustness": ("A4", "--effort", "0.001", *ALONE),
+    "verify averages": ("--layers", "1", *ALONE),
+    "verify robustness": ("A4", "--effort", "0.001", *ALONE),
 }
 
 
@@ -74,7 +75,7 @@ def test_nothing_of_the_papers_tables_is_cut(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    show(read_paper(bundled_papers()[name]))
+    show(output(), read_paper(bundled_papers()[name]))
     require_whole(capsys.readouterr().out)
 
 

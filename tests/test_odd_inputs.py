@@ -22,6 +22,7 @@ import pytest
 
 from empirical.traces.files import write_traces
 from stopping.changepoint import write_model
+from stopping.cli.lazy import WithMore
 from stopping.cli.main import exit_code, group
 from stopping.cli.numbers import Number, Numbers
 from tests.empirical.synthetic import from_entropies
@@ -51,52 +52,47 @@ def base() -> dict[str, tuple[str, ...]]:
     """A small call of every command; those that cannot be small have an input that is missing."""
     return {
         "audit": TRACED,
-        "beliefs": ("fitted.json", "traces.parquet"),
+        "audit phases": ("traces.parquet", "--replicates", "100"),
         "conformance": ("given:choose", "--kind", "selection", "--examples", "1", "--only", "nan"),
         "cost": ("--config", "8b"),
         "evaluate": (*SHORT, "--rule", "search:K=1", "--problems", "2"),
         "fit": (*TRACED, *ALONE, "--scale", "nats", "--classes", "1", "--refits", "0"),
+        "fit beliefs": ("fitted.json", "traces.parquet"),
         "generate": (*SHORT, "--rule", "search:K=1", "--prompt", "one"),
         "learn": (*TRACED, "--no-theory", *ALONE),
         "lens fit": (*TEXTS, "--out", "new.lens", "--layers", "2", "--tokens", "30"),
         "lens show": ("missing.lens",),
         "lm-eval": ("run",),
-        "merge": ("merged.parquet", "missing.parquet"),
         "paper": ("--model", "missing", "--problems", "4"),
-        "phases": ("traces.parquet", "--replicates", "100"),
-        "problems": ("--n", "1"),
         "report": ("missing.parquet",),
         "solve": ("missing.json",),
+        "solve phases": ("missing.json",),
         "sweep": (
             *("--drift", "0", "--rise", "1", "--perturbed", "0.2", "--tokens", "9"),
             *("--window", "2", "--rule", "search", *ALONE),
         ),
         "trace": (*TEXTS, "--out", "new.parquet", "--layers", "2", "--problems", "1"),
+        "trace merge": ("merged.parquet", "missing.parquet"),
+        "trace problems": ("--n", "1"),
         "validate": (*TRACED, "--rule", "search"),
         "verify": ("T2", "--effort", "0.01", *ALONE),
+        "verify averages": ("--layers", "1", *ALONE),
+        "verify figures": ("tolerance", "--quick", "--out", "figures"),
+        "verify robustness": ("A4", "--effort", "0.0001", *ALONE),
     }  # fmt: skip
 
 
-def modes() -> dict[str, tuple[tuple[str, ...], ...]]:
-    """Small calls of the other things that a command does."""
-    return {
-        "verify": (
-            ("--averages", "--layers", "1", *ALONE),
-            ("--robustness", "A4", "--effort", "0.0001", *ALONE),
-            ("--figures", "figures", "--quick", "tolerance"),
-        ),
-    }
-
-
 def commands() -> dict[str, click.Command]:
-    """Every command, those of groups by both names."""
+    """Every command, those below another by both names."""
     context = click.Context(group)
     found: dict[str, click.Command] = {}
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
-        inner = command.commands if isinstance(command, click.Group) else {}
-        found |= {f"{name} {leaf}": each for leaf, each in inner.items()} or {name: command}
+        inner = command.commands if isinstance(command, (click.Group, WithMore)) else {}
+        found |= {f"{name} {leaf}": each for leaf, each in inner.items()}
+        if not isinstance(command, click.Group):
+            found[name] = command
     return found
 
 
@@ -105,14 +101,14 @@ COMMANDS = commands()
 
 def calls(name: str) -> Iterator[tuple[click.Parameter, str, list[str]]]:
     """Each parameter with each odd value, in place of what the base call gives it."""
-    for given in (base()[name], *modes().get(name, ())):
-        for parameter in COMMANDS[name].params:
-            for value in values(parameter):
-                yield (
-                    parameter,
-                    value,
-                    [*name.split(), *replaced(COMMANDS[name], given, parameter, value)],
-                )
+    given = base()[name]
+    for parameter in COMMANDS[name].params:
+        for value in values(parameter):
+            yield (
+                parameter,
+                value,
+                [*name.split(), *replaced(COMMANDS[name], given, parameter, value)],
+            )
 
 
 def values(parameter: click.Parameter) -> tuple[str, ...]:

@@ -19,9 +19,9 @@ few = [sys.argv[1], "--window", "6", "--replicates", "100"]
 for arguments in (
     ["audit", *few],
     ["validate", *few, "--by-difficulty"],
-    ["verify", "--averages", "--layers", "3", "--jobs", "1"],
+    ["verify", "averages", "--layers", "3", "--jobs", "1"],
     ["verify", "T2", "--effort", "0.1", "--jobs", "1"],
-    ["verify", "--figures", ".", "--quick", "averages"],
+    ["verify", "figures", "--out", ".", "--quick", "averages"],
 ):
     print(arguments[0], "says:", flush=True)
     try:

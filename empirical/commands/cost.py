@@ -22,8 +22,8 @@ from empirical.studies.cost import (
     read_shape,
 )
 from stopping.cli.numbers import Number
-from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, prose, table
+from stopping.cli.reply import Reply, with_json
+from stopping.cli.ui import prose, table
 
 PAPER_RATE = 0.104
 """Rate at which the mean depth is the paper's 0.116: the root of `q + q^2 + ... = 0.116`."""
@@ -90,7 +90,7 @@ and, if wanted, kernel_seconds, name and source.
     show_default=True,
     help="Bytes of a weight and of a logit.",
 )
-@json_option
+@with_json()
 def cost(
     config: str,
     batch: tuple[int, ...],
@@ -99,8 +99,7 @@ def cost(
     device: str,
     context: int,
     width: float,
-    as_json: bool,
-) -> None:
+) -> Reply:
     """Predict what reading earlier layers adds to a decode step, for each way of doing it.
 
     A roofline: every part takes the longer of reading its bytes and doing its FLOPs. Steps of a
@@ -112,25 +111,22 @@ def cost(
     found = [Prediction(at, plain_step(shape, on, at), overheads(shape, on, at)) for at in loads]
     counted = counts(shape, loads[0])
     paper = shape.name == "paper-35b-a3b"
-    if as_json:
-        click.echo(
-            to_json(
-                {
-                    "shape": shape,
-                    "device": asdict(on) | {"free_rows": on.free_rows},
-                    "steps": found,
-                    "counts": counted,
-                    "paper": asdict(COST) if paper else None,
-                }
-            )
-        )
-        return
-    out = output()
-    show_steps(out, shape, on, found)
-    show_counts(out, shape, counted, paper)
-    out.print(*map(prose, summary(on, found, counted)))
-    if shape.note:
-        out.print("", prose(f"Note: {shape.note}."))
+    content = {
+        "shape": shape,
+        "device": asdict(on) | {"free_rows": on.free_rows},
+        "steps": found,
+        "counts": counted,
+        "paper": asdict(COST) if paper else None,
+    }
+
+    def show(out: Console) -> None:
+        show_steps(out, shape, on, found)
+        show_counts(out, shape, counted, paper)
+        out.print(*map(prose, summary(on, found, counted)))
+        if shape.note:
+            out.print("", prose(f"Note: {shape.note}."))
+
+    return Reply(content, show)
 
 
 def show_steps(out: Console, shape: Shape, device: Device, found: list[Prediction]) -> None:

@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -11,22 +12,24 @@ from rich.console import Console
 from empirical.analysis.projection_noise import measured_noise
 from empirical.commands.lens_tables import show_lens, show_noise
 from empirical.commands.options import (
-    chat_option,
-    chosen_problems,
-    device_option,
-    dtype_option,
+    PATH,
+    Asked,
+    ModelChoice,
     max_new_tokens_option,
-    model_option,
-    prompts_option,
+    mode_option,
+    model_options,
+    problems_options,
 )
-from empirical.model.load import LoadedModel, load_model, require_models_extra
+from empirical.model.load import LoadedModel, require_models_extra
 from empirical.problems import Problem, prompts_hash
 from empirical.provenance import Mode, command_line
-from empirical.texts import Chat, Text, generated_texts, reference_texts, uses_chat
+from empirical.texts import Text, generated_texts, reference_texts
 from empirical.traces.files import read_traces
 from stopping.cli.numbers import SEED, CountOr, at_least
-from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, progress, refuse_ignored, seed_option
+from stopping.cli.options import FILE, seed_option
+from stopping.cli.progress import progress
+from stopping.cli.reply import Reply, deliver, with_json
+from stopping.cli.ui import json_option, refuse_ignored
 from stopping.errors import UserError
 from stopping.support.files import require_writable
 
@@ -57,10 +60,8 @@ Examples:
       --problems 200 --seed 1 --out model.affine.safetensors
 """
 )
-@model_option
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Lens file."
-)
+@model_options
+@click.option("--out", type=FILE, required=True, help="Lens file.")
 @click.option(
     "--kind",
     type=click.Choice(["temperature", "affine"]),
@@ -82,8 +83,7 @@ Examples:
     help="Match the final layer's distribution (KL), or the reference tokens (log-loss).  "
     "[default: reference for temperatures, final for an affine lens]",
 )
-@prompts_option
-@click.option("--problems", type=at_least(), help="Number of built-in problems.  [default: 100]")
+@problems_options()
 @click.option(
     "--seed",
     type=SEED,
@@ -91,13 +91,7 @@ Examples:
     show_default=True,
     help="Seed of the problems and of every draw; the bundled traces are of problems of seed 0.",
 )
-@click.option(
-    "--mode",
-    type=click.Choice(["reference", "generated"]),
-    default="reference",
-    show_default=True,
-    help="Fit on the prompts' own solutions, or on what the model writes (greedily).",
-)
+@mode_option
 @click.option(
     "--layers",
     type=click.IntRange(2, 1000),
@@ -126,28 +120,21 @@ Examples:
     help="Most passes over the training tokens, of an affine lens; 0: linear regression only.",
 )
 @max_new_tokens_option
-@chat_option
-@device_option
-@dtype_option
 @json_option
 def fit(
-    model: str,
+    model: ModelChoice,
     out: Path,
-    kind: str,
+    kind: Any,
     rank: int | None,
-    target: str | None,
-    prompts: Path | None,
-    problems: int | None,
+    target: "Target | None",
+    asked: Asked,
     seed: int,
-    mode: str,
+    mode: Mode,
     layers: int,
     final_too: bool,
     tokens: int,
     epochs: int,
     max_new_tokens: int,
-    chat: str,
-    device: str,
-    dtype: str,
     as_json: bool,
 ) -> None:
     """Fit a lens and report what it does on prompts that had no part in fitting it.
@@ -156,7 +143,6 @@ def fit(
     other than those that you will trace: a lens judged on its own prompts looks better than it
     is. An interrupted run goes on after its last finished layer when the same command is given.
     """
-    require_models_extra()
     if kind == "temperature":
         refuse_ignored("with --kind temperature", "rank", "epochs")
     if mode == "reference":
@@ -165,37 +151,35 @@ def fit(
     from empirical.lenses.files import FORMAT
     from empirical.model.anatomy import Anatomy
 
-    require_writable((out, FORMAT.kind), inputs=filter(None, (prompts,)))
-
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    chosen = chosen_problems(prompts, problems, seed, references=mode == "reference")
-    with errors.status(f"loading {Path(model).name}"):
-        loaded = load_model(model, dtype, device)
-        anatomy = Anatomy.of(loaded.model)
-        in_chat = uses_chat(loaded, cast(Chat, chat))
-        depth = len(anatomy.layers)
-        origin = Origin(
-            kind="affine" if kind == "affine" else "temperature",
-            rank=rank if kind == "affine" else None,
-            target=_target(target, kind),
-            layers=tuple(range(max(1, depth - layers + 1), depth + 1)),
-            model=loaded.name,
-            architecture=type(loaded.model).__name__,
-            depth=depth,
-            hidden=int(loaded.text_config.hidden_size),
-            vocabulary=anatomy.vocabulary_size,
-            head=head_hash(anatomy),
-            weights=loaded.weights,
-            mode="generated" if mode == "generated" else "reference",
-            chat=in_chat,
-            prompts_hash=prompts_hash(chosen),
-            prompts=len(chosen),
-            seed=seed,
-            tokens=tokens,
-            epochs=epochs if kind == "affine" else 0,
-            final_too=final_too,
-            dtype=loaded.dtype,
-        )
+    require_writable((out, FORMAT.kind), inputs=asked.reads())
+    chosen = asked.choose(seed, references=mode == "reference")
+    loaded = model.open()
+    anatomy = Anatomy.of(loaded.model)
+    in_chat = model.uses_chat(loaded)
+    depth = len(anatomy.layers)
+    origin = Origin(
+        kind=kind,
+        rank=rank if kind == "affine" else None,
+        # A temperature cannot learn the kind of text; on reference tokens it closes the gap.
+        target=target or ("final" if kind == "affine" else "reference"),
+        layers=tuple(range(max(1, depth - layers + 1), depth + 1)),
+        model=loaded.name,
+        architecture=type(loaded.model).__name__,
+        depth=depth,
+        hidden=int(loaded.text_config.hidden_size),
+        vocabulary=anatomy.vocabulary_size,
+        head=head_hash(anatomy),
+        weights=loaded.weights,
+        mode=mode,
+        chat=in_chat,
+        prompts_hash=prompts_hash(chosen),
+        prompts=len(chosen),
+        seed=seed,
+        tokens=tokens,
+        epochs=epochs if kind == "affine" else 0,
+        final_too=final_too,
+        dtype=loaded.dtype,
+    )
     finished: list[LensFile] = []
     try:
         with progress() as bar:
@@ -216,10 +200,8 @@ def fit(
             )
     finally:  # the result is printed even if it cannot be written
         for content in finished:
-            if as_json:
-                click.echo(to_json(_plain(out, content)))
-            else:
-                show_lens(output(), str(out), content)
+            text = partial(show_lens, file=str(out), content=content)
+            deliver(Reply(_plain(out, content), text), as_json)
 
 
 @lens.command(
@@ -229,17 +211,17 @@ Examples:
   stopping lens show model.safetensors --traces raw.parquet calibrated.parquet
 """
 )
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option(
     "--traces",
-    type=click.Path(path_type=Path),
+    type=PATH,
     nargs=2,
     metavar="RAW CALIBRATED",
     help="Measure the projection noise on traces of the raw and of this lens.",
 )
 @seed_option
-@json_option
-def show(file: Path, traces: tuple[Path, Path] | None, seed: int, as_json: bool) -> None:
+@with_json()
+def show(file: Path, traces: tuple[Path, Path] | None, seed: int) -> Reply:
     """Print what a lens was fitted on, and what it does on its test prompts."""
     require_models_extra()
     from empirical.lenses import read_lens
@@ -254,21 +236,14 @@ def show(file: Path, traces: tuple[Path, Path] | None, seed: int, as_json: bool)
                 f"is {content.name!r}"
             )
         noise = measured_noise(raw, calibrated, seed)
-    if as_json:
-        extra = {} if noise is None else {"noise_on_traces": noise}
-        click.echo(to_json(_plain(file, content) | extra))
-        return
-    out = output()
-    show_lens(out, str(file), content)
-    if noise is not None:
-        show_noise(out, noise, "on the traces")
+    extra = {} if noise is None else {"noise_on_traces": noise}
 
+    def text(out: Console) -> None:
+        show_lens(out, str(file), content)
+        if noise is not None:
+            show_noise(out, noise, "on the traces")
 
-def _target(given: str | None, kind: str) -> "Target":
-    # A temperature cannot learn the kind of text; on reference tokens it closes the gap.
-    if given is None:
-        return "final" if kind == "affine" else "reference"
-    return "final" if given == "final" else "reference"
+    return Reply(_plain(file, content) | extra, text)
 
 
 def _texts(

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from empirical.analysis.projection_noise import QUANTILES, MeasuredNoise
-from empirical.commands.targets import count, estimate, narrow, number, sentences, span
+from stopping.cli.ui import prose, table
+from stopping.support.tables import count, estimate, number, span
 
 ADAPTED = (
     "A translation that was trained on reference tokens also learns the kind of text that they "
@@ -23,7 +24,7 @@ def show_lens(out: Console, file: str, content: "LensFile") -> None:
     origin, report = content.origin, content.report
     out.print(f"{file}: {content.name}", markup=False, soft_wrap=True)
     out.print(
-        sentences(
+        prose(
             f"fitted on {origin.model}, {count(origin.prompts, 'prompt')} (seed {origin.seed}, "
             f"{origin.mode} mode), at most {origin.tokens:,} training tokens"
         )
@@ -33,14 +34,14 @@ def show_lens(out: Console, file: str, content: "LensFile") -> None:
         return
     show_calibration(out, report)
     show_noise(out, report.noise, f"on {report.tokens:,} test tokens")
-    out.print(sentences(summary(report)))
+    out.print(prose(summary(report)))
     if origin.kind == "affine" and origin.target == "reference":
-        out.print(sentences(ADAPTED if origin.final_too else ADAPTED + UNFAIR))
+        out.print(prose(ADAPTED if origin.final_too else ADAPTED + UNFAIR))
 
 
 def show_calibration(out: Console, report: "LensReport") -> None:
     """Raw against fitted lens at every layer, on the test prompts."""
-    rows = narrow(
+    rows = table(
         "Raw → fitted lens on the test prompts, nats",
         *("layer", "T", "log-loss", "entropy", "gap", "gap 95%", "KL to final", "accuracy"),
         caption=f"{report.tokens:,} tokens of {count(report.prompts, 'prompt')}; "
@@ -64,7 +65,7 @@ def show_calibration(out: Console, report: "LensReport") -> None:
 
 def show_noise(out: Console, noise: MeasuredNoise, where: str) -> None:
     """Measured projection noise at every layer."""
-    rows = narrow(
+    rows = table(
         f"Projection noise {where}: raw − calibrated entropy, nats",
         *("layer", "mean", "deviation", *(f"{q:.0%}" for q in QUANTILES), "corr. with next layer"),
         caption=f"{noise.tokens:,} tokens of {count(noise.prompts, 'prompt')}; 95% intervals over "

@@ -3,25 +3,21 @@
 import gc
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import cast
 
 import click
 from rich.console import Console
 
 from empirical.commands.options import (
-    chat_option,
-    chosen_problems,
-    device_option,
-    dtype_option,
-    fresh_option,
+    Asked,
+    ModelChoice,
     max_new_tokens_option,
-    model_option,
-    prompts_option,
+    model_options,
+    problems_options,
+    window_option,
 )
-from empirical.commands.targets import count, estimate, narrow, number, percent, sentences
 from empirical.evaluation.run import Settings
-from empirical.model.load import load_model, require_models_extra
 from empirical.problems import Problem
 from empirical.provenance import command_line
 from empirical.studies.paper.files import FORMAT
@@ -29,11 +25,14 @@ from empirical.studies.paper.page import PAGE, render_page
 from empirical.studies.paper.plan import SECTIONS, Plan
 from empirical.studies.paper.results import ArmResult, ModelResult, PaperResult
 from empirical.studies.paper.run import contrast, require_problems, run_model
-from empirical.texts import Chat, uses_chat
-from stopping.cli.numbers import BATCH, WINDOW, Number, Numbers, at_least
-from stopping.cli.ui import json_option, output, progress, refuse_ignored, seed_option
+from stopping.cli.numbers import BATCH, Number, Numbers
+from stopping.cli.options import FOLDER, fresh_option, seed_option
+from stopping.cli.progress import progress
+from stopping.cli.reply import Reply, with_json
+from stopping.cli.ui import prose, refuse_ignored, table
 from stopping.errors import UserError
 from stopping.support.files import require_writable, write_atomic
+from stopping.support.tables import count, estimate, number, percent
 
 
 @click.command(
@@ -45,17 +44,16 @@ Examples:
   stopping paper --model ./folder --problems 20 --max-new-tokens 80 --json
 """
 )
-@model_option
+@model_options
 @click.option("--against", help="A second model, such as the base model of the first.")
-@click.option("--problems", type=at_least(4), help="Number of built-in problems.  [100]")
-@prompts_option
+@problems_options(4)
 @click.option(
     "--sections",
     multiple=True,
     type=click.Choice(SECTIONS),
     help="What to run besides plain decoding and the search; may be repeated.  [default: all]",
 )
-@click.option("--window", "K", type=WINDOW, default=10, show_default=True)
+@window_option
 @click.option(
     "--temperatures",
     type=Numbers(Number(0, 1000, min_open=True)),
@@ -73,24 +71,20 @@ Examples:
 @seed_option
 @max_new_tokens_option
 @click.option("--batch", type=BATCH, default=8, show_default=True)
-@chat_option
-@device_option
-@dtype_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default=Path("paper"),
     show_default=True,
     help="Folder for paper.json and paper.html. Finished batches are kept there, so that a killed "
-    "run goes on.",
+    "run resumes.",
 )
 @fresh_option
-@json_option
+@with_json()
 def paper(
-    model: str,
+    model: ModelChoice,
     against: str | None,
-    problems: int | None,
-    prompts: Path | None,
+    asked: Asked,
     sections: tuple[str, ...],
     K: int,
     temperatures: tuple[float, ...],
@@ -98,71 +92,56 @@ def paper(
     seed: int,
     max_new_tokens: int,
     batch: int,
-    chat: str,
-    device: str,
-    dtype: str,
     out: Path,
     fresh: bool,
-    as_json: bool,
-) -> None:
+) -> Reply:
     """Make the paper's tables and figures for a model, beside the paper's own values.
 
     Every problem is answered by plain decoding, by the search, and by what the paper sets beside
     it. The same command resumes, and with more sections it runs only
     those.
     """
-    require_models_extra()
     for option, section in (("temperatures", "temperature"), ("samples", "difficulty")):
         if section not in (sections or SECTIONS):
             refuse_ignored(f"without --sections {section}", option)
     plan = Plan(K, sections or SECTIONS, temperatures, samples)
-    chosen = chosen_problems(prompts, problems, seed, references=False)
+    chosen = asked.choose(seed, references=False)
     require_problems(chosen)
     data, page = out / "paper.json", out / "paper.html"
-    require_writable((data, FORMAT.kind), (page, PAGE), inputs=filter(None, (prompts,)))
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    names = [model] if against is None else [model, against]
+    require_writable((data, FORMAT.kind), (page, PAGE), inputs=asked.reads())
     settings = Settings(False, max_new_tokens, batch, seed)
-    found: list[ModelResult] = []
-    for name in names:
-        result = _one(
-            name, chosen, plan, settings, cast(Chat, chat), device, dtype, out, fresh,
-            None if prompts else seed, errors,
-        )  # fmt: skip
-        if result.provenance.model in {other.provenance.model for other in found}:
-            raise UserError(f"--against names {name} again; name another model")
-        found.append(result)
+    run = partial(
+        _one, problems=chosen, plan=plan, settings=settings, out=out, fresh=fresh,
+        problems_seed=asked.seed(seed),
+    )  # fmt: skip
+    found = [run(model)]
+    if against is not None:
+        found.append(run(replace(model, name=against)))
+        if found[0].provenance.model == found[1].provenance.model:
+            raise UserError(f"--against names {against} again; name another model")
     both = len(found) == 2
     whole = PaperResult(tuple(found), contrast(found[0], found[1], seed) if both else None)
-    text = FORMAT.text(whole)
-    try:
-        write_atomic(data, text + "\n")
-        write_atomic(page, render_page(whole))
-    finally:  # the result is printed even if it cannot be written
-        if as_json:
-            click.echo(text)
-        else:
-            show(whole)
-    if not as_json:
-        output().print(sentences(f"Tables and figures: {page}"))
+    return Reply(
+        FORMAT.wrap(whole),
+        partial(show, result=whole),
+        [
+            (data, lambda path: FORMAT.write(path, whole)),
+            (page, lambda path: write_atomic(path, render_page(whole))),
+        ],
+    )
 
 
 def _one(
-    name: str,
+    model: ModelChoice,
     problems: tuple[Problem, ...],
     plan: Plan,
     settings: Settings,
-    chat: Chat,
-    device: str,
-    dtype: str,
     out: Path,
     fresh: bool,
     problems_seed: int | None,
-    errors: Console,
 ) -> ModelResult:
     gc.collect()  # the model before, whose modules and hooks refer to each other
-    with errors.status(f"loading {Path(name).name}"):
-        loaded = load_model(name, dtype, device)
+    loaded = model.open()
     label = loaded.name.replace("/", "--")
     with progress() as bar:
         task = bar.add_task(label[:24], total=None)
@@ -170,7 +149,7 @@ def _one(
             loaded,
             problems,
             plan,
-            replace(settings, chat=uses_chat(loaded, chat)),
+            replace(settings, chat=model.uses_chat(loaded)),
             out=out / f"{label}.json",
             fresh=fresh,
             command=command_line(["stopping", *sys.argv[1:]]),
@@ -179,20 +158,19 @@ def _one(
         )
 
 
-def show(result: PaperResult) -> None:
+def show(out: Console, result: PaperResult) -> None:
     """Print the table of accuracies and a dry summary."""
-    console = output()
     for model in result.models:
         at = model.provenance
-        console.print(
-            sentences(
+        out.print(
+            prose(
                 f"{at.model}: {count(model.problems, 'problem')}, up to "
                 f"{model.settings.max_new_tokens} tokens, window of {model.plan.K} steps. Plain "
                 f"decoding solves {estimate(percent(model.plain), '.1f')}%; {model.ended:.0%} of "
                 "its texts end by themselves."
             )
         )
-        rows = narrow(
+        rows = table(
             "Against plain decoding at the same temperature, on the same problems",
             *("decoder", "T", "solved %", "minus plain (points)", "p", "adjusted", "moved"),
             "other token",
@@ -201,12 +179,12 @@ def show(result: PaperResult) -> None:
         )
         for arm in model.arms:
             rows.add_row(*_cells(arm))
-        console.print(rows)
-        console.print(sentences(_summary(model)))
+        out.print(rows)
+        out.print(prose(_summary(model)))
     if result.contrast is not None:
         c = result.contrast
-        console.print(
-            sentences(
+        out.print(
+            prose(
                 f"Gain of the search on {c.first} minus that on {c.second}, same problems: "
                 f"{estimate(percent(c.gain), '+.1f')} points."
             )

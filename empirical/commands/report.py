@@ -5,15 +5,17 @@ from pathlib import Path
 import click
 
 from empirical.analysis.validate.core import MATERIAL
-from empirical.commands.targets import traces_argument
+from empirical.commands.options import PATH, material_option, traces_argument
 from empirical.data import bundled_evaluations, bundled_traces
 from empirical.provenance import command_line
 from empirical.report.results import FULL, QUICK, compute, count_steps
 from empirical.report.stored import bundled_store
 from empirical.report.summary import all_yes
-from stopping.cli.numbers import NATS, WINDOW
-from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, progress, seed_option, workers_options
+from stopping.cli.numbers import WINDOW
+from stopping.cli.options import seed_option, workers_options
+from stopping.cli.progress import progress
+from stopping.cli.ui import json_option, output
+from stopping.support.documents import as_json as to_json
 from stopping.support.files import Kind, require_writable, write_atomic
 from stopping.support.parallel import Workers
 
@@ -28,14 +30,14 @@ EARLY = "Verdicts so far; claims, fits and the page follow"
 @click.option(
     "--evaluation",
     "evaluations",
-    type=click.Path(path_type=Path),
+    type=PATH,
     multiple=True,
     help="Results of `stopping evaluate --out`; may be repeated.",
 )
 @click.option(
     "--out",
     "folder",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("report"),
     show_default=True,
     help=f"Folder for {PAGE} and {DATA}.",
@@ -47,13 +49,7 @@ EARLY = "Verdicts so far; claims, fits and the page follow"
     help="Steps back from the final layer that the search may take. "
     "[default: 10, or as many as the traces allow]",
 )
-@click.option(
-    "--material",
-    type=NATS,
-    default=MATERIAL,
-    show_default=True,
-    help="Difference in log-loss, nats, that counts: less is called neither better nor worse.",
-)
+@material_option(MATERIAL)
 @click.option("--quick", is_flag=True, help="Fewer resamples and draws: wider intervals.")
 @click.option(
     "--fresh", is_flag=True, help="Compute everything now, also what is stored with the package."

@@ -18,7 +18,7 @@ from rich.text import Text
 from stopping.cli.numbers import WINDOW, Number, at_least
 from stopping.cli.options import seed_option
 from stopping.cli.progress import progress
-from stopping.cli.result import Result, with_json
+from stopping.cli.reply import Reply, with_json
 from stopping.cli.ui import refuse_ignored, table
 from stopping.errors import UserError
 
@@ -116,7 +116,7 @@ def conformance(
     path: Path,
     seed: int,
     **options: Any,
-) -> Result:
+) -> Reply:
     """Test an implementation of confident layer decoding: MODULE:FUNCTION.
 
     A function of --kind selection gets entropies (tokens, layers) in nats and gives back layers;
@@ -141,7 +141,7 @@ def conformance(
     # What the function prints must not get into JSON.
     with importable(path), redirect_stdout(sys.stderr):
         report = examine(load(target), kind, only, without, conventions)
-    return Result(
+    return Reply(
         {"function": target, "kind": kind, "seed": seed, "report": report},
         partial(show, report=report, target=target, seconds=time.perf_counter() - start),
         code=0 if report.passed else 1,

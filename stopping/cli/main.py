@@ -1,20 +1,14 @@
-"""The group: its own commands, those that joined it, and how errors end.
+"""The group: its own commands, those that joined it, and how errors end."""
 
-A command is imported when it is run. The list of `--help` needs one line of each, which is read
-from the docstring in the source, without importing anything.
-"""
-
-import ast
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
-from pathlib import Path
 
 import click
 
+from stopping.cli.lazy import load, write_list
 from stopping.errors import Interrupted, UserError
 
 ENTRY_POINT_GROUP = "stopping.commands"
@@ -33,24 +27,11 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
         place = places().get(cmd_name)
-        if place is None:
-            return None
-        module, _, name = place.partition(":")
-        command = getattr(import_module(module), name)
-        if not isinstance(command, click.Command):
-            raise UserError(f"{place}: the entry point {cmd_name!r} is no click command")
-        return command
+        return None if place is None else load(cmd_name, place)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands with the first sentence of their docstrings."""
-        found = places()
-        room = formatter.width - 6 - max(map(len, found))
-        rows = [
-            (name, click.Command(name, help=summary(found[name])).get_short_help_str(room))
-            for name in sorted(found)
-        ]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+        write_list(formatter, "Commands", places())
 
 
 def places() -> dict[str, str]:
@@ -60,19 +41,6 @@ def places() -> dict[str, str]:
     """
     joined = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
     return {n: entry.value for n, entry in joined.items() if find_spec(entry.module)} | OWN
-
-
-def summary(place: str) -> str:
-    """Return the first paragraph of a command's docstring, from its source."""
-    module, _, name = place.partition(":")
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        return ""
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            return (ast.get_docstring(node) or "").partition("\n\n")[0]
-    return ""
 
 
 @click.command(

@@ -27,6 +27,13 @@ seed_option = click.option(
 fresh_option = click.option(
     "--fresh", is_flag=True, help="Throw away what an earlier run left, and start anew."
 )
+paths_option = click.option(
+    "--paths",
+    type=click.IntRange(1000, 10_000_000),
+    default=20_000,
+    show_default=True,
+    help="Tokens of the regression, and as many fresh ones to judge the rules.",
+)
 jobs_option = click.option(
     "--jobs",
     type=JOBS,
@@ -76,9 +83,6 @@ class Kept:
 
     path: Path | None
     fresh: bool
-
-    def __bool__(self) -> bool:
-        return self.path is not None or self.fresh
 
     def open(self, settings: Mapping[str, Any]) -> Journal:
         """Open the parts that were made with these settings."""

@@ -8,21 +8,18 @@ import click
 from rich.console import Console
 
 from stopping.changepoint import ChangePointModel, read_model
+from stopping.cli.lazy import WithMore
 from stopping.cli.numbers import NATS
 from stopping.cli.options import (
     FILE,
-    Kept,
     figure_option,
-    resume_options,
+    paths_option,
     rules_option,
     seed_option,
     workers_options,
 )
-from stopping.cli.phase_diagram import phases as phase_diagram
 from stopping.cli.progress import progress
-from stopping.cli.result import Result, with_json
-from stopping.cli.ui import refuse_ignored
-from stopping.errors import UserError
+from stopping.cli.reply import Reply, with_json
 from stopping.optimal import diagram
 from stopping.optimal.belief import BeliefSolution, solve_belief
 from stopping.optimal.comparison import RuleComparison, compare_rules
@@ -33,7 +30,7 @@ from stopping.support.files import FIGURE, require_writable
 from stopping.support.parallel import Workers
 
 
-@click.command()
+@click.command(cls=WithMore, more={"phases": "stopping.cli.solve_phases:phases"})
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--cost",
@@ -44,23 +41,11 @@ from stopping.support.parallel import Workers
 )
 @click.option("--no-recall", is_flag=True, help="A layer that was passed is lost.")
 @rules_option("Rule to compare, such as search or tolerance:tau=0.5; repeat. [default: all]")
-@click.option(
-    "--paths",
-    type=click.IntRange(1000, 10_000_000),
-    default=20_000,
-    show_default=True,
-    help="Tokens of the regression, and as many fresh ones to judge the rules.",
-)
+@paths_option
 @click.option("--out", type=FILE, help="Save the optimal rule here (JSON).")
 @figure_option("region and gaps")
-@click.option(
-    "--phases",
-    is_flag=True,
-    help="In place of all this: where is the paper's search near the optimum?",
-)
 @seed_option
 @workers_options
-@resume_options
 @with_json()
 def solve(
     model: Path | None,
@@ -70,11 +55,9 @@ def solve(
     paths: int,
     out: Path | None,
     figure: Path | None,
-    phases: bool,
     seed: int,
     workers: Workers,
-    kept: Kept,
-) -> Result:
+) -> Reply:
     """Solve layer selection as an optimal stopping problem (S1-S3).
 
     MODEL is a change-point model as JSON: what `stopping fit` writes, or your own parameters in
@@ -90,15 +73,9 @@ def solve(
       stopping validate TRACES --rule snell:file=rule.json --rule bayes:file=FIT.json
       stopping generate --model M --rule snell:file=rule.json --prompt P
       stopping solve FIT.json --cost 0 --figure gaps.svg
-      stopping solve --phases --resume cells.jsonl --figure phases.svg
     """
     inputs = () if model is None else (model,)
     require_writable((out, FORMAT.kind), (figure, FIGURE), inputs=inputs)
-    if phases:
-        refuse_ignored("with --phases", "cost", "no_recall", "specs", "out")
-        return phase_diagram(model, figure, kept, seed, paths, workers)
-    if kept:
-        raise UserError("--resume and --fresh belong to --phases; a solution has no parts to keep")
     started = time.perf_counter()
     law = reference_model() if model is None else read_model(model)
     rules = [parse_rule(spec, law.K) for spec in specs] or None
@@ -109,7 +86,7 @@ def solve(
         )
     exact = exact_value(law, cost, not no_recall)
     solved = Solved(found, exact, model, time.perf_counter() - started)
-    return Result(solved.content, solved.show, [(out, solved.save), (figure, solved.draw)])
+    return Reply(solved.content, solved.show, [(out, solved.save), (figure, solved.draw)])
 
 
 def reference_model() -> ChangePointModel:

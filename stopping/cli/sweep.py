@@ -20,7 +20,7 @@ from stopping.cli.options import (
     workers_options,
 )
 from stopping.cli.progress import counting
-from stopping.cli.result import Result, with_json
+from stopping.cli.reply import Reply, with_json
 from stopping.cli.ui import prose, table
 from stopping.errors import UserError
 from stopping.rules import AbstractRule, Final, Search, parse_rule, zoo
@@ -72,7 +72,7 @@ def sweep(
     seed: int,
     workers: Workers,
     kept: Kept,
-) -> Result:
+) -> Reply:
     """Compare all rules over a grid of worlds: where does the search pay?
 
     Drifts, rises and the rules' settings are in units of the noise (eps_max, or sigma). An axis is
@@ -104,7 +104,7 @@ def sweep(
         save_landscape(found, rules, path)
 
     rows = [{"world": world, "found": losses} for world, losses in found.items()]
-    return Result(
+    return Reply(
         {**common, "cells": rows},
         partial(show, found=found, rules=rules, tokens=tokens, seed=seed),
         [(figure, draw)],

@@ -1,20 +1,49 @@
-"""`stopping verify --figures`: every figure of the theory as a file."""
+"""`stopping verify figures`: every figure of the theory as a file."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
+import click
 from rich.console import Console
 
+from stopping.cli.options import FOLDER, seed_option
 from stopping.cli.progress import counting
-from stopping.cli.result import Result
+from stopping.cli.reply import Reply, with_json
 from stopping.errors import UserError
 from stopping.support.files import FIGURE, require_writable
 
 
-def figures(names: Sequence[str], folder: Path, suffix: str, quick: bool, seed: int) -> Result:
-    """Draw the figures of these names into `folder`, all of them for none.
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option(
+    "--out",
+    "folder",
+    type=FOLDER,
+    default=Path("figures"),
+    show_default=True,
+    help="Folder of the files; made if missing.",
+)
+@click.option(
+    "--format",
+    "suffix",
+    type=click.Choice(("svg", "png", "pdf")),
+    default="svg",
+    show_default=True,
+    help="File format.",
+)
+@click.option("--quick", is_flag=True, help="Fewer draws and layers: seconds in place of a minute.")
+@seed_option
+@with_json()
+def figures(names: tuple[str, ...], folder: Path, suffix: str, quick: bool, seed: int) -> Reply:
+    """Draw the theory: bounds, games, certificates, laws and the robustness table.
 
-    Each file is written whole or not at all, and is the same for the same seed.
+    NAMES are those of the figures, all by default. Each file is written whole or not at all, and
+    is the same for the same seed.
+
+    \b
+    Examples:
+      stopping verify figures                                  all, as SVG, into figures/
+      stopping verify figures --quick --format png --out /tmp/look
+      stopping verify figures values certificate --format pdf
     """
     # Imported here: no other command needs matplotlib.
     from stopping.figures.draw import FIGURES
@@ -42,4 +71,4 @@ def figures(names: Sequence[str], folder: Path, suffix: str, quick: bool, seed: 
         for entry in written:
             out.print(f"{entry['path']}  {entry['label']}", soft_wrap=True)
 
-    return Result({"seed": seed, "quick": quick, "figures": written}, show)
+    return Reply({"seed": seed, "quick": quick, "figures": written}, show)

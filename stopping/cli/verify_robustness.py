@@ -1,17 +1,19 @@
-"""`stopping verify --robustness`: which bound survives which broken assumption."""
+"""`stopping verify robustness`: which bound survives which broken assumption."""
 
 from collections import Counter
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 
+import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stopping.cli.options import Kept
+from stopping.cli.draws import draws_options
+from stopping.cli.options import Kept, resume_options, seed_option, workers_options
 from stopping.cli.progress import counting
-from stopping.cli.result import Result
+from stopping.cli.reply import Reply, with_json
 from stopping.cli.ui import prose, table
 from stopping.errors import UserError
 from stopping.model.scenarios import SURE, Bound, Scenario, scenarios
@@ -23,10 +25,29 @@ TOKENS = 1 << 18
 """Tokens per world at effort 1."""
 
 
+@click.command()
+@click.argument("names", nargs=-1)
+@draws_options
+@seed_option
+@workers_options
+@resume_options
+@with_json()
 def robustness(
-    names: Sequence[str], effort: float, error: float, seed: int, workers: Workers, kept: Kept
-) -> Result:
-    """Ask the bounds in the worlds that any of `names` fits; in all of them for none."""
+    names: tuple[str, ...], effort: float, error: float, seed: int, workers: Workers, kept: Kept
+) -> Reply:
+    """Ask the bounds in worlds where an assumption fails.
+
+    NAMES are broken assumptions, or patterns of 'assumption, parameter, shape'. A survival is a
+    theorem or a finding of the simulation about this world alone; a failure needs no more than the
+    one world. A sure bound that no token broke stays undecided.
+
+    \b
+    Examples:
+      stopping verify robustness                   every world, within a minute
+      stopping verify robustness A3 A4             two broken assumptions
+      stopping verify robustness '*rho*flat'       correlated noise without drift
+      stopping verify robustness --effort 0.1 --seed 7 --json    fewer draws, machine-readable
+    """
     chosen = select(names)
     draws = max(2, round(effort * TOKENS))
     journal = kept.open(settings(seed, draws))
@@ -35,7 +56,7 @@ def robustness(
             seed, draws, chosen, error, workers=workers, journal=journal, advance=advance
         )
     content = {"seed": seed, "draws": draws, "error": error, "rows": rows}
-    return Result(content, partial(show, rows=rows, draws=draws, seed=seed, error=error))
+    return Reply(content, partial(show, rows=rows, draws=draws, seed=seed, error=error))
 
 
 def select(names: Sequence[str]) -> tuple[Scenario, ...]:

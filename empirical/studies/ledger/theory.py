@@ -148,7 +148,7 @@ THEORY: tuple[Entry, ...] = (
         _jump,
         Verdict.DERIVED,
         "A2 must hold for the sum of both parts",
-        "stopping verify --robustness '*step*'",
+        "stopping verify robustness '*step*'",
         lambda _: (
             (_stepped()[Bound.REGRET], _stepped()[Bound.REGRET_RANGE])
             == (Outcome.FAILS, Outcome.SURVIVES)

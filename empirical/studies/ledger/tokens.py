@@ -10,7 +10,7 @@ from empirical.studies.ledger.entry import Entry, Topic, Verdict
 from empirical.studies.ledger.evidence import Evidence, ModelEvidence
 
 _GUESS, _MIDDLE, _LAST = PUBLISHED
-PHASES_COMMAND, AUDIT_COMMAND = "stopping phases", "stopping audit"
+PHASES_COMMAND, AUDIT_COMMAND = "stopping audit phases", "stopping audit"
 _WORDS: dict[str, tuple[str, Literal["share", "nats"]]] = {
     "perturbed": ("tokens whose entropy rises at the final layer", "share"),
     "last_rise": ("the mean rise there", "nats"),

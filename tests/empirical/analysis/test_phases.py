@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import ArrayLike
 
 from empirical.analysis.phases import Boundaries, Phase, find_phases, mark
-from empirical.commands.phases import verdict
+from empirical.commands.audit_phases import verdict
 from empirical.provenance import Provenance
 from empirical.traces.files import Traces, write_traces
 from stopping.cli.main import exit_code
@@ -130,7 +130,7 @@ def test_too_few_layers_or_prompts() -> None:
 
 
 def run(*arguments: str) -> int:
-    from empirical.commands.phases import phases
+    from empirical.commands.audit_phases import phases
 
     return exit_code(lambda: phases.main(list(arguments), "phases", standalone_mode=False))
 
@@ -169,7 +169,7 @@ def test_bundled_traces_of_a_calibrated_lens_are_not_shown_twice(
     files = {"raw": tmp_path / "raw.parquet", "calibrated": tmp_path / "calibrated.parquet"}
     write_traces(files["raw"], traces)
     write_traces(files["calibrated"], replace(traces, provenance=origin))
-    monkeypatch.setattr("empirical.commands.targets.bundled_traces", lambda: files)
+    monkeypatch.setattr("empirical.commands.options.bundled_traces", lambda: files)
     assert run("--replicates", "100", "--json") == 0
     assert [r["traces"] for r in json.loads(capsys.readouterr().out)] == ["raw"]
     assert run(str(files["calibrated"]), "--replicates", "100", "--json") == 0

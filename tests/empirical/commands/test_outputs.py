@@ -12,6 +12,7 @@ import pytest
 
 from empirical.traces.files import write_traces
 from stopping.changepoint import write_model
+from stopping.cli.lazy import WithMore
 from stopping.cli.main import exit_code, group
 from tests.empirical.synthetic import calibrated, from_entropies
 from tests.stopping.changepoint.models import one_class
@@ -21,15 +22,15 @@ MODEL = ("--model", "nowhere.gguf")
 OUTPUTS = {
     "solve out": ("solve", "nowhere.json", "--out", "{foreign}"),
     "solve figure": ("solve", "nowhere.json", "--figure", "{foreign}.svg"),
-    "solve phases": ("solve", "nowhere.json", "--phases", "--figure", "{foreign}.svg"),
+    "solve phases": ("solve", "phases", "nowhere.json", "--figure", "{foreign}.svg"),
     "sweep": ("sweep", "--figure", "{foreign}.svg"),
-    "verify": ("verify", "--figures", "{folder}"),
+    "verify figures": ("verify", "figures", "--out", "{folder}"),
     "fit out": ("fit", "nowhere.parquet", "--out", "{foreign}"),
     "fit figure": ("fit", "nowhere.parquet", "--figure", "{foreign}.svg"),
-    "phases": ("phases", "nowhere.parquet", "--figure", "{foreign}.svg"),
-    "beliefs": ("beliefs", "nowhere.json", "nowhere.parquet", "--out", "{foreign}"),
-    "problems": ("problems", "--out", "{foreign}"),
-    "merge": ("merge", "{foreign}", "nowhere.parquet", "--fresh"),
+    "phases": ("audit", "phases", "nowhere.parquet", "--figure", "{foreign}.svg"),
+    "beliefs": ("fit", "beliefs", "nowhere.json", "nowhere.parquet", "--out", "{foreign}"),
+    "problems": ("trace", "problems", "--out", "{foreign}"),
+    "merge": ("trace", "merge", "{foreign}", "nowhere.parquet", "--fresh"),
     "trace": ("trace", *MODEL, "--out", "{foreign}", "--fresh"),
     "generate": ("generate", *MODEL, "--prompt", "a", "--steps", "{foreign}"),
     "evaluate": ("evaluate", *MODEL, "--rule", "search", "--out", "{foreign}", "--fresh"),
@@ -44,16 +45,17 @@ def stopping(*arguments: object) -> int:
 
 
 def test_every_command_with_an_output_is_asked_here() -> None:
-    named = re.compile(r"--(out|figures?|steps)\b")
+    named = re.compile(r"--(out|figure|steps)\b")
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
-        leaves = command.commands.values() if isinstance(command, click.Group) else [command]
-        for leaf in leaves:
+        inner = command.commands if isinstance(command, (click.Group, WithMore)) else {}
+        for words, leaf in {(name,): command, **{(name, k): v for k, v in inner.items()}}.items():
             options = {o for p in leaf.params for o in p.opts if named.fullmatch(o)}
+            calls = [a for a in OUTPUTS.values() if a[: len(words)] == words]
             for option in options:
-                assert any(a[0] == name and option in a for a in OUTPUTS.values()), (name, option)
+                assert any(option in a for a in calls), (words, option)
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
@@ -104,8 +106,8 @@ def test_a_full_disk_costs_the_file_not_the_result(
         "solve out": ("solve", model, "--paths", 1000, "--jobs", 1, "--out", full),
         "solve figure": ("solve", model, "--paths", 1000, "--jobs", 1, "--figure", full),
         "sweep": ("sweep", "--drift", 0, "--rise", 1, "--tokens", 9, "--jobs", 1, "--figure", full),
-        "beliefs": ("beliefs", model, traces, "--out", full),
-        "phases": ("phases", traces, "--replicates", 100, "--figure", full),
+        "beliefs": ("fit", "beliefs", model, traces, "--out", full),
+        "phases": ("audit", "phases", traces, "--replicates", 100, "--figure", full),
     }  # fmt: skip
     assert stopping(*small[name], *(["--json"] * as_json)) == 2
     said = capsys.readouterr()

@@ -70,7 +70,7 @@ def test_the_command(tmp_path: Path) -> None:
     traces, _ = tokens()
     write_traces(tmp_path / "t.parquet", traces, "float32")
     write_model(tmp_path / "m.json", one_class())
-    arguments = ["beliefs", str(tmp_path / "m.json"), str(tmp_path / "t.parquet")]
+    arguments = ["fit", "beliefs", str(tmp_path / "m.json"), str(tmp_path / "t.parquet")]
     out = io.StringIO()
     with redirect_stdout(out):
         code = exit_code(
@@ -88,7 +88,7 @@ def test_the_command(tmp_path: Path) -> None:
     err = io.StringIO()
     with redirect_stderr(err):
         code = exit_code(
-            lambda: group.main(["beliefs", "none.json", arguments[2]], standalone_mode=False)
+            lambda: group.main(["fit", "beliefs", "none.json", arguments[3]], standalone_mode=False)
         )
     assert code == 2
     assert "none.json" in err.getvalue()

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from empirical.commands.problems import problems as command
+from empirical.commands.trace_problems import problems as command
 from empirical.data import bundled_evaluations, bundled_traces
 from empirical.problems import (
     Problem,
@@ -689,4 +689,4 @@ def test_command_refuses(arguments: list[str]) -> None:
 
 def test_help_has_examples() -> None:
     text = CliRunner().invoke(command, ["--help"]).output
-    assert "stopping problems --n 5 --difficulty 3\n" in text
+    assert "stopping trace problems --n 5 --difficulty 3\n" in text

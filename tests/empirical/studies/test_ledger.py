@@ -11,6 +11,7 @@ from empirical.decoding.rivals import parse_decoder
 from empirical.published import ACCURACY, FIGURES, OTHER_MODELS
 from empirical.studies.ledger import LEDGER, Entry, Evidence, Topic, Verdict, gather
 from empirical.traces.files import read_traces
+from stopping.cli.lazy import WithMore
 from stopping.cli.main import group
 from stopping.errors import UserError
 from tests.empirical.synthetic import calibrated
@@ -115,9 +116,15 @@ def check_command(command: str) -> None:
     assert program == "stopping"
     found: click.Command = group
     context = click.Context(group, info_name="stopping")
-    while isinstance(found, click.Group):
+    while isinstance(found, click.Group) or (
+        isinstance(found, WithMore) and words and words[0] in found.commands
+    ):
         name, *words = words
-        inner = found.get_command(context, name)
+        inner = (
+            found.get_command(context, name)
+            if isinstance(found, click.Group)
+            else found.commands[name]
+        )
         assert inner is not None, f"no command {name}"
         found, context = inner, click.Context(inner, context, info_name=name)
     values, _, _ = found.make_parser(context).parse_args(words)

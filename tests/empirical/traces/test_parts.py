@@ -1,4 +1,4 @@
-"""One capture in several processes: `--shard`, launchers' environments, `stopping merge`."""
+"""One capture in several processes: `--shard`, launchers' environments, `stopping trace merge`."""
 
 import json
 import os
@@ -76,14 +76,14 @@ def test_merged_shards_are_the_single_run_bit_for_bit(
     parts = [read_traces(file) for file in files]
     assert sorted(np.concatenate([np.unique(part.prompt) for part in parts])) == list(range(10))
     capsys.readouterr()
-    assert stopping("merge", out, *files, "--json") == 0
+    assert stopping("trace", "merge", out, *files, "--json") == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["shards"] == n
     assert summary["tokens"] == len(read_traces(out))
     assert_same(read_traces(out), read_traces(single))
     # What is there stays, unless asked for.
-    assert stopping("merge", out, *files) == 2
-    assert stopping("merge", out, *files, "--fresh", "--storage", "float32") == 0
+    assert stopping("trace", "merge", out, *files) == 2
+    assert stopping("trace", "merge", out, *files, "--fresh", "--storage", "float32") == 0
     precise = read_traces(out)
     assert precise.provenance.storage is not None
     assert precise.provenance.storage.entropy_max == 0.0
@@ -102,7 +102,7 @@ def test_a_killed_shard_goes_on(folder: Path, tmp_path: Path, single: Path) -> N
     assert shard(folder, out, "2/2") == 0
     assert (parts / "part-00000.parquet").stat().st_mtime_ns == kept
     assert shard(folder, out, "1/2") == 0
-    assert stopping("merge", out, *tmp_path.glob("t.shard-*-of-2.parquet")) == 0
+    assert stopping("trace", "merge", out, *tmp_path.glob("t.shard-*-of-2.parquet")) == 0
     assert_same(read_traces(out), read_traces(single))
 
 
@@ -129,7 +129,7 @@ def test_launchers_start_one_shard_a_process(
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
     )
-    assert stopping("merge", out, *tmp_path.glob("t.shard-*.parquet")) == 0
+    assert stopping("trace", "merge", out, *tmp_path.glob("t.shard-*.parquet")) == 0
     assert_same(read_traces(out), read_traces(single))
 
 
@@ -185,7 +185,7 @@ def test_what_cannot_be_merged(
 
     def told(*files: Path) -> str:
         capsys.readouterr()
-        assert stopping("merge", out, *files) == 2
+        assert stopping("trace", "merge", out, *files) == 2
         assert not out.exists()
         return capsys.readouterr().err
 

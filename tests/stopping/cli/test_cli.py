@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
-from stopping.cli.main import ENTRY_POINT_GROUP, OWN, exit_code, group, places, summary
+from stopping.cli.lazy import WithMore, summary
+from stopping.cli.main import ENTRY_POINT_GROUP, OWN, exit_code, group, places
 from stopping.errors import UserError
 from stopping.support.documents import as_json
 from stopping.support.files import write_atomic, written_aside
@@ -72,8 +73,9 @@ def test_every_command_has_help_with_examples() -> None:
         command = group.get_command(context, name)
         assert command is not None
         assert command.help, name
-        leaves = command.commands.values() if isinstance(command, click.Group) else [command]
-        for leaf in leaves:
+        inner = command.commands if isinstance(command, (click.Group, WithMore)) else {}
+        own = () if isinstance(command, click.Group) else (command,)
+        for leaf in (*own, *inner.values()):
             assert "Examples:" in f"{leaf.help}\n{leaf.epilog}", (name, leaf.name)
 
 
@@ -132,8 +134,8 @@ def test_exit_codes() -> None:
     [
         ("sweep", "--drift", "0", "--rise", "1", "--perturbed", "0.2", "--tokens", "2"),
         ("verify", "T2"),
-        ("verify", "--robustness", "A4", "--effort", "0.001"),
-        ("solve", "--phases", "--paths", "1000"),
+        ("verify", "robustness", "A4", "--effort", "0.001"),
+        ("solve", "phases", "--paths", "1000"),
     ],
 )
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_an_interruption_speaks_of_kept_parts_only_where_there_are(
 def test_a_full_disk_behind_standard_output_is_one_line(as_json: bool) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "stopping", "problems", *(["--json"] * as_json)],
+            [sys.executable, "-m", "stopping", "trace", "problems", *(["--json"] * as_json)],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,6 +1,7 @@
-"""`stopping phases`: what each layer writes, and where guessing, refining and perturbing lie."""
+"""`stopping audit phases`: what each layer writes; where guess, refine and perturb lie."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -18,55 +19,38 @@ from empirical.analysis.phases import (
     Spread,
     find_phases,
 )
-from empirical.commands.targets import (
-    count,
-    for_each,
-    narrow,
-    number,
-    replicates_option,
-    sentences,
-    traces_argument,
-)
+from empirical.commands.options import for_each, replicates_option, traces_argument
 from empirical.published import SOURCE
-from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, refuse_ignored, seed_option
+from stopping.cli.options import figure_option, seed_option
+from stopping.cli.reply import Reply, with_json
+from stopping.cli.ui import prose, table
 from stopping.support.files import FIGURE, require_writable
+from stopping.support.tables import count, number
 
 
 @click.command(
     epilog="""\b
 Examples:
-  stopping phases                               the bundled traces
-  stopping phases my.parquet --figure out.svg   own traces, with a figure
-  stopping phases --json > phases.json          machine-readable
+  stopping audit phases                               the bundled traces
+  stopping audit phases my.parquet --figure out.svg   own traces, with a figure
+  stopping audit phases --json > phases.json          machine-readable
 """
 )
 @traces_argument
 @click.option("--brief", is_flag=True, help="Phases and summary, without the table of layers.")
-@click.option(
-    "--figure",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Draw the profiles into this file (.svg, .pdf or .png).",
-)
+@figure_option("the profiles")
 @replicates_option
 @seed_option
-@json_option
+@with_json("brief")
 def phases(
-    traces: tuple[Path, ...],
-    brief: bool,
-    figure: Path | None,
-    replicates: int,
-    seed: int,
-    as_json: bool,
-) -> None:
+    traces: tuple[Path, ...], brief: bool, figure: Path | None, replicates: int, seed: int
+) -> Reply:
     """Mark the guess, refine and perturb phases of a model's layers.
 
     TRACES are trace files (see `stopping trace`); without any, the bundled ones are shown. A
     layer is large if its mean contribution norm lies above a band around the middle layers';
     guess and perturb are the runs of large layers at the two ends of the stack.
     """
-    if as_json:
-        refuse_ignored("with --json", "brief")
     require_writable((figure, FIGURE), inputs=traces)
     # What layers write does not depend on the lens: the raw lens's files say it all.
     results = for_each(
@@ -75,26 +59,21 @@ def phases(
         lambda t: find_phases(t, seed, replicates),
         bundled=lambda t: t.provenance.lens == "raw",
     )
-    written: dict[str, str] = {}
-    try:
-        if figure is not None:
-            from empirical.figures.phases import save_phases
 
-            save_phases(figure, [result for _, result in results])
-            written = {"figure": figure.name}
-    finally:  # the result is printed even if it cannot be drawn
-        if as_json:
-            rows = [{"traces": name, "phases": result} | written for name, result in results]
-            click.echo(to_json(rows))
-        else:
-            show(results, brief)
-    if figure is not None and not as_json:
-        output().print(f"figure: {figure}", markup=False, soft_wrap=True)
+    def draw(path: Path) -> None:
+        from empirical.figures.phases import save_phases
+
+        save_phases(path, [result for _, result in results])
+
+    return Reply(
+        [{"traces": name, "phases": result} for name, result in results],
+        partial(show, results=results, brief=brief),
+        [(figure, draw)],
+    )
 
 
-def show(results: Sequence[tuple[str, Phases]], brief: bool) -> None:
+def show(out: Console, results: Sequence[tuple[str, Phases]], brief: bool) -> None:
     """Print the tables and the summary of each model."""
-    out = output()
     for name, result in results:
         out.print(
             Text.assemble(
@@ -107,12 +86,12 @@ def show(results: Sequence[tuple[str, Phases]], brief: bool) -> None:
         if not brief:
             show_layers(out, result)
         show_phases(out, result)
-        out.print(sentences(verdict(result)), "")
+        out.print(prose(verdict(result)), "")
 
 
 def show_layers(out: Console, result: Phases) -> None:
     """One line per layer."""
-    rows = narrow(
+    rows = table(
         "What each layer writes: mean, 95% interval over prompts, quartiles of the tokens",
         *("layer", "phase", "norm", "95%", "quartiles", "cosine", "95%", "quartiles"),
         caption="norm: |h(l) − h(l−1)| / |h(l−1)|; "
@@ -127,7 +106,7 @@ def show_layers(out: Console, result: Phases) -> None:
 
 def show_phases(out: Console, result: Phases) -> None:
     """The phases beside the paper's."""
-    rows = narrow(
+    rows = table(
         "Phases",
         *("phase", "layers", "share of depth", "norm", "cosine", "paper: norm", "paper: cosine"),
         caption=f"ranges of the layers' means; paper: {PUBLISHED_DEPTH} layers, {SOURCE}: "

@@ -1,15 +1,23 @@
-"""`stopping solve --phases`: where the paper's search is near the optimum."""
+"""`stopping solve phases`: where the paper's search is near the optimum."""
 
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import click
 from rich.console import Console
 
 from stopping.changepoint import Component, read_model
-from stopping.cli.options import Kept
+from stopping.cli.options import (
+    Kept,
+    figure_option,
+    paths_option,
+    resume_options,
+    seed_option,
+    workers_options,
+)
 from stopping.cli.progress import counting
-from stopping.cli.result import Result
+from stopping.cli.reply import Reply, with_json
 from stopping.cli.ui import table
 from stopping.errors import UserError
 from stopping.optimal.diagram import (
@@ -21,13 +29,32 @@ from stopping.optimal.diagram import (
     reference,
     settings,
 )
+from stopping.support.files import FIGURE, require_writable
 from stopping.support.parallel import Workers
 
 
+@click.command()
+@click.argument("model", required=False, type=click.Path(path_type=Path))
+@paths_option
+@figure_option("the phase diagram")
+@seed_option
+@workers_options
+@resume_options
+@with_json()
 def phases(
-    model: Path | None, figure: Path | None, kept: Kept, seed: int, paths: int, workers: Workers
-) -> Result:
-    """Measure the points that are missing, then draw or print all."""
+    model: Path | None, paths: int, figure: Path | None, seed: int, workers: Workers, kept: Kept
+) -> Reply:
+    """Measure where the paper's search is near the optimum.
+
+    Noise, the share of perturbed tokens and the cost of a probe vary; all else is that of MODEL, a
+    fitted model of one component, or of the reference world.
+
+    \b
+    Examples:
+      stopping solve phases --resume cells.jsonl --figure phases.svg
+      stopping solve phases FIT.json --paths 2000 --json
+    """
+    require_writable((figure, FIGURE), inputs=() if model is None else (model,))
     component = component_of(model)
     common = settings(component, seed, paths)
     journal = kept.open(common)
@@ -39,7 +66,7 @@ def phases(
 
         save_diagram(found, path)
 
-    return Result(
+    return Reply(
         common | {"cells": found},
         partial(show, found=found, paths=paths, seed=seed),
         [(figure, draw)],

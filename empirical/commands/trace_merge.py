@@ -1,37 +1,34 @@
-"""`stopping merge`: the shards of one capture in, its trace file out."""
+"""`stopping trace merge`: the shards of one capture in, its trace file out."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from empirical.commands.targets import count
+from empirical.commands.options import storage_option
 from empirical.provenance import FORMAT
 from empirical.traces.files import Provenance, Traces, merge_traces, read_traces, write_traces
-from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, progress
+from stopping.cli.options import FILE
+from stopping.cli.progress import progress
+from stopping.cli.reply import Reply, with_json
 from stopping.errors import UserError
 from stopping.support.files import require_writable
+from stopping.support.tables import count
 
 
 @click.command(
     epilog="""\b
 Examples:
-  stopping merge whole.parquet whole.shard-*.parquet
-  stopping merge whole.parquet whole.shard-1-of-2.parquet whole.shard-2-of-2.parquet --json
+  stopping trace merge whole.parquet whole.shard-*.parquet
+  stopping trace merge whole.parquet whole.shard-1-of-2.parquet whole.shard-2-of-2.parquet --json
 """
 )
-@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
-@click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--storage",
-    type=click.Choice(["float16", "float32"]),
-    default="float16",
-    show_default=True,
-    help="Precision of the stored numbers.",
-)
+@click.argument("out", type=FILE)
+@click.argument("shards", nargs=-1, required=True, type=FILE)
+@storage_option
 @click.option("--fresh", is_flag=True, help="Replace OUT if it is there.")
-@json_option
-def merge(out: Path, shards: tuple[Path, ...], storage: str, fresh: bool, as_json: bool) -> None:
+@with_json()
+def merge(out: Path, shards: tuple[Path, ...], storage: Any, fresh: bool) -> Reply:
     """Join the shards of one capture (`stopping trace --shard`) into the trace file OUT.
 
     All shards of the run must be there, each once. The result is what a single process would
@@ -44,13 +41,10 @@ def merge(out: Path, shards: tuple[Path, ...], storage: str, fresh: bool, as_jso
         parts = [read_traces(path) for path in bar.track(shards, description="shards")]
     require_all_shards(shards, parts)
     whole = merge_traces(parts)
-    written = write_traces(out, whole, "float32" if storage == "float32" else "float16")
-    if as_json:
-        summary = {"file": out.name, "tokens": len(whole), "shards": len(parts)}
-        click.echo(to_json({**summary, "provenance": written}))
-    else:
-        tokens, prompts = count(len(whole), "token"), count(len(set(whole.prompt)), "prompt")
-        click.echo(f"{out.name}: {tokens} of {prompts}, {count(len(parts), 'shard')}")
+    written = write_traces(out, whole, storage)
+    summary = {"file": out.name, "tokens": len(whole), "shards": len(parts), "provenance": written}
+    tokens, prompts = count(len(whole), "token"), count(len(set(whole.prompt)), "prompt")
+    return Reply(summary, f"{out.name}: {tokens} of {prompts}, {count(len(parts), 'shard')}")
 
 
 def require_all_shards(paths: tuple[Path, ...], parts: list[Traces]) -> None:

@@ -1,6 +1,6 @@
 """The one way out of a command: its files are written, its result is printed, its code is set.
 
-A command returns a `Result` and neither knows whether text or JSON is wanted nor what becomes of
+A command returns a `Reply` and knows neither whether text or JSON is wanted nor what becomes of
 the result where a disk is full: that it is printed all the same.
 """
 
@@ -8,24 +8,27 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 
-from stopping.cli.ui import as_json, json_option, output, refuse_ignored
+from stopping.cli.ui import json_option, output, refuse_ignored
+from stopping.support.documents import as_json
+
+Show: TypeAlias = Callable[[Console], object]
 
 
 @dataclass(frozen=True)
-class Result:
+class Reply:
     """What a command found.
 
     Attributes
     ----------
     content : object
         What `--json` prints; a function of no arguments is called once the files are written.
-    show : callable
-        Prints the text.
+    text : renderable or callable
+        What is printed otherwise, or prints it; called once the files are written.
     files : sequence of (path, write)
         Files to write; a path that is None is left out.
     code : int
@@ -33,13 +36,13 @@ class Result:
     """
 
     content: object
-    show: Callable[[Console], object]
+    text: RenderableType | Show
     files: Sequence[tuple[Path | None, Callable[[Path], object]]] = ()
     code: int = 0
 
 
-def with_json(*text_only: str) -> Callable[[Callable[..., Result]], Callable[..., int]]:
-    """Give a command `--json`, and print the `Result` that it returns.
+def with_json(*text_only: str) -> Callable[[Callable[..., Reply]], Callable[..., int]]:
+    """Give a command `--json`, and print the `Reply` that it returns.
 
     Parameters
     ----------
@@ -47,7 +50,7 @@ def with_json(*text_only: str) -> Callable[[Callable[..., Result]], Callable[...
         Parameters that shape the text alone: with `--json` they are refused.
     """
 
-    def decorate(command: Callable[..., Result]) -> Callable[..., int]:
+    def decorate(command: Callable[..., Reply]) -> Callable[..., int]:
         @json_option
         @functools.wraps(command)
         def run(*args: Any, as_json: bool, **options: Any) -> int:
@@ -60,21 +63,23 @@ def with_json(*text_only: str) -> Callable[[Callable[..., Result]], Callable[...
     return decorate
 
 
-def deliver(result: Result, json: bool) -> int:
+def deliver(reply: Reply, json: bool) -> int:
     """Write the files, print the result even if that failed, and return the exit code."""
     written = []
     out = output()
     try:
-        for path, write in result.files:
+        for path, write in reply.files:
             if path is not None:
                 write(path)
                 written.append(path)
     finally:
         if json:
-            click.echo(as_json(result.content() if callable(result.content) else result.content))
+            click.echo(as_json(reply.content() if callable(reply.content) else reply.content))
+        elif callable(reply.text):
+            reply.text(out)
         else:
-            result.show(out)
+            out.print(reply.text, markup=False, soft_wrap=isinstance(reply.text, str))
     if not json:
         for path in written:
             out.print(f"Wrote {path}.", markup=False, soft_wrap=True)
-    return result.code
+    return reply.code

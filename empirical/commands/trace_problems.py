@@ -1,21 +1,16 @@
-"""`stopping problems`: the built-in reasoning problems, to look at or to keep."""
+"""`stopping trace problems`: the built-in reasoning problems, to look at or to keep."""
 
 from pathlib import Path
 
 import click
 
-from empirical.problems import (
-    DIFFICULTIES,
-    Problem,
-    generate,
-    prompts_hash,
-    to_jsonl,
-    to_row,
-)
+from empirical.problems import DIFFICULTIES, generate, prompts_hash, to_jsonl, to_row
 from stopping.cli.numbers import at_least
-from stopping.cli.ui import as_json as json_text
-from stopping.cli.ui import json_option, output, seed_option, table
+from stopping.cli.options import FILE, seed_option
+from stopping.cli.reply import Reply, with_json
+from stopping.cli.ui import table
 from stopping.support.files import Kind, require_writable, write_atomic
+from stopping.support.tables import count
 
 # What users write by themselves names no template.
 PROBLEMS = Kind("file of built-in problems", b'"template": "')
@@ -32,14 +27,10 @@ PROBLEMS = Kind("file of built-in problems", b'"template": "')
     help="1 (one or two steps) to 4 (five or more); may be given several times. Default: all.",
 )
 @click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write JSON Lines to this file instead of showing the problems.",
+    "--out", type=FILE, help="Write JSON Lines to this file instead of showing the problems."
 )
-@json_option
-def problems(
-    n: int, seed: int, difficulties: tuple[int, ...], out: Path | None, as_json: bool
-) -> None:
+@with_json()
+def problems(n: int, seed: int, difficulties: tuple[int, ...], out: Path | None) -> Reply:
     """Choose multi-step reasoning problems with worked solutions and exact answers.
 
     The same seed gives the same problems, and a larger --n only adds to them; even and odd seeds
@@ -48,28 +39,20 @@ def problems(
 
     \b
     Examples:
-      stopping problems --n 5 --difficulty 3
-      stopping problems --n 400 --seed 1 --out problems.jsonl
-      stopping problems --n 100 --difficulty 1 --difficulty 4 --json > problems.json
+      stopping trace problems --n 5 --difficulty 3
+      stopping trace problems --n 400 --seed 1 --out problems.jsonl
+      stopping trace problems --n 100 --difficulty 1 --difficulty 4 --json > problems.json
     """
     require_writable((out, PROBLEMS))
     drawn = generate(n, seed, difficulties or DIFFICULTIES)
+    about = {"n": n, "seed": seed, "hash": prompts_hash(drawn)}
     if out is not None:
         write_atomic(out, to_jsonl(drawn))
-    if as_json:
-        written = {"out": str(out)} if out is not None else {}
-        rows = {} if written else {"problems": [to_row(problem) for problem in drawn]}
-        click.echo(json_text({"n": n, "seed": seed, "hash": prompts_hash(drawn)} | written | rows))
-    elif out is not None:
-        click.echo(f"{out}: {n} problem{'' if n == 1 else 's'}, hash {prompts_hash(drawn)}")
-    else:
-        _show(drawn)
-
-
-def _show(drawn: tuple[Problem, ...]) -> None:
+        line = f"{out}: {count(n, 'problem')}, hash {prompts_hash(drawn)}"
+        return Reply(about | {"out": str(out)}, line)
     shown = table(f"{len(drawn)} problems", "problem", "question and solution", "answer")
     shown.show_lines = True
     shown.columns[1].justify = "left"
     for problem in drawn:
         shown.add_row(problem.id, f"{problem.prompt}\n\n{problem.solution}", problem.answer)
-    output().print(shown)
+    return Reply(about | {"problems": [to_row(problem) for problem in drawn]}, shown)

@@ -1,28 +1,27 @@
-"""`stopping beliefs`: the posterior of the turning point for every token."""
+"""`stopping fit beliefs`: the posterior of the turning point for every token."""
 
+from functools import partial
 from pathlib import Path
 
 import click
+from rich.console import Console
 
-from empirical.commands.targets import narrow
+from empirical.commands.options import PATH
 from empirical.fitting.posterior import BELIEFS, Beliefs, find_beliefs, write_beliefs
 from empirical.traces.files import read_traces
 from stopping.changepoint import read_model
-from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output
+from stopping.cli.options import FILE
+from stopping.cli.reply import Reply, with_json
+from stopping.cli.ui import table
 from stopping.support.files import require_writable
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("traces", type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Write the beliefs of every token here (Parquet).",
-)
-@json_option
-def beliefs(model: Path, traces: Path, out: Path | None, as_json: bool) -> None:
+@click.argument("model", type=PATH)
+@click.argument("traces", type=PATH)
+@click.option("--out", type=FILE, help="Write the beliefs of every token here (Parquet).")
+@with_json()
+def beliefs(model: Path, traces: Path, out: Path | None) -> Reply:
     """Say what MODEL, fitted by `stopping fit`, believes of the tokens in TRACES.
 
     For every token: the posterior probability of each turning point V*, the expected excess of each
@@ -30,42 +29,29 @@ def beliefs(model: Path, traces: Path, out: Path | None, as_json: bool) -> None:
 
     \b
     Examples:
-      stopping beliefs FIT.json my.parquet --out beliefs.parquet
-      stopping beliefs FIT.json my.parquet --json
+      stopping fit beliefs FIT.json my.parquet --out beliefs.parquet
+      stopping fit beliefs FIT.json my.parquet --json
     """
     require_writable((out, BELIEFS), inputs=[model, traces])
     found = find_beliefs(read_model(model), read_traces(traces))
-    try:
-        if out is not None:
-            write_beliefs(out, found)
-    finally:  # the result is printed even if it cannot be written
-        if as_json:
-            click.echo(to_json(summary(found)))
-        else:
-            show(found)
-    if out is not None and not as_json:
-        output().print(f"Every token: {out}", markup=False, soft_wrap=True)
+    write = partial(write_beliefs, beliefs=found)
+    return Reply(summary(found), partial(show, found=found), [(out, write)])
 
 
-def show(found: Beliefs) -> None:
+def show(out: Console, found: Beliefs) -> None:
     """Print a row for each layer."""
-    console = output()
-    rows = narrow(
+    content = summary(found)
+    rows = table(
         f"Turning points of {len(found.prompt):,} tokens",
         *("layer", "mean P(V* = layer)", "most probable", "chosen by Bayes", "expected excess"),
         caption="shares of tokens; expected excess: of decoding the layer always, nats",
     )
-    content = summary(found)
+    names = ("turning", "most_probable", "chosen")
     for i, layer in enumerate(found.layers):
-        rows.add_row(
-            str(layer),
-            f"{content['turning'][i]:.1%}",
-            f"{content['most_probable'][i]:.1%}",
-            f"{content['chosen'][i]:.1%}",
-            f"{content['excess'][i]:.3f}",
-        )
-    console.print(rows)
-    console.print(f"Known with probability 0.9 or more: {found.certain:.1%} of the tokens.")
+        shares = (f"{content[name][i]:.1%}" for name in names)
+        rows.add_row(str(layer), *shares, f"{content['excess'][i]:.3f}")
+    out.print(rows)
+    out.print(f"Known with probability 0.9 or more: {found.certain:.1%} of the tokens.")
 
 
 def summary(found: Beliefs) -> dict[str, list[float]]:
