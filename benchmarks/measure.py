@@ -18,7 +18,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from stopping.cli.ui import output, plain, table
+from stopping.cli.ui import output, table
+from stopping.support.documents import plain
 from stopping.support.files import write_atomic
 
 RESULTS = Path(__file__).parent / "results"

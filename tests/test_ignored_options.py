@@ -18,9 +18,6 @@ CLUSTER = ("--backend", "dask", "--scheduler", "tcp://a:1")
 # what it has one.
 IGNORED: list[tuple[Words, Words, Words, Words]] = [
     (("audit", "missing"), ("--brief",), ("--json",), ()),
-    (("audit",), ("--noise", "0.5"), ("--means", "missing"), ("missing",)),
-    (("audit",), ("--replicates", "200"), ("--means", "missing"), ("missing",)),
-    (("audit",), ("--figure", "new.svg"), ("missing",), ("--means", "missing")),
     (("conformance", "missing:f"), ("--window", "3"), ("--kind", "entropy"), ("--kind", "decoder")),
     (
         ("conformance", "missing:f", "--kind", "entropy"),

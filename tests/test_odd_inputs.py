@@ -52,6 +52,7 @@ def base() -> dict[str, tuple[str, ...]]:
     """A small call of every command; those that cannot be small have an input that is missing."""
     return {
         "audit": TRACED,
+        "audit means": ("missing.csv",),
         "audit phases": ("traces.parquet", "--replicates", "100"),
         "conformance": ("given:choose", "--kind", "selection", "--examples", "1", "--only", "nan"),
         "cost": ("--config", "8b"),

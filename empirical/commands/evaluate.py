@@ -2,31 +2,29 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from empirical.commands.options import (
-    DEFAULT_PROBLEMS,
-    chat_option,
-    chosen_problems,
-    device_option,
-    dtype_option,
-    fresh_option,
+    Asked,
+    ModelChoice,
+    lens_option,
     max_new_tokens_option,
-    model_option,
+    model_options,
     norm_option,
+    problems_options,
 )
 from empirical.evaluation.files import FORMAT
 from empirical.evaluation.run import Settings
 from empirical.evaluation.run import evaluate as run_evaluate
-from empirical.model.load import load_model, require_models_extra
 from empirical.provenance import command_line
-from empirical.texts import Chat, uses_chat
 from empirical.traces.parts import require_room
-from stopping.cli.numbers import BATCH, at_least
-from stopping.cli.ui import json_option, output, progress, refuse_ignored, seed_option, show
+from stopping.cli.numbers import BATCH
+from stopping.cli.options import FILE, fresh_option, seed_option
+from stopping.cli.progress import progress
+from stopping.cli.reply import Reply, with_json
+from stopping.cli.ui import refuse_ignored
 from stopping.errors import UserError
 from stopping.support.files import require_writable
 
@@ -45,7 +43,7 @@ Examples:
   stopping evaluate --model ./folder --rule search --rule dola --rule sled --norm off
 """
 )
-@model_option
+@model_options
 @click.option(
     "--rule",
     "specs",
@@ -55,55 +53,32 @@ Examples:
     help="Rule or rival to evaluate, such as search, tolerance:tau=0.5, dola; may be repeated.",
 )
 @norm_option
-@click.option(
-    "--lens",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Lens file (see `stopping lens`); default the raw lens.",
-)
-@click.option(
-    "--problems",
-    type=at_least(2),
-    help=f"Number of built-in problems.  [default: {DEFAULT_PROBLEMS}]",
-)
-@click.option(
-    "--prompts", type=click.Path(path_type=Path), help="JSONL file with your prompts and answers."
-)
+@lens_option
+@problems_options(2)
 @seed_option
 @max_new_tokens_option
 @click.option(
-    "--batch",
-    type=BATCH,
-    default=8,
-    show_default=True,
-    help="Problems answered at once.",
+    "--batch", type=BATCH, default=8, show_default=True, help="Problems answered at once."
 )
-@chat_option
-@device_option
-@dtype_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Results as JSON. Finished batches are kept beside it, so that a killed run goes on.",
+    type=FILE,
+    help="Results as JSON. Finished batches are kept beside it, so that a killed run resumes.",
 )
 @fresh_option
-@json_option
+@with_json()
 def evaluate(
-    model: str,
+    model: ModelChoice,
     specs: tuple[str, ...],
     norm: str | None,
     lens: Path | None,
-    problems: int | None,
-    prompts: Path | None,
+    asked: Asked,
     seed: int,
     max_new_tokens: int,
     batch: int,
-    chat: str,
-    device: str,
-    dtype: str,
     out: Path | None,
     fresh: bool,
-    as_json: bool,
-) -> None:
+) -> Reply:
     """Compare rules with plain decoding by the problems that a model solves.
 
     Every problem is answered greedily, once plainly and once under each rule. An answer is right
@@ -112,22 +87,15 @@ def evaluate(
     none. The same command resumes, and with
     further rules it runs only those.
     """
-    require_models_extra()
     rules = read_rules(specs, norm)
-    chosen = chosen_problems(prompts, problems, seed, references=False)
-    require_writable((out, FORMAT.kind), inputs=filter(None, (prompts, lens)))
+    chosen = asked.choose(seed, references=False)
+    require_writable((out, FORMAT.kind), inputs=asked.reads(lens))
     if out is None:
         refuse_ignored("without --out", "fresh")
     else:
         require_room(out, fresh)
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    if lens is not None:
-        from empirical.lenses import require_lens
-
-        require_lens(lens)
-    with errors.status(f"loading {Path(model).name}"):
-        loaded = load_model(model, dtype, device)
-    settings = Settings(uses_chat(loaded, cast(Chat, chat)), max_new_tokens, batch, seed)
+    loaded = model.open(lens)
+    settings = Settings(model.uses_chat(loaded), max_new_tokens, batch, seed)
     with progress() as bar:
         task = bar.add_task("batches", total=None)
         result = run_evaluate(
@@ -138,18 +106,12 @@ def evaluate(
             lens=lens,
             out=out,
             fresh=fresh,
-            problems_seed=None if prompts else seed,
+            problems_seed=asked.seed(seed),
             command=command_line(["stopping", *sys.argv[1:]]),
             report=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    try:
-        if out is not None:
-            FORMAT.write(out, result)
-    finally:  # the result is printed even if it cannot be written
-        if as_json:
-            click.echo(FORMAT.text(result))
-        else:
-            show(output(), result.report())
+    files = [(out, lambda path: FORMAT.write(path, result))]
+    return Reply(FORMAT.wrap(vars(result)), result, files)
 
 
 def read_rules(specs: tuple[str, ...], norm: str | None) -> "list[AbstractRule | AbstractDecoder]":

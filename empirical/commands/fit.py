@@ -3,11 +3,12 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.progress import Progress, TaskID
 
-from empirical.commands.targets import replicates_option, traces_argument, window_option
+from empirical.commands.options import PATH, replicates_option, traces_argument, window_option
 from empirical.data import bundled_traces
 from empirical.fitting.compare import DEFAULT, RESOLUTION, Treatment
 from empirical.fitting.fit import REFITS, STEPS, Fit, fit_traces, write_fit
@@ -15,26 +16,24 @@ from empirical.provenance import command_line
 from empirical.traces.files import Traces, read_traces
 from stopping.changepoint import Scale
 from stopping.changepoint.model import FORMAT
-from stopping.cli.numbers import JOBS
-from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, progress, refuse_ignored, seed_option, show
+from stopping.cli.lazy import WithMore
+from stopping.cli.options import FILE, figure_option, jobs_option, seed_option
+from stopping.cli.progress import progress
+from stopping.cli.reply import Reply, of_each, with_json
+from stopping.cli.ui import refuse_ignored
 from stopping.errors import UserError
 from stopping.support.files import FIGURE, require_writable
 
 SCALES = ("nats", "log", "softplus")
 
 
-@click.command()
+@click.command(cls=WithMore, more={"beliefs": "empirical.commands.fit_beliefs:beliefs"})
 @traces_argument
 @window_option
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Save the model here (JSON), for `stopping solve`.",
-)
+@click.option("--out", type=FILE, help="Save the model here (JSON), for `stopping solve`.")
 @click.option(
     "--calibrated",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Traces of the same tokens through a calibrated lens: measures the noise directly.",
 )
 @click.option(
@@ -69,17 +68,10 @@ SCALES = ("nats", "log", "softplus")
     help="Refits on resampled prompts; 0 leaves the bootstrap out.",
 )
 @replicates_option
-@click.option(
-    "--figure", type=click.Path(path_type=Path), help="Draw the profiles (.svg .pdf .png)."
-)
-@click.option(
-    "--jobs",
-    type=JOBS,
-    default=None,
-    help="Worker processes (default: the machine's cores). Results do not depend on it.",
-)
+@figure_option("the profiles")
+@jobs_option
 @seed_option
-@json_option
+@with_json()
 def fit(
     traces: tuple[Path, ...],
     K: int,
@@ -88,15 +80,14 @@ def fit(
     compare: bool,
     scale: str | None,
     classes: int | None,
-    final_noise: str,
+    final_noise: Any,
     layer_types: str | None,
     refits: int,
     replicates: int,
     figure: Path | None,
     seed: int,
     jobs: int | None,
-    as_json: bool,
-) -> None:
+) -> Reply:
     """Fit the Gaussian change-point model to traced tokens, and test the fit.
 
     TRACES are trace files (see `stopping trace`); without any, the bundled ones are fitted. The
@@ -136,31 +127,26 @@ def fit(
                 refits=refits,
                 jobs=jobs or os.cpu_count() or 1,
                 treatment=treatment,
-                final_noise="tied" if final_noise == "tied" else "none",
+                final_noise=final_noise,
                 types=types,
                 calibrated=other,
                 step=_Steps(bar, task, path.stem),
             )
             results.append((path.name, one, result))
-    console = output()
-    try:
-        if out is not None:
-            name, one, result = results[0]
-            command = ["stopping", "fit", name, "--window", str(K), "--seed", str(seed)]
-            write_fit(out, result, one, {"command": command_line(command), "file": name})
-        if figure is not None:
-            from empirical.figures.fits import save_fits
 
-            save_fits(figure, [result for _, _, result in results])
-    finally:  # the result is printed even if it cannot be written
-        if as_json:
-            click.echo(to_json([{"traces": name, "fit": result} for name, _, result in results]))
-        else:
-            for name, _, result in results:
-                show(output(), result.report(name))
-                click.echo()
-    for written in () if as_json else filter(None, (out, figure)):
-        console.print(f"Wrote {written}.", markup=False, soft_wrap=True)
+    def save(path: Path) -> None:
+        name, one, result = results[0]
+        command = ["stopping", "fit", name, "--window", str(K), "--seed", str(seed)]
+        write_fit(path, result, one, {"command": command_line(command), "file": name})
+
+    def draw(path: Path) -> None:
+        from empirical.figures.fits import save_fits
+
+        save_fits(path, [result for _, _, result in results])
+
+    named = [(name, result) for name, _, result in results]
+    files = [(out, save), (figure, draw)]
+    return of_each(named, "fit", lambda name, result: result.report(name), files)
 
 
 def chosen_treatment(scale: str | None, classes: int | None, compare: bool) -> Treatment | None:

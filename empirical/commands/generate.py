@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -10,20 +10,19 @@ from rich.style import Style
 from rich.text import Text
 
 from empirical.commands.options import (
-    device_option,
-    dtype_option,
-    model_option,
+    ModelChoice,
+    lens_option,
+    model_options,
     norm_option,
     plan_option,
 )
 from empirical.model.fitted import require_own_fit
-from empirical.model.load import load_model, require_models_extra
 from empirical.prompts import require_unicode
-from empirical.texts import Chat, uses_chat
 from stopping.changepoint import FittedOn
 from stopping.cli.numbers import Number, at_least
-from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import json_option, output, refuse_ignored, seed_option
+from stopping.cli.options import FILE, seed_option
+from stopping.cli.reply import Reply, deliver
+from stopping.cli.ui import json_option, output, refuse_ignored
 from stopping.errors import UserError
 from stopping.support.files import require_writable, written_aside
 
@@ -49,7 +48,7 @@ Examples:
   stopping generate --model ./model --prompt "Hello" --rule dola:layers=high --norm off
 """
 )
-@model_option
+@model_options
 @click.option("--prompt", help="What the model shall answer or continue.")
 @click.option(
     "--prompt-file",
@@ -69,9 +68,7 @@ Examples:
     type=Number(0, 1),
     help="Share of tokens on which the search may leave the final layer.  [default: the rule's]",
 )
-@click.option(
-    "--lens", type=click.Path(path_type=Path, dir_okay=False), help="Lens file; default raw."
-)
+@lens_option
 @click.option("--max-new-tokens", type=at_least(), default=200, show_default=True)
 @click.option(
     "--temperature",
@@ -86,13 +83,6 @@ Examples:
 )
 @seed_option
 @click.option(
-    "--chat",
-    type=click.Choice(["auto", "on", "off"]),
-    default="auto",
-    show_default=True,
-    help="Put the prompt into the tokenizer's chat template.",
-)
-@click.option(
     "--show",
     type=click.Choice(["text", "layers"]),
     default="text",
@@ -102,15 +92,13 @@ Examples:
 @click.option(
     "--steps",
     "steps_file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Write a Parquet file with a row for each token: layer, entropies, substitution.",
 )
 @plan_option
-@device_option
-@dtype_option
 @json_option
 def generate(
-    model: str,
+    model: ModelChoice,
     prompt: str | None,
     prompt_file: Path | None,
     spec: str,
@@ -121,12 +109,9 @@ def generate(
     temperature: float | None,
     top_p: float | None,
     seed: int,
-    chat: str,
     show: str,
     steps_file: Path | None,
     plan: "PlanName",
-    device: str,
-    dtype: str,
     as_json: bool,
 ) -> None:
     """Let a model write with Confident Decoding, and show which layer each token is from.
@@ -141,27 +126,20 @@ def generate(
         refuse_ignored("with --json", "show")
     question = read_prompt(prompt, prompt_file)
     draws = read_sampling(temperature, top_p)
-    require_models_extra()
+    from empirical.decoding.rivals import parse_decoder
     from empirical.decoding.steps import STEPS
 
     require_writable((steps_file, STEPS), inputs=filter(None, (prompt_file, lens)))
-    from empirical.decoding.rivals import parse_decoder
-
     rule = parse_decoder(spec, p=p, norm=None if norm is None else norm == "on")
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    from empirical.lenses import load_lens, require_lens
+    loaded = model.open(lens)
+    from empirical.decoding import ConfidentDecoding
+    from empirical.decoding.writing import Sampling, encode, write
+    from empirical.lenses import load_lens
+    from empirical.model.anatomy import Anatomy
 
-    if lens is not None:
-        require_lens(lens)
-    with errors.status(f"loading {Path(model).name}"):
-        loaded = load_model(model, dtype, device)
-        from empirical.decoding import ConfidentDecoding
-        from empirical.decoding.writing import Sampling, encode, write
-        from empirical.model.anatomy import Anatomy
-
-        anatomy = Anatomy.of(loaded.model)
-        reader = load_lens(lens, anatomy) if lens else None
-    prompt_ids = encode(loaded, question, uses_chat(loaded, cast(Chat, chat)))
+    anatomy = Anatomy.of(loaded.model)
+    reader = load_lens(lens, anatomy) if lens else None
+    prompt_ids = encode(loaded, question, model.uses_chat(loaded))
     lens_name = reader.name if reader else "raw"
     require_own_fit(rule, FittedOn(loaded.name, len(anatomy.layers), lens_name, loaded.weights))
     decoding = ConfidentDecoding(loaded.model, rule, reader, seed, anatomy=anatomy, plan=plan)
@@ -175,20 +153,21 @@ def generate(
     else:
         on_token = _plain
     writing = write(loaded, decoding, prompt_ids, sampling, on_token)
+
+    def end(out: Console) -> None:
+        out.print()
+        errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        errors.print(writing.summary, style="dim", markup=False)
+
+    content = report(writing, loaded.name, rule.spec(), decoding.lens.name)
     try:
         if steps_file is not None:
             import pyarrow.parquet as pq
 
             with written_aside(steps_file) as aside:
-                pq.write_table(
-                    writing.steps.to_arrow([[token.id for token in writing.tokens]]), aside
-                )
+                pq.write_table(writing.steps.to_arrow([[t.id for t in writing.tokens]]), aside)
     finally:  # the result is printed even if it cannot be written
-        if as_json:
-            click.echo(to_json(report(writing, loaded.name, rule.spec(), decoding.lens.name)))
-        else:
-            click.echo()
-            errors.print(writing.summary, style="dim", markup=False)
+        deliver(Reply(content, end), as_json)
 
 
 def read_sampling(temperature: float | None, top_p: float | None) -> tuple[float, float]:

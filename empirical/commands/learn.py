@@ -5,19 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from empirical.analysis.validate import Comparison
 from empirical.analysis.validate.core import MATERIAL
-from empirical.commands.targets import (
-    count,
-    estimate,
-    narrow,
-    number,
-    percent,
+from empirical.commands.options import (
+    PATH,
     replicates_option,
-    sentences,
-    status_text,
     traces_argument,
     window_option,
 )
@@ -27,17 +20,14 @@ from empirical.fitting.learning.regressors import require_sklearn
 from empirical.traces.files import read_traces
 from empirical.traces.window import headline
 from stopping.cli.numbers import NATS
-from stopping.cli.ui import as_json as to_json
-from stopping.cli.ui import (
-    json_option,
-    output,
-    progress,
-    refuse_ignored,
-    seed_option,
-    workers_options,
-)
+from stopping.cli.options import seed_option, workers_options
+from stopping.cli.progress import progress
+from stopping.cli.reply import Reply, of_each, with_json
+from stopping.cli.ui import refuse_ignored, table
 from stopping.errors import UserError
 from stopping.support.parallel import Workers
+from stopping.support.results import Report
+from stopping.support.tables import count, estimate, number, percent, status_text
 
 
 @dataclass(frozen=True)
@@ -54,7 +44,7 @@ class Job:
 @click.option(
     "--with",
     "other",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The same tokens through another lens, whose columns may be looked at too.",
 )
 @click.option(
@@ -69,7 +59,7 @@ class Job:
 @replicates_option
 @seed_option
 @workers_options
-@json_option
+@with_json()
 def learn_command(
     traces: tuple[Path, ...],
     other: Path | None,
@@ -79,8 +69,7 @@ def learn_command(
     replicates: int,
     seed: int,
     workers: Workers,
-    as_json: bool,
-) -> None:
+) -> Reply:
     """Learn which layer to decode on some prompts, and judge it on others.
 
     Two regressions predict each layer's log-loss from what the window shows (entropies, top-1
@@ -119,12 +108,7 @@ def learn_command(
                 advance=lambda _: bar.advance(task),
             )
             results.append((job.name, found))
-    if as_json:
-        click.echo(to_json([{"traces": name, "learned": found} for name, found in results]))
-        return
-    out = output()
-    for name, found in results:
-        show(out, name, found)
+    return of_each(results, "learned", report)
 
 
 def bundled_jobs() -> list[Job]:
@@ -139,10 +123,10 @@ def bundled_jobs() -> list[Job]:
     return jobs
 
 
-def show(out: Console, name: str, found: Learned) -> None:
+def report(name: str, found: Learned) -> Report:
     """Print the rules, why they win or lose, and how many tokens a gain would need."""
-    out.print(headline(name, found.model, found.tokens, found.prompts, found.K))
-    rows = narrow(
+    yield headline(name, found.model, found.tokens, found.prompts, found.K)
+    rows = table(
         f"Held-out change against the final layer ({number(found.last_log_loss, '.3f')} nats)",
         *(
             "rule",
@@ -167,10 +151,8 @@ def show(out: Console, name: str, found: Learned) -> None:
             number(row.projections, ".1f"),
             status_text(None if row.comparison is None else str(row.comparison)),
         )
-    out.print(rows)
-    for text in (*why(found), needed(found), verdict(found)):
-        out.print(sentences(text))
-    out.print()
+    yield rows
+    yield from (*why(found), needed(found), verdict(found))
 
 
 def why(found: Learned) -> list[str]:

@@ -122,7 +122,7 @@ def paper(
     both = len(found) == 2
     whole = PaperResult(tuple(found), contrast(found[0], found[1], seed) if both else None)
     return Reply(
-        FORMAT.wrap(whole),
+        FORMAT.wrap(vars(whole)),
         partial(show, result=whole),
         [
             (data, lambda path: FORMAT.write(path, whole)),

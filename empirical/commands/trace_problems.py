@@ -50,7 +50,7 @@ def problems(n: int, seed: int, difficulties: tuple[int, ...], out: Path | None)
         write_atomic(out, to_jsonl(drawn))
         line = f"{out}: {count(n, 'problem')}, hash {prompts_hash(drawn)}"
         return Reply(about | {"out": str(out)}, line)
-    shown = table(f"{len(drawn)} problems", "problem", "question and solution", "answer")
+    shown = table(count(n, "problem"), "problem", "question and solution", "answer")
     shown.show_lines = True
     shown.columns[1].justify = "left"
     for problem in drawn:

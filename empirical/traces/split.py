@@ -2,8 +2,8 @@
 
 A run is done in numbered parts (see `empirical.capture.run`); shard `i` of `n` does every `n`-th of
 them, beginning with the `i`-th. The parts are those of a run in one process, so the shards merged
-(`stopping trace merge`) are that run's traces, bit for bit. Processes need not know of one another: they
-may run on one machine or on many, at one time or one after the other.
+(`stopping trace merge`) are that run's traces, bit for bit. Processes need not know of one another:
+they may run on one machine or on many, at one time or one after the other.
 """
 
 import re

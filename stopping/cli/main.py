@@ -46,7 +46,7 @@ def places() -> dict[str, str]:
 @click.command(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Run `stopping COMMAND --help` for the options of a command, with examples.",
+    epilog="`stopping COMMAND --help` shows options, examples, and further commands below it.",
 )
 @click.version_option(package_name="layer-stopping", prog_name="stopping")
 def group() -> None:

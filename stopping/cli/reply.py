@@ -8,14 +8,16 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import click
 from rich.console import Console, RenderableType
 
-from stopping.cli.ui import json_option, output, refuse_ignored
+from stopping.cli.ui import json_option, output, refuse_ignored, show
 from stopping.support.documents import as_json
+from stopping.support.results import Report
 
+R = TypeVar("R")
 Show: TypeAlias = Callable[[Console], object]
 
 
@@ -83,3 +85,19 @@ def deliver(reply: Reply, json: bool) -> int:
         for path in written:
             out.print(f"Wrote {path}.", markup=False, soft_wrap=True)
     return reply.code
+
+
+def of_each(
+    results: Sequence[tuple[str, R]],
+    what: str,
+    report: Callable[[str, R], Report],
+    files: Sequence[tuple[Path | None, Callable[[Path], object]]] = (),
+) -> Reply:
+    """Reply with a result for each trace file; `report(file, result)` is what one of them says."""
+
+    def text(out: Console) -> None:
+        for name, result in results:
+            show(out, report(name, result))
+            out.print()
+
+    return Reply([{"traces": name, what: result} for name, result in results], text, files)

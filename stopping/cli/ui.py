@@ -9,11 +9,7 @@ import os
 import click
 from rich.console import Console
 
-from stopping.cli.options import seed_option as seed_option
-from stopping.cli.options import workers_options as workers_options
-from stopping.cli.progress import progress as progress
 from stopping.errors import UserError
-from stopping.support.documents import as_json as as_json
 from stopping.support.results import Report
 from stopping.support.tables import PAGE
 from stopping.support.tables import prose as prose

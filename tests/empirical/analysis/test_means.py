@@ -18,7 +18,7 @@ HEADER = "model,variant,lens,tokens,layer,mean_entropy,mean_kl_final"
 
 def run(*arguments: str) -> int | str | None:
     with pytest.raises(SystemExit) as stopped:
-        main(["audit", "--means", *arguments])
+        main(["audit", "means", *arguments])
     return stopped.value.code
 
 
