@@ -46,8 +46,8 @@ def phases(
 ) -> Reply:
     """Measure where the paper's search is near the optimum.
 
-    Noise, the share of perturbed tokens and the cost of a projection vary; all else is that of MODEL, a
-    fitted model of one component, or of the reference world.
+    Noise, the share of perturbed tokens and the cost of a projection vary; all else is that of
+    MODEL, a fitted model of one component, or of the reference world.
 
     \b
     Examples:
