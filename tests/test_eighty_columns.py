@@ -29,6 +29,7 @@ CALLS = {
         *("--scale", "nats", "--classes", "1", *ALONE),
     ),
     "learn": (*SAMPLE, "--no-theory", *ALONE),
+    "audit means": (),
     "audit phases": ("calibrated.parquet", "--replicates", "100"),
     "solve": ("fitted.json", "--paths", "1000", *ALONE),
     "sweep": (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from empirical.evaluation import Answer
-from empirical.evaluation.run import Settings, answer_batch
+from empirical.evaluation.runner import Settings, answer_batch
 from empirical.model.anatomy import Anatomy
 from empirical.model.load import LoadedModel
 from empirical.problems import generate

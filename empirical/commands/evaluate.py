@@ -16,8 +16,8 @@ from empirical.commands.options import (
     problems_options,
 )
 from empirical.evaluation.files import FORMAT
-from empirical.evaluation.run import Settings
 from empirical.evaluation.run import evaluate as run_evaluate
+from empirical.evaluation.runner import Settings
 from empirical.provenance import command_line
 from empirical.traces.parts import require_room
 from stopping.cli.numbers import BATCH

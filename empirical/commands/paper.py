@@ -17,7 +17,7 @@ from empirical.commands.options import (
     problems_options,
     window_option,
 )
-from empirical.evaluation.run import Settings
+from empirical.evaluation.runner import Settings
 from empirical.problems import Problem
 from empirical.provenance import command_line
 from empirical.studies.paper.files import FORMAT

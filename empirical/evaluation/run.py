@@ -1,55 +1,26 @@
-"""A whole evaluation: model, problems and rules in, their comparison out, batch by batch."""
+"""A whole evaluation: model, problems and rules in, their comparison with plain decoding out."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from empirical.evaluation.answers import Answer, judge
+from empirical.evaluation.answers import Answer
 from empirical.evaluation.comparison import RuleResult, compare
-from empirical.evaluation.parts import Parts
-from empirical.evaluation.sampling import SeededDraws
-from empirical.evaluation.trail import Trail, trail_of
-from empirical.model.fitted import require_own_fit
+from empirical.evaluation.runner import PLAIN, Arm, Report, Settings, run_arms
 from empirical.model.load import LoadedModel
-from empirical.problems import Problem, prompts_hash
-from empirical.provenance import Provenance, library_versions, now
-from empirical.texts import generated_texts
-from empirical.traces.parts import has_parts
+from empirical.problems import Problem
+from empirical.provenance import Provenance
 from stopping.errors import UserError
-from stopping.rules import AbstractRule
 from stopping.support.results import Report as Printed
 from stopping.support.results import Result
 from stopping.support.statistics import Interval, clopper_pearson
-from stopping.support.store import kept_in
 
 if TYPE_CHECKING:
     from empirical.decoding.custom import AbstractDecoder
-    from empirical.lenses import AbstractLens
-    from empirical.model.anatomy import Anatomy
-
-PLAIN = "plain"
-# Called after each batch with the batches done so far, of all.
-Report = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How problems are answered: in batches, in at most `max_new_tokens` tokens.
-
-    `seed` is that of randomised rules, of the bootstrap, and of the draws where the `temperature`
-    is above 0; at 0 the most probable token is taken.
-    """
-
-    chat: bool = False
-    max_new_tokens: int = 160
-    batch: int = 8
-    seed: int = 0
-    temperature: float = 0.0
+    from stopping.rules import AbstractRule
 
 
 @dataclass(frozen=True)
@@ -105,182 +76,22 @@ def evaluate(
 ) -> Evaluation:
     """Answer the problems plainly and under each rule, and compare.
 
-    Parameters
-    ----------
-    lens
-        A lens file; default the raw lens.
-    out
-        Where results will stand: finished batches are kept beside it.
-    fresh
-        Throw away what an earlier evaluation left there.
+    Parameters and errors are those of `run_arms`.
 
     Raises
     ------
     UserError
-        If a problem has no answer or does not fit, a rule is given twice, the lens is another
-        model's, or `out` belongs to another evaluation.
+        If a rule is given twice.
     """
-    from empirical.model.anatomy import Anatomy
-
-    _require_sound(problems, rules)
-    anatomy = Anatomy.of(loaded.model)
-    reader = _lens(lens, anatomy)
-    provenance = provenance_of(loaded, problems, settings, anatomy)
-    provenance = replace(
-        provenance,
-        lens=reader.name if reader else "raw",
-        seed=problems_seed,
-        command=command,
-        date=now(),
-    )
-    for rule in rules:
-        require_own_fit(rule, provenance.read_as)
-    parts = Parts.open(out, identity(provenance, settings), fresh) if out is not None else None
-
-    arms = {PLAIN: Arm(None, settings)} | {rule.spec(): Arm(rule, settings) for rule in rules}
-    answers = answer_all(loaded, problems, arms, parts, anatomy, reader, report)
-    return _evaluation(problems, rules, answers, provenance, settings)
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One way of answering all problems: a rule or rival, None for plain decoding, and how."""
-
-    rule: "AbstractRule | AbstractDecoder | None"
-    settings: Settings
-
-
-def answer_all(
-    loaded: LoadedModel,
-    problems: Sequence[Problem],
-    arms: Mapping[str, Arm],
-    parts: Parts | None,
-    anatomy: "Anatomy",
-    lens: "AbstractLens | None" = None,
-    report: Report = lambda done, total: None,
-) -> dict[str, list[Answer]]:
-    """Answer all problems under each arm, batch by batch, and return them in their order.
-
-    All arms have batches of one size. What `parts` holds already is not answered again.
-    """
-    answers: dict[str, list[Answer]] = {arm: [] for arm in arms}
-    size = next(iter(arms.values())).settings.batch
-    # Texts of like length go together, so that little is padded.
-    order = sorted(range(len(problems)), key=lambda index: len(problems[index].prompt))
-    batches = [order[i : i + size] for i in range(0, len(order), size)]
-    done = 0
-    folder = None if parts is None else parts.folder
-    with kept_in(folder, lambda: folder is not None and has_parts(folder)):
-        for number, batch in enumerate(batches):
-            for name, arm in arms.items():
-                given = parts.finished(name, number) if parts is not None else None
-                if given is None:
-                    some = [(index, problems[index]) for index in batch]
-                    given = answer_batch(loaded, some, arm.rule, arm.settings, anatomy, lens)
-                    if parts is not None:
-                        parts.write(name, number, given)
-                answers[name].extend(given)
-                done += 1
-                report(done, len(batches) * len(arms))
-    return {arm: sorted(given, key=lambda a: a.problem) for arm, given in answers.items()}
-
-
-def answer_batch(
-    loaded: LoadedModel,
-    problems: Sequence[tuple[int, Problem]],
-    rule: "AbstractRule | AbstractDecoder | None",
-    settings: Settings,
-    anatomy: "Anatomy | None" = None,
-    lens: "AbstractLens | None" = None,
-) -> tuple[Answer, ...]:
-    """Answer one batch of (index, problem) under a rule, or plainly where it is None."""
-    from empirical.decoding import ConfidentDecoding
-
-    decoding = (
-        ConfidentDecoding(loaded.model, rule, lens, settings.seed, anatomy=anatomy)
-        if rule is not None
-        else None
-    )
-    draws = None
-    if settings.temperature > 0:
-        numbers = [index for index, _ in problems]
-        draws = partial(SeededDraws, numbers, temperature=settings.temperature, seed=settings.seed)
-    with decoding or nullcontext():
-        texts = generated_texts(loaded, problems, settings.chat, settings.max_new_tokens, draws)
-    lengths = [len(text.completion_ids) for text in texts]
-    moved = substituted = np.zeros(len(texts), dtype=np.intp)
-    trails: list[Trail | None] = [None] * len(texts)
-    if decoding is not None:
-        steps = decoding.statistics.within(lengths)
-        moved, substituted = steps.moved.sum(axis=1), steps.substituted.sum(axis=1)
-        trails = [trail_of(steps, row, length) for row, length in enumerate(lengths)]
-    return tuple(
-        judge(
-            text.prompt,
-            problem,
-            loaded.tokenizer.decode(text.completion_ids),
-            tokens=length,
-            ended=length < settings.max_new_tokens,
-            moved=int(moved[row]),
-            substituted=int(substituted[row]),
-            trail=trails[row],
-        )
-        for row, (text, length, (_, problem)) in enumerate(
-            zip(texts, lengths, problems, strict=True)
-        )
-    )
-
-
-def _require_sound(
-    problems: Sequence[Problem], rules: Sequence["AbstractRule | AbstractDecoder"]
-) -> None:
-    for index, problem in enumerate(problems):
-        if not problem.answer:
-            raise UserError(
-                f"prompt {index} ({problem.id}) has no answer to compare with; give every line of "
-                "the file the field 'answer'"
-            )
     specs = [rule.spec() for rule in rules]
     if doubled := sorted({spec for spec in specs if specs.count(spec) > 1}):
         raise UserError(f"rules: {', '.join(doubled)} given more than once")
-
-
-def _lens(path: Path | None, anatomy: "Anatomy") -> "AbstractLens | None":
-    if path is None:
-        return None
-    from empirical.lenses.files import load_lens
-
-    return load_lens(path, anatomy)
-
-
-def provenance_of(
-    loaded: LoadedModel, problems: Sequence[Problem], settings: Settings, anatomy: "Anatomy"
-) -> Provenance:
-    """Say what makes the answers, but when, by which command and through which lens."""
-    return Provenance(
-        model=loaded.name,
-        architecture=type(loaded.model).__name__,
-        layers=len(anatomy.layers),
-        hidden_size=int(loaded.text_config.hidden_size),
-        vocabulary_size=anatomy.vocabulary_size,
-        mode="generated",
-        weights=loaded.weights,
-        dtype=loaded.dtype,
-        device=loaded.device_name,
-        versions=library_versions(),
-        prompts_hash=prompts_hash(problems),
-        prompts=len(problems),
-        chat=settings.chat,
-        max_new_tokens=settings.max_new_tokens,
-    )
-
-
-def identity(provenance: Provenance, settings: Settings) -> dict[str, Any]:
-    """Return all that an answer depends on but the rule."""
-    ignored = {"date", "command", "shard", "storage"}
-    known = {name: value for name, value in asdict(provenance).items() if name not in ignored}
-    drawn = {"temperature": settings.temperature} if settings.temperature > 0 else {}
-    return {**known, "batch": settings.batch, "rules' seed": settings.seed, **drawn}
+    arms = {PLAIN: Arm(None, settings)} | {rule.spec(): Arm(rule, settings) for rule in rules}
+    answered = run_arms(
+        loaded, problems, arms, settings, lens=lens, out=out, fresh=fresh,
+        problems_seed=problems_seed, command=command, report=report,
+    )  # fmt: skip
+    return _evaluation(problems, rules, answered.answers, answered.provenance, settings)
 
 
 def _evaluation(

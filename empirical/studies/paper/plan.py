@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from empirical.evaluation.run import PLAIN, Arm, Settings
+from empirical.evaluation.runner import PLAIN, Arm, Settings
 from stopping.errors import UserError
 from stopping.rules import FixedOffset, Search, Shifted, WindowMinimum
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from empirical.analysis.audit import TokenStatistics
 from empirical.evaluation import Group, Paired
-from empirical.evaluation.run import Settings
+from empirical.evaluation.runner import Settings
 from empirical.provenance import Provenance
 from empirical.studies.paper.difficulty import Difficulty
 from empirical.studies.paper.plan import Plan

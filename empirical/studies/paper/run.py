@@ -1,7 +1,6 @@
 """A model and problems in, the paper's tables out; what was answered once is not answered again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -9,12 +8,10 @@ import numpy as np
 
 from empirical.analysis.audit.tokens import SearchedTokens, statistics_of
 from empirical.evaluation import Answer, Group, paired
-from empirical.evaluation.parts import Parts
-from empirical.evaluation.run import PLAIN, Report, Settings, answer_all, identity, provenance_of
+from empirical.evaluation.runner import PLAIN, Report, Settings, require_answers, run_arms
 from empirical.evaluation.trail import Trail
 from empirical.model.load import LoadedModel
 from empirical.problems import Problem
-from empirical.provenance import now
 from empirical.studies.paper.difficulty import QUARTERS, difficulty
 from empirical.studies.paper.plan import Plan, PlannedArm, planned
 from empirical.studies.paper.results import ArmResult, Contrast, ModelResult
@@ -51,21 +48,13 @@ def run_model(
         If there are too few problems, one has no answer or does not fit, or `out` belongs to a run
         with other settings.
     """
-    from empirical.model.anatomy import Anatomy
-
     require_problems(problems)
-    anatomy = Anatomy.of(loaded.model)
-    provenance = replace(
-        provenance_of(loaded, problems, settings, anatomy),
-        seed=problems_seed,
-        command=command,
-        date=now(),
-    )
-    parts = Parts.open(out, identity(provenance, settings), fresh)
     arms = planned(plan, settings)
-    answers = answer_all(
-        loaded, problems, {arm.key: arm.arm for arm in arms}, parts, anatomy, report=report
-    )
+    answered = run_arms(
+        loaded, problems, {arm.key: arm.arm for arm in arms}, settings, out=out, fresh=fresh,
+        problems_seed=problems_seed, command=command, report=report,
+    )  # fmt: skip
+    answers = answered.answers
     search = next(arm for arm in arms if arm.baseline is not None)
     trails = [answer.trail or Trail() for answer in answers[search.key]]
 
@@ -79,7 +68,7 @@ def run_model(
     compared = [arm for arm in arms if arm.baseline is not None]
     samples = [solved[arm.key] for arm in arms if arm.section == "difficulty"]
     return ModelResult(
-        provenance=provenance,
+        provenance=answered.provenance,
         settings=settings,
         plan=plan,
         problems=len(problems),
@@ -106,12 +95,7 @@ def require_problems(problems: Sequence[Problem]) -> None:
     """Raise a UserError unless every problem has an answer and there are enough of them."""
     if len(problems) < QUARTERS:
         raise UserError(f"paper: needs at least {QUARTERS} problems, got {len(problems)}")
-    for index, problem in enumerate(problems):
-        if not problem.answer:
-            raise UserError(
-                f"prompt {index} ({problem.id}) has no answer to compare with; give every line of "
-                "the file the field 'answer'"
-            )
+    require_answers(problems)
 
 
 def contrast(first: ModelResult, second: ModelResult, seed: int) -> Contrast:

@@ -27,6 +27,7 @@ OUTPUTS = {
     "verify figures": ("verify", "figures", "--out", "{folder}"),
     "fit out": ("fit", "nowhere.parquet", "--out", "{foreign}"),
     "fit figure": ("fit", "nowhere.parquet", "--figure", "{foreign}.svg"),
+    "means": ("audit", "means", "nowhere.csv", "--figure", "{foreign}.svg"),
     "phases": ("audit", "phases", "nowhere.parquet", "--figure", "{foreign}.svg"),
     "beliefs": ("fit", "beliefs", "nowhere.json", "nowhere.parquet", "--out", "{foreign}"),
     "problems": ("trace", "problems", "--out", "{foreign}"),

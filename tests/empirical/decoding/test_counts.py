@@ -12,7 +12,7 @@ from torch import Tensor
 from empirical.commands.generate import report
 from empirical.decoding import ConfidentDecoding, Steps
 from empirical.decoding.writing import Sampling, encode, write
-from empirical.evaluation.run import Settings, answer_batch
+from empirical.evaluation.runner import Settings, answer_batch
 from empirical.model.load import LoadedModel
 from empirical.problems import generate as problems
 from stopping.errors import UserError

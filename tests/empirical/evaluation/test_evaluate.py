@@ -20,12 +20,12 @@ from empirical.evaluation import (
     judge,
     mcnemar,
     paired,
-    run,
+    runner,
     score_interval,
     stated_part,
 )
 from empirical.evaluation.files import read_evaluation
-from empirical.evaluation.run import PLAIN, Settings, answer_batch
+from empirical.evaluation.runner import PLAIN, Settings, answer_batch
 from empirical.model.load import LoadedModel, load_model
 from empirical.problems import generate, to_row
 from empirical.studies.paper.files import read_paper
@@ -248,7 +248,7 @@ def test_evaluate_from_end_to_end(
     out = tmp_path / "results.json"
     command = ("evaluate", "--model", folder, "--prompts", prompts, "--out", out)
     options = ("--max-new-tokens", 16, "--batch", 3, "--rule", "search:K=2")
-    real = run.answer_batch
+    real = runner.answer_batch
     calls: list[tuple[AbstractRule | None, list[int]]] = []
 
     def counted(loaded: Any, some: Any, rule: AbstractRule | None, *rest: Any) -> Any:
@@ -258,7 +258,7 @@ def test_evaluate_from_end_to_end(
         return real(loaded, some, rule, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "answer_batch", counted)
+        patch.setattr(runner, "answer_batch", counted)
         assert stopping(*command, *options) == 130
     assert "give the same command again" in capsys.readouterr().err
     assert not out.exists()
@@ -267,7 +267,7 @@ def test_evaluate_from_end_to_end(
     done = calls.copy()
     calls.clear()
     with monkeypatch.context() as patch:
-        patch.setattr(run, "answer_batch", counted)
+        patch.setattr(runner, "answer_batch", counted)
         assert stopping(*command, *options) == 0
     assert {index for _, some in calls for index in some}.isdisjoint(
         index for _, some in done for index in some
@@ -288,7 +288,7 @@ def test_evaluate_from_end_to_end(
     # Another rule costs its own batches only, and the final layer changes nothing.
     calls.clear()
     with monkeypatch.context() as patch:
-        patch.setattr(run, "answer_batch", counted)
+        patch.setattr(runner, "answer_batch", counted)
         assert stopping(*command, *options, "--rule", "final") == 0
     assert [rule for rule, _ in calls] == [Final(), Final()]
     final = json.loads(out.read_text())["rules"][1]

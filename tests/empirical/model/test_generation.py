@@ -9,7 +9,7 @@ import torch
 
 from empirical.decoding import ConfidentDecoding
 from empirical.decoding.writing import Sampling, write
-from empirical.evaluation.run import Settings, answer_batch
+from empirical.evaluation.runner import Settings, answer_batch
 from empirical.model.generation import end_tokens
 from empirical.model.load import LoadedModel, load_model
 from empirical.problems import generate

@@ -12,7 +12,8 @@ import empirical.commands.report as command
 from empirical.analysis.projection_noise import shared_tokens
 from empirical.evaluation import Answer, compare
 from empirical.evaluation.files import FORMAT, read_evaluation
-from empirical.evaluation.run import Evaluation, Settings
+from empirical.evaluation.run import Evaluation
+from empirical.evaluation.runner import Settings
 from empirical.problems import generate
 from empirical.provenance import Provenance
 from empirical.report.calibration import calibration_effects

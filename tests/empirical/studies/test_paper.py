@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from empirical.analysis.audit.tokens import SearchedTokens, statistics_of, token_statistics
 from empirical.data import bundled_papers
-from empirical.evaluation.run import PLAIN, Settings, answer_batch
+from empirical.evaluation.runner import PLAIN, Settings, answer_batch
 from empirical.evaluation.sampling import SeededDraws
 from empirical.evaluation.trail import Trail, restored
 from empirical.model.load import LoadedModel, load_model
@@ -318,16 +318,16 @@ def test_paper_from_end_to_end(
     assert "search p=0.2" in shown
 
     # More sections and a second model: what is there is not answered again.
-    from empirical.evaluation import run
+    from empirical.evaluation import runner
 
-    real, calls = run.answer_batch, []
+    real, calls = runner.answer_batch, []
 
     def counted(loaded: Any, some: Any, rule: Any, *rest: Any) -> Any:
         calls.append((loaded.name, rule, rest[0].temperature))
         return real(loaded, some, rule, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "answer_batch", counted)
+        patch.setattr(runner, "answer_batch", counted)
         more = [w for s in ("rivals", "temperature", "difficulty") for w in ("--sections", s)]
         assert stopping(*command, *options, *more, "--against", other, "--json") == 0
     printed = json.loads(capsys.readouterr().out)
