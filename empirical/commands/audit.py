@@ -12,7 +12,10 @@ from stopping.cli.options import seed_option
 from stopping.cli.reply import Reply, of_each, with_json
 
 
-@click.command(cls=WithMore, more={n: f"empirical.commands.audit_{n}:{n}" for n in ("means", "phases")})
+@click.command(
+    cls=WithMore,
+    more={name: f"empirical.commands.audit_{name}:{name}" for name in ("means", "phases")},
+)
 @traces_argument
 @window_option
 @click.option(
