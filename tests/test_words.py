@@ -116,7 +116,7 @@ ALLOWED = {
     "empirical/capture/run.py": ("probed", "a key of unfinished runs, which resume"),
     "empirical/analysis/audit/means.py": ("last_layer", "a column of published tables"),
     "tests/empirical/analysis/test_means.py": ("last_layer", "a column of published tables"),
-    "empirical/commands/audit.py": ("last_layer", "a column of published tables"),
+    "empirical/commands/audit_means.py": ("last_layer", "a column of published tables"),
     "empirical/lenses/files.py": ("tail", "part of the hash that lens files carry"),
     "book/pages/calibration.md": ("coin", "an outcome that is a fair coin"),
     "empirical/analysis/phases.py": ("(?i)last layer of the", "the last of the layers of a phase"),

@@ -34,7 +34,7 @@ class LayersReadout(Readout):
     hindsight_gain : (layers, n)
         See `empirical.logits.hindsight`.
     tempered : (inverse temperatures, n)
-        Log-probabilities of the last layer; see `empirical.logits.tempered`.
+        Log-probabilities of the final layer; see `empirical.logits.tempered`.
     """
 
     hindsight_gain: Tensor

@@ -33,7 +33,7 @@ SHOWN = 4
 @workers_options
 @with_json()
 def averages(layers: int, seed: int, workers: Workers) -> Reply:
-    """Largest expected excess over all drifts, by the exact law (T13).
+    """Largest expected excess over all drifts, by the exact distribution (T13).
 
     The bounds T2 and T10 hold for the worst noise and for any sub-Gaussian noise. Here the noise
     is random with a known law and only the drifts are the worst: how much of each bound is left?
