@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from empirical.traces.fields import OPTIONAL
 from empirical.traces.files import Traces
 from empirical.traces.window import Sample, take_sample
 from stopping.errors import UserError
@@ -20,6 +19,12 @@ from stopping.types import BoolArray, FloatArray, IntArray
 
 _LEAST = 1e-3
 """Nats added before a logarithm: entropies are stored to about this precision."""
+
+NEEDED = (
+    *("log_prob", "top1", "top1_prob", "token"),
+    *("residual_norm", "residual_cosine"),
+)
+"""Columns of the traces besides entropies."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +84,7 @@ def observe(
         As `take_sample`; if the two files share no tokens, or are of different models or texts.
     """
     for each in filter(None, (traces, other)):
-        each.require("learn", *OPTIONAL)
+        each.require("learn", *NEEDED)
     if other is not None:
         traces, other = _common(traces, other)
     sample = take_sample(traces, K, seed, replicates)
