@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from empirical.intervals import LEVEL
 from empirical.traces.files import Traces
 from stopping.errors import UserError
-from stopping.support.statistics import Interval, multiplicities
+from stopping.support.statistics import Interval, multiplicities, percentile_interval
 from stopping.types import FloatArray, IntArray
 
 QUANTILES = (0.05, 0.5, 0.95)
@@ -184,6 +184,4 @@ def _quantiles(values: FloatArray, index: IntArray, weights: IntArray) -> FloatA
 
 def _interval(replicates: FloatArray) -> Interval:
     """Percentile interval around the first entry, the sample's own."""
-    tail = (1.0 - LEVEL) / 2
-    low, high = np.quantile(replicates[1:], [tail, 1.0 - tail])
-    return Interval(float(replicates[0]), float(low), float(high), LEVEL)
+    return percentile_interval(replicates[0], replicates[1:], LEVEL)

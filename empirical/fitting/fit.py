@@ -35,7 +35,7 @@ from stopping.changepoint.layout import FinalNoise
 from stopping.changepoint.profile import Profile, profile
 from stopping.errors import UserError
 from stopping.support.results import Report, Result
-from stopping.support.statistics import Interval
+from stopping.support.statistics import Interval, percentile_interval
 from stopping.support.threads import one_thread
 from stopping.types import FloatArray
 
@@ -280,9 +280,7 @@ def _percentiles(
 ) -> Interval | None:
     if len(refits) < 20:
         return None
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile([refit[column] for refit in refits], [tail, 1 - tail])
-    return Interval(float(estimate[column]), float(low), float(high), LEVEL)
+    return percentile_interval(estimate[column], [refit[column] for refit in refits], LEVEL)
 
 
 def _optimisation(estimate: Estimate, errors: Uncertainty) -> Optimisation:

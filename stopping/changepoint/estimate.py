@@ -228,16 +228,28 @@ def newton(objective: Objective, theta: FloatArray, steps: int) -> tuple[float, 
         promised = float(slope @ step[free] / 2)
         if promised < PROMISE / 4 or taken == steps:
             break
-        for _ in range(_HALVINGS):
-            moved = np.clip(theta + step, low, high)
-            reached, new_gradient = objective.value_and_gradient(moved)
-            if reached > value:
-                break
-            step = step / 2
-        else:
+        risen = higher(objective, theta, value, step)
+        if risen is None:
             break
-        theta, value, gradient = moved, reached, new_gradient
+        theta, value, gradient = risen
     return value, theta, promised
+
+
+def higher(
+    objective: Objective, theta: FloatArray, value: float, step: FloatArray
+) -> tuple[FloatArray, float, FloatArray] | None:
+    """Go along a step within the bounds, halved until the likelihood rises; None if it never does.
+
+    Returns where, the mean log-likelihood there, and its gradient.
+    """
+    low, high = objective.layout.bounds()
+    for _ in range(_HALVINGS):
+        moved = np.clip(theta + step, low, high)
+        reached, gradient = objective.value_and_gradient(moved)
+        if reached > value:
+            return moved, reached, gradient
+        step = step / 2
+    return None
 
 
 def _warm_start(objective: Objective, seed: np.random.SeedSequence) -> tuple[float, FloatArray]:

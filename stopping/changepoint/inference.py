@@ -31,10 +31,11 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import softmax
 from scipy.stats import norm
 
-from stopping.changepoint.estimate import Estimate
-from stopping.changepoint.layout import SD_FLOOR, Layout, held, softmax
+from stopping.changepoint.estimate import Estimate, higher
+from stopping.changepoint.layout import SD_FLOOR, Layout, held
 from stopping.changepoint.objective import Objective
 from stopping.changepoint.posterior import log_joint
 from stopping.changepoint.profile import profile
@@ -248,22 +249,14 @@ def _refits(
 
 def _newton(objective: Objective, theta: FloatArray, inverse: FloatArray) -> FloatArray:
     """Optimise from `theta` with a fixed inverse information, within the bounds."""
-    low, high = objective.layout.bounds()
     value, gradient = objective.value_and_gradient(theta)
     for _ in range(REFIT):
-        step = inverse @ gradient * objective.total
-        for _ in range(6):
-            moved = np.clip(theta + step, low, high)
-            reached, slope = objective.value_and_gradient(moved)
-            if reached > value:
-                break
-            step = step / 2
-        else:
-            return theta
-        gained = (reached - value) * objective.total
-        theta, value, gradient = moved, reached, slope
-        if gained < _SETTLED:
-            return theta
+        risen = higher(objective, theta, value, inverse @ gradient * objective.total)
+        if risen is None:
+            break
+        before, (theta, value, gradient) = value, risen
+        if (value - before) * objective.total < _SETTLED:
+            break
     return theta
 
 

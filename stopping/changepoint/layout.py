@@ -18,6 +18,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from stopping.changepoint.component import Component
 from stopping.changepoint.model import ChangePointModel
@@ -183,13 +184,6 @@ class Layout:
         self.weight_logits(theta)[:] = logits(model.weights)
         low, high = self.bounds()
         return np.clip(theta, low, high)
-
-
-def softmax(values: FloatArray) -> FloatArray:
-    """Probabilities of logits."""
-    grown = np.exp(values - values.max())
-    result: FloatArray = grown / grown.sum()
-    return result
 
 
 def logits(law: FloatArray) -> FloatArray:

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.special import softmax
 
-from stopping.changepoint.layout import Layout, softmax
+from stopping.changepoint.layout import Layout
 from stopping.types import FloatArray, IntArray
 
 _BLOCK = 8192

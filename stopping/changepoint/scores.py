@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import eigh
+from scipy.special import softmax
 
-from stopping.changepoint.layout import Layout, softmax
+from stopping.changepoint.layout import Layout
 from stopping.changepoint.objective import Cells, Objective, cells
 from stopping.types import FloatArray, IntArray
 
@@ -61,9 +62,7 @@ def _blocks(objective: Objective, theta: FloatArray) -> Iterator[tuple[slice, Ce
     coefficients = objective.coefficients(laws)
     for start in range(0, len(objective.z), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        joint = objective.features[rows] @ coefficients
-        np.exp(joint - joint.max(axis=1, keepdims=True), out=joint)
-        yield rows, laws, joint / joint.sum(axis=1, keepdims=True)
+        yield rows, laws, softmax(objective.features[rows] @ coefficients, axis=1)
 
 
 def _cell_scores(

@@ -4,6 +4,7 @@ Tokens of one prompt share their context and are dependent, so a confidence inte
 them as independent is too short. The unit that is resampled is the prompt.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,13 +61,14 @@ class ClusterMeans:
 
     def interval(self, column: int) -> Interval:
         """Percentile interval of one column's mean."""
-        return self._summarise(float(self.estimate[column]), self.replicates[:, column])
+        return percentile_interval(self.estimate[column], self.replicates[:, column], self.level)
 
     def difference(self, column: int, baseline: int) -> Interval:
         """Percentile interval of the paired difference of two columns' means."""
-        return self._summarise(
-            float(self.estimate[column] - self.estimate[baseline]),
+        return percentile_interval(
+            self.estimate[column] - self.estimate[baseline],
             self.replicates[:, column] - self.replicates[:, baseline],
+            self.level,
         )
 
     def ratio(self, numerator: int, denominator: int) -> Interval:
@@ -77,12 +79,17 @@ class ClusterMeans:
         below = self.replicates[:, denominator]
         usable = below != 0
         estimate = float(self.estimate[numerator] / self.estimate[denominator])
-        return self._summarise(estimate, self.replicates[usable, numerator] / below[usable])
+        ratios = self.replicates[usable, numerator] / below[usable]
+        return percentile_interval(estimate, ratios, self.level)
 
-    def _summarise(self, estimate: float, replicates: FloatArray) -> Interval:
-        tail = (1.0 - self.level) / 2
-        low, high = np.quantile(replicates, [tail, 1 - tail])
-        return Interval(estimate, float(low), float(high), self.level)
+
+def percentile_interval(
+    estimate: float, replicates: FloatArray | Sequence[float], level: float
+) -> Interval:
+    """Return the interval of a level around an estimate between the quantiles of its replicates."""
+    tail = (1.0 - level) / 2
+    low, high = np.quantile(replicates, [tail, 1.0 - tail])
+    return Interval(float(estimate), float(low), float(high), level)
 
 
 def cluster_bootstrap(
