@@ -81,6 +81,39 @@ ACCURACY: tuple[Published, ...] = (
 )
 """The paper's table of accuracies, in its order of models."""
 
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """The same pair in another of the paper's tables: the gain in points, the pair where stated."""
+
+    model: str
+    benchmark: str
+    gain: float
+    pair: tuple[float, float] | None = None
+
+
+ELSEWHERE: tuple[Elsewhere, ...] = (
+    Elsewhere("Qwen3.5-35B-A3B", "HLE", 2.4, (7.1, 9.5)),
+    Elsewhere("gpt-oss-20b", "Omni-MATH", 0.7),
+    Elsewhere("Qwen3.5-27B", "GPQA-Diamond", 0.0, (80.0, 80.0)),
+)
+"""Pairs of `ACCURACY` for which other tables of the paper give other figures."""
+
+
+@dataclass(frozen=True)
+class GroupMeans:
+    """Mean entropies of a group of tokens at the layers L-1 and L, nats."""
+
+    tokens: int
+    before: float
+    final: float
+
+
+PERTURBED = GroupMeans(32_879, 0.64, 0.90)
+UNPERTURBED = GroupMeans(170_056, 2.81, 0.42)
+"""The paper's two groups on the main setting, split by the sign of `x[L] - x[L-1]`; digitised from
+its figure, so good to a hundredth or two."""
+
 P_SWEEP: dict[float, float] = {0.0: 76.3, 0.2: 78.3, 0.4: 79.8, 0.6: 80.0, 0.8: 81.8, 1.0: 82.8}
 """Accuracy by `p`, per cent, at temperature 0 on the main setting."""
 

@@ -15,8 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from empirical.analysis.audit import Audit, audit
+from empirical.analysis.audit.means import BASE, INSTRUCT, RAW, audit_means, read_means
 from empirical.analysis.validate import Comparison, Validation, validate
-from empirical.data import bundled_traces
+from empirical.data import bundled_traces, public_means
 from empirical.numbers import interval, number, percent, points
 from empirical.report.calibration import CalibrationEffect, calibration_effects
 from empirical.report.verdict import SEARCH, covering_level, judge
@@ -101,7 +102,37 @@ def table(found: Mapping[str, Model]) -> str:
     lines = [f"| | {' | '.join(found)} |", "|---" * (len(found) + 1) + "|"]
     for cells in zip(*columns, strict=True):
         lines.append(f"| {cells[0][0]} | {' | '.join(cell for _, cell in cells)} |")
-    return "\n".join(lines)
+    return "\n".join((*lines, "", *larger_models()))
+
+
+def larger_models() -> Iterator[str]:
+    """What published means say of larger models, as a sentence and a table."""
+    found = audit_means(read_means(public_means()), K)
+    rows = {(row.model, row.variant, row.lens): row for row in found.rows}
+    lenses = list(dict.fromkeys(row.lens for row in found.rows))
+    over = sum(row.window_gap > 0 for row in found.of(lens=RAW))
+    yield (
+        f"Larger models err in both directions: by published means, the raw lens is over-confident "
+        f"in {over} of {len(found.of(lens=RAW))} and under-confident in the others "
+        "([what means can tell](book/pages/ledger.md))."
+    )
+    yield ""
+    yield (
+        "| base / instruct, nats | "
+        + " | ".join(f"log-loss minus entropy, {lens} lens" for lens in lenses)
+        + " | entropy of the final layer minus the one before |"
+    )
+    yield "|---" * (len(lenses) + 2) + "|"
+    for model in dict.fromkeys(row.model for row in found.rows):
+        pairs = [(lens, "window_gap") for lens in lenses] + [(RAW, "rise")]
+        cells = (
+            " / ".join(
+                number(getattr(rows[model, variant, lens], field), signed=True)
+                for variant in (BASE, INSTRUCT)
+            )
+            for lens, field in pairs
+        )
+        yield f"| {model} | {' | '.join(cells)} |"
 
 
 def picture(found: Mapping[str, Model]) -> str:

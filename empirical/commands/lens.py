@@ -46,9 +46,10 @@ Advance = Callable[[int], None]
 def lens() -> None:
     """Calibrated lenses: entropies that mean the same at every layer.
 
-    A raw logit lens is over-confident below the final layer. `fit` finds a correction for each
-    layer on prompts of their own, `show` prints what a lens does on prompts that had no part in
-    fitting it; `stopping trace --lens FILE` traces with it.
+    Below the final layer a raw logit lens is seldom calibrated: it promises too little loss on most
+    models, too much on some. `fit` finds a correction for each layer on prompts of their own,
+    `show` prints what a lens does on prompts that had no part in fitting it; `stopping trace --lens
+    FILE` traces with it.
     """
 
 

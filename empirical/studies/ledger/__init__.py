@@ -10,9 +10,10 @@ Source of the figures: `empirical.published`.
 from empirical.studies.ledger.decoding import DECODING
 from empirical.studies.ledger.entry import Entry, Topic, Verdict
 from empirical.studies.ledger.evidence import Evidence, ModelEvidence, gather
+from empirical.studies.ledger.public import PUBLIC
 from empirical.studies.ledger.theory import THEORY
 from empirical.studies.ledger.tokens import TOKENS
 
-LEDGER: tuple[Entry, ...] = (*THEORY, *TOKENS, *DECODING)
+LEDGER: tuple[Entry, ...] = (*THEORY, *TOKENS, *DECODING, *PUBLIC)
 
 __all__ = ["LEDGER", "Entry", "Evidence", "ModelEvidence", "Topic", "Verdict", "gather"]

@@ -79,7 +79,7 @@ def _jump(_: Evidence) -> str:
 
 
 def _entropies() -> tuple[float, float]:
-    """Entropy of four equal words, nats: right, and by `p * p.log_()`."""
+    """Entropy of four equal tokens, nats: right, and by `p * p.log_()`."""
     p = np.full(4, 0.25)
     right = float(-(p * np.log(p)).sum())
     np.log(p, out=p)  # in place, before the product is taken
@@ -88,7 +88,7 @@ def _entropies() -> tuple[float, float]:
 
 def _in_place(_: Evidence) -> str:
     right, released = _entropies()
-    return f"four equal words: {number(right)} nats, by the released line {number(released)}"
+    return f"four equal tokens: {number(right)} nats, by the released line {number(released)}"
 
 
 def _never_moves(model: ModelEvidence) -> bool:
@@ -166,7 +166,7 @@ THEORY: tuple[Entry, ...] = (
             )
         ),
         Verdict.CONTRADICTED,
-        "A0 fails: the middle layers are over-confident",
+        "A0 fails: on these two models the middle layers are over-confident",
         "stopping audit",
         lambda e: e.all(lambda m: m.audit.calibration.window_gap.low > 0),
     ),
