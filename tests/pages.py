@@ -17,7 +17,7 @@ from difflib import unified_diff
 from tests.processors import OWN, PLAIN, ROOT, Setting
 
 PAGES = ROOT / "book" / "pages"
-CELL = re.compile(r"^```\{code-cell\} python\n((?::.*\n)*)(.*?)^```", re.MULTILINE | re.DOTALL)
+CELL = re.compile(r"^```\{code-cell\} python\n((?::[^\n]*\n)*)(.*?)^```", re.MULTILINE | re.DOTALL)
 SHOWN = 40
 """Lines of a difference."""
 
@@ -46,7 +46,7 @@ def run(page: str) -> Iterator[str]:
     from IPython.core.interactiveshell import InteractiveShell
     from IPython.utils.capture import capture_output
 
-    shell = InteractiveShell.instance()
+    shell = InteractiveShell.instance(colors="nocolor")
     shell.reset()
     for number, code in enumerate(cells(page), start=1):
         with capture_output() as said:
@@ -55,11 +55,11 @@ def run(page: str) -> Iterator[str]:
             raise RuntimeError(f"{page}, cell {number}: {said.stdout}")
         yield f"[cell {number}]"
         yield from said.stdout.splitlines()
-        for output in said.outputs:
-            for kind, content in sorted(output.data.items()):
-                yield f"<{kind}>"
-                # A figure is one line of its own for each of its elements.
-                yield from str(content).replace("><", ">\n<").splitlines()
+        last = {} if result.result is None else shell.display_formatter.format(result.result)[0]
+        for data in (*(output.data for output in said.outputs), last):
+            for kind, content in sorted(data.items()):
+                # A figure has a line for each of its elements.
+                yield from (kind, *str(content).replace("><", ">\n<").splitlines())
 
 
 def printed(setting: Setting, pages: Sequence[str]) -> Printed:

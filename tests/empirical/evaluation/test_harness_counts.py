@@ -1,8 +1,7 @@
 """The harness's record counts the tokens of the texts that it keeps, and reproduces itself."""
 
 import json
-import sys
-import types
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,12 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor
+from transformers import AutoModelForCausalLM
 
 from empirical.decoding.plan import ONE_BY_ONE
 from empirical.evaluation.harness.counting import _ending_by, in_text
 from empirical.evaluation.harness.model import ConfidentLM
 from stopping.errors import UserError
-from tests.empirical.model.test_wrappers import Adapted
 from tests.empirical.tiny_models import byte_tokenizer, save_tiny_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -164,34 +163,34 @@ def test_the_plan_is_fixed_unless_it_is_asked_for(folder: Path) -> None:
         lm(folder, plan="fast")
 
 
-def test_adapters_are_decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a stand-in for PEFT, whose models hide their own inside."""
+@pytest.mark.slow
+def test_an_adapter_of_peft_is_decoded_as_the_model_it_makes(folder: Path, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
 
-    class PeftModel(Adapted):
-        @classmethod
-        def from_pretrained(cls, model: Any, path: str, revision: str) -> Any:
-            return cls(model)
-
-        def tie_weights(self) -> None:
-            pass
-
-    peft = types.ModuleType("peft")
-    vars(peft).update(PeftModel=PeftModel, __version__="1.0")
-    monkeypatch.setitem(sys.modules, "peft", peft)
-    plain, adapted = lm(folder, window=2), lm(folder, window=2, peft="adapters")
-    assert isinstance(adapted.model, PeftModel)
-    assert write(adapted, ["\n"]) == write(plain, ["\n"])
-    assert adapted.tally == plain.tally
+    base = AutoModelForCausalLM.from_pretrained(folder)
+    config = LoraConfig(task_type="CAUSAL_LM", r=2, init_lora_weights=False)
+    torch.manual_seed(0)
+    adapted = get_peft_model(base, config)
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight)  # an adapter that says something
+    adapted.save_pretrained(tmp_path / "adapter")
+    merged = shutil.copytree(folder, tmp_path / "merged")
+    adapted.merge_and_unload().save_pretrained(merged)
+    adapter = str(tmp_path / "adapter")
+    through, whole, plain = lm(folder, window=2, peft=adapter), lm(merged, window=2), lm(folder)
+    assert write(through, ["\n"]) == write(whole, ["\n"]) != write(plain, ["\n"])
+    assert through.tally == whole.tally
     asked = [Instance("loglikelihood", {}, (c, " yes"), i) for i, c in enumerate(CONTEXTS)]
-    scored = [
-        model.loglikelihood(asked, disable_tqdm=True)
+    scores = [
+        [score for score, _ in model.loglikelihood(asked, disable_tqdm=True)]
         for model in (
-            lm(folder, window=2, score="chosen"),
-            lm(folder, window=2, score="chosen", peft="adapters"),
-            plain,
+            lm(folder, window=2, score="chosen", peft=adapter),
+            lm(merged, window=2, score="chosen"),
+            through,
         )
     ]
-    assert scored[0] == scored[1] != scored[2]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-4) != scores[2]
 
 
 def test_a_character_may_show_each_of_its_bytes_until_it_is_complete() -> None:

@@ -82,6 +82,17 @@ def test_a_gain_that_is_not_there_is_not_found(name: str, gainless: Learned) -> 
     assert row.moved.estimate < 0.05
 
 
+def test_what_a_fold_holds_has_no_say_in_its_margin() -> None:
+    observations = seen(worlds(-0.05, prompts=12))
+    before = crossfit(observations, Ridge(), folds=3)
+    fold = deal(observations.prompt, 3, np.random.default_rng(0))
+    # Whatever is chosen there wins, or loses, a nat.
+    for wins in (-1.0, 1.0):
+        gain = np.where((fold == 1)[:, None], wins, observations.gain)
+        after = crossfit(replace(observations, gain=gain), Ridge(), folds=3)
+        assert (after.margin[fold == 1] == before.margin[fold == 1]).all()
+
+
 def test_what_was_fitted_must_not_judge() -> None:
     """Negative control: judged on its own training prompts, the regression finds a gain."""
     observations = seen(worlds(-0.05, prompts=12))

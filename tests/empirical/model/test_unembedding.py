@@ -216,6 +216,23 @@ def test_tiles_give_the_statistics_of_double_precision(
         torch.testing.assert_close(row.double(), warm, atol=1e-4, rtol=1e-5)
 
 
+def test_tiles_of_a_head_with_a_bias_and_with_ties(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bias counts, and of equal logits in several tiles the first entry's is chosen."""
+    side = 16
+    monkeypatch.setattr("empirical.capture.tiles.tile_of", lambda device: side)
+    model = tiny_model()
+    model.lm_head = linear = nn.Linear(32, VOCABULARY).requires_grad_(False)
+    _, head = head_of(model)
+    alike = [3, 3 + 4 * side, 3 + 5 * side]
+    linear.bias.normal_(generator=torch.Generator().manual_seed(1))
+    linear.weight[alike], linear.bias[alike] = linear.weight[3].clone(), 50.0
+    exact = linear(states()).log_softmax(1)
+    found = read_tiles(head, states()[None], torch.ones(1), tokens())
+    chosen = exact[torch.arange(ROWS), tokens()]
+    torch.testing.assert_close(found.log_prob[0], chosen, atol=1e-4, rtol=1e-5)
+    assert (found.top1 == 3).all()
+
+
 def expected(log_p: Tensor) -> Tensor:
     """Mean, over tokens from the final layer's distribution, of what the best layer wins."""
     return (log_p[-1].exp() * (log_p.amax(0) - log_p[-1])).sum(-1)

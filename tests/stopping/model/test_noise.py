@@ -71,6 +71,10 @@ def test_sigma_is_sub_gaussian(noise: AbstractNoise) -> None:
         assert (moment.mean(axis=0) <= np.exp((s * sigma) ** 2 / 2) + 5 * stderr).all()
 
 
+def test_a_truncated_normal_has_the_smaller_of_its_two_parameters() -> None:
+    assert TruncatedNormalNoise((0.5, 2.0), (2.0, 0.5)).sigma(2).tolist() == [0.5, 0.5]
+
+
 def test_a_sigma_too_small_is_noticed() -> None:
     eps, s = sample(RademacherNoise(0.5), 400_000)[:, 2], 2.0
     moment = np.exp(s * eps)

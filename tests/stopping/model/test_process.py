@@ -52,6 +52,17 @@ def test_each_predicate_notices_its_own_violation() -> None:
     assert not assumptions.refinement(bumpy).any()
 
 
+def test_the_edges_of_the_window() -> None:
+    """A2 is asked of its first layer, A1 not of the step into it."""
+    window = {"turning": np.array([2]), "l_min": 1}
+    noisy = Paths.from_latent([[2.0, 1.0, 0.5]], [[0.0, 0.3, 0.0]], **window)
+    assert not assumptions.bounded_noise(noisy, 0.2).any()
+    before = Paths.from_latent([[2.0, 1.0, 0.5]], [[0.3, 0.0, 0.0]], **window)
+    assert assumptions.bounded_noise(before, 0.2).all()
+    entering = Paths.from_latent([[0.0, 1.0, 0.5]], [[0.0, 0.0, 0.0]], **window)
+    assert assumptions.refinement(entering).all()
+
+
 def mean_latent(model: Process) -> FloatArray:
     """Exact `E G[l]`: layer `l` lies beyond the turning point with probability `P(V* < l)`."""
     drift, rise, excess = (

@@ -56,6 +56,20 @@ def test_the_filter_is_the_posterior(name: str) -> None:
         assert found.turning == pytest.approx(expected.turning, abs=1e-10)
 
 
+@pytest.mark.parametrize("recall", [True, False])
+def test_a_blind_plan_pays_for_each_layer_on_its_way(recall: bool) -> None:
+    problem, cost = LayerProblem(one_class(), 0.05, recall), 0.05
+    history = one_class().sample(np.random.default_rng(0), 50).x[:, ::-1]
+    for read in range(1, problem.horizon + 2):
+        view = problem.look(history[:, :read])
+        excess = problem.filter.known(history[:, :read]).excess
+        first, paid = problem.horizon - (read - 1), cost * (read - 1)
+        now = excess[:, first:].min(axis=1) if recall else excess[:, first]
+        plans = [now if not first else now + (cost if recall else math.inf)]
+        plans += [excess[:, first - k] + cost * k for k in range(1, first + 1)]
+        assert view.anchor == pytest.approx(np.min(plans, axis=0) + paid, rel=1e-12)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_next_reading_has_its_conditional_law(name: str) -> None:
     """Drawn from the history alone, it is exchangeable with the true one: also beside the last."""

@@ -273,3 +273,13 @@ def test_every_statistic_is_a_plain_value(case: tuple[Process, Simulation]) -> N
         assert isinstance(found, RuleStatistics)
         for value in found.__dict__.values():
             assert type(value) in (int, float, str, tuple)
+
+
+def test_every_block_has_a_stream_of_its_own() -> None:
+    """With one stream for all, whole tallies would repeat and their errors be too small."""
+    model, plans = Model.of(UNIFORM), (plan(Search(10), UNIFORM.layers),)
+    first, second, again = (
+        block_tally(model, plans, 5, index, 2000, 16, HIGH) for index in (0, 1, 0)
+    )
+    assert (first.histogram == again.histogram).all()
+    assert first.sums.tolist() == again.sums.tolist() != second.sums.tolist()

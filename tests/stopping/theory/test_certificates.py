@@ -239,7 +239,9 @@ def test_bad_input_is_the_users_error(
         function(x, eps_max)
 
 
-@pytest.mark.parametrize("weights", [[[0.5, 0.6]], [[1.5, -0.5]], [[1.0]], [[np.nan, 1.0]]])
+@pytest.mark.parametrize(
+    "weights", [[[0.5, 0.6]], [[0.5, 0.51]], [[1.5, -0.5]], [[1.0]], [[np.nan, 1.0]]]
+)
 def test_bad_weights_are_the_users_error(weights: list[list[float]]) -> None:
     with pytest.raises(UserError, match="weights"):
         expected_certificate(weights, [[0.0, 1.0]], 0.5)

@@ -176,6 +176,13 @@ def test_known_windows() -> None:
     assert np.isnan(found.lower[0]).tolist() == [True, True, False]
 
 
+def test_a_turning_point_whose_ends_meet_explains_nothing() -> None:
+    """`a_v = b_v` at the third layer: no noise level lies below its own upper end."""
+    found = identify([[0.0, 1.0, 0.5, 1.2, 1.5]])
+    assert np.isnan(found.lower[0, 2])
+    assert found.turning_point[0] == 3
+
+
 def test_worlds_of_the_model_are_explained_by_their_own_turning_point() -> None:
     rng = np.random.default_rng(1)
     n, layers, eps = 4000, 8, 0.3
