@@ -17,6 +17,8 @@ from empirical.traces.window import Sample, take_sample
 from stopping.errors import UserError
 from stopping.types import BoolArray, FloatArray, IntArray
 
+NEEDED = ("log_prob", "top1", "top1_prob", "residual_norm", "residual_cosine", "token")
+"""Columns beside the entropies."""
 _LEAST = 1e-3
 """Nats added before a logarithm: entropies are stored to about this precision."""
 

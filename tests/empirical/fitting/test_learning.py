@@ -83,14 +83,14 @@ def test_a_gain_that_is_not_there_is_not_found(name: str, gainless: Learned) -> 
 
 
 def test_what_a_fold_holds_has_no_say_in_its_margin() -> None:
-    observations = seen(worlds(-0.05, prompts=12))
-    before = crossfit(observations, Ridge(), folds=3)
-    fold = deal(observations.prompt, 3, np.random.default_rng(0))
-    # Whatever is chosen there wins, or loses, a nat.
-    for wins in (-1.0, 1.0):
-        gain = np.where((fold == 1)[:, None], wins, observations.gain)
-        after = crossfit(replace(observations, gain=gain), Ridge(), folds=3)
-        assert (after.margin[fold == 1] == before.margin[fold == 1]).all()
+    traces = worlds(-0.05, prompts=12)
+    before = crossfit(seen(traces), Ridge(), folds=3)
+    held = deal(traces.prompt, 3, np.random.default_rng(0)) == 1
+    for wins in (-1.0, 1.0):  # of every layer there, against the final one
+        log_prob = traces.log_prob.copy()
+        log_prob[held, :-1] = log_prob[held, -1:] + wins
+        after = crossfit(seen(replace(traces, log_prob=log_prob)), Ridge(), folds=3)
+        assert (after.margin[held] == before.margin[held]).all()
 
 
 def test_what_was_fitted_must_not_judge() -> None:

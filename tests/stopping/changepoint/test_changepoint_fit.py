@@ -107,6 +107,7 @@ def test_parameters_are_recovered_and_intervals_cover(recovered: Recovery) -> No
         assert recovered.each(by_prompts).min() > lowest
 
 
+@pytest.mark.slow
 def test_intervals_half_as_wide_do_not_cover(recovered: Recovery) -> None:
     centre = recovered.mean
     # Nominal half-intervals around each estimate hold the truth about two times in three.
@@ -116,6 +117,17 @@ def test_intervals_half_as_wide_do_not_cover(recovered: Recovery) -> None:
     assert 0.95 not in Recovery(
         recovered.names, centre, centre, recovered.spread, held, held
     ).coverage(level=0.999)
+
+
+def test_errors_over_few_prompts_are_corrected_for_their_number() -> None:
+    found, x, _ = fitted(clear(), 400)
+    prompt = np.arange(400) % 4
+    errors = uncertainty(found, x, prompt)
+    objective = Objective(found.layout, found.layout.scale.of(x), np.ones(400))
+    scores = information(objective, found.theta).scores
+    sums = np.array([scores[prompt == k].sum(axis=0) for k in range(4)])
+    expected = errors.by_information @ (4 * np.cov(sums.T)) @ errors.by_information
+    np.testing.assert_allclose(errors.by_prompts, expected, rtol=1e-6, atol=1e-12)
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ def cells(line: str) -> list[str]:
     return re.split(r" {2,}", line.strip())
 
 
+@pytest.mark.slow
 def test_averages_json_is_the_table(capsys: Captured) -> None:
     code, out, _ = run(capsys, "verify", "averages", "--layers", "1", "--seed", "3", "--json")
     assert code == 0
@@ -138,6 +139,7 @@ def test_summary_counts_failures_and_bases() -> None:
     assert ["T10 mean", "1", "2", "3", "1", "3 times the bound"] in lines
 
 
+@pytest.mark.slow
 def test_figures_writes_what_is_asked_and_lists_it(capsys: Captured, tmp_path: Path) -> None:
     folder = tmp_path / "new"
     code, out, _ = run(

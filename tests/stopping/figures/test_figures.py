@@ -293,6 +293,7 @@ def test_every_result_has_its_figure() -> None:
     assert len({plate.name for plate in FIGURES}) == len(FIGURES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [plate.name for plate in FIGURES])
 def test_figures_state_a_message_and_stay_on_the_canvas(
     figures: dict[str, Figure], name: str

@@ -58,6 +58,7 @@ def test_results_come_in_the_order_of_the_jobs(jobs: int) -> None:
     assert list(in_order([], Workers(jobs))) == []
 
 
+@pytest.mark.slow
 def test_work_is_read_only_a_little_ahead() -> None:
     read: list[int] = []
 
@@ -85,6 +86,7 @@ def test_losing_processes_again_and_again_is_told() -> None:
         list(in_order([hopeless] * 4, Workers(2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_error_of_a_job_is_raised(jobs: int) -> None:
     with pytest.raises(ValueError, match="of the job itself"):

@@ -215,6 +215,14 @@ def test_reported_error_shows_a_wrong_distribution_function() -> None:
     assert stopping_distribution([0.3, 0.0], (normal(1.0),) * 2).error < ROUNDING
 
 
+def test_reported_error_shows_wrong_ones_that_make_up_for_each_other() -> None:
+    """Their probabilities sum to one: only Fubini's identity, layer by layer, tells."""
+    laws = tuple(replace(normal(1.0), cdf=normal(s).cdf) for s in (1.1, 0.8701021928813776, 1.0))
+    found = stopping_distribution([0.6, 0.3, 0.0], laws)
+    assert found.probability.sum() == pytest.approx(1.0, abs=1e-12)
+    assert found.error > 5e-3
+
+
 def test_moments() -> None:
     assert standard_deviation(truncated_normal(0.5, 0.8)) == pytest.approx(
         stats.truncnorm(-1.6, 1.6, scale=0.5).std(), abs=1e-12
@@ -348,6 +356,7 @@ def test_simulation_agrees_with_the_law() -> None:
     assert rejected(exact, GRID) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong",
     [

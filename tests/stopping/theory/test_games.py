@@ -129,7 +129,8 @@ def test_search_over_observations_reaches_the_value_and_not_beyond(layers: int) 
     found = search_worst_observation(layers, eps, np.random.default_rng(layers))
     assert found.tried == 100_000
     assert found.game.upper <= eps * (1 + SOLVER)
-    assert found.game.lower >= eps * (1 - 1e-3)
+    # Without its rounds it ends 1e-7 short with two layers, 1e-6 with seven.
+    assert found.game.lower >= eps * (1 - 1e-8)
     assert certify(found.x[None], eps).explained[0]
 
 
