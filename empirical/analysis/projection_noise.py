@@ -8,7 +8,7 @@ noiseless lens would read, the noise of the raw lens is
 Its *mean* by layer is the over-confidence (negative: the raw lens promises too little loss). Its
 *deviation* is what is left after a correction per layer, and its *correlation between adjacent
 layers* says how much of it cancels in the comparisons `x[l-1] < x[l]`, which are all that the
-search looks at: T10 takes independent noise, correlation 0.
+search looks at (T14; T10 takes independent noise, correlation 0).
 
 What this measures is the difference of two lenses. A calibrated lens is right on the average and
 not on each token, so `eps` holds the calibrated lens's own error as well.

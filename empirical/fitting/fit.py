@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from empirical.analysis.projection_noise import measured_noise, shared_tokens
 from empirical.fitting.bounds import BoundsCheck, check_bounds
 from empirical.fitting.compare import DEFAULT, Comparison, Treatment, compare, split
 from empirical.fitting.predictive import Predictive, predictive
-from empirical.fitting.views import NoiseViews, noise_views
+from empirical.fitting.views import NoiseViews, measured_correlation, noise_views
 from empirical.provenance import library_versions
 from empirical.traces.files import Traces
 from empirical.traces.window import take_sample
@@ -197,7 +198,17 @@ def fit_traces(
     step("half of the prompts")
     layout = layout_for(halves.train, treatment.classes, treatment.scale, types, final_noise)
     half = fit(halves.train, halves.train_prompt, layout, seed, starts, jobs)
-    bounds = check_bounds(half.model, halves.test, halves.test_prompt, seed, replicates)
+    measured = None
+    if calibrated is not None:
+        measured = measured_noise(*shared_tokens(traces, calibrated), seed, replicates)
+    bounds = check_bounds(
+        half.model,
+        halves.test,
+        halves.test_prompt,
+        seed,
+        replicates,
+        correlation=None if measured is None else measured_correlation(measured, sample.layers),
+    )
     predicted = predictive(
         half.model, halves.test, halves.test_prompt, bounds.eps_max, seed, replicates
     )
@@ -210,8 +221,7 @@ def fit_traces(
     layers = layer_rows(whole, errors, drawn, sample.layers.tolist())
     views = noise_views(
         *(x, prompt, sample.layers, tuple(row.noise for row in layers), seed, replicates),
-        raw=traces if calibrated is not None else None,
-        calibrated=calibrated,
+        measured=measured,
     )
     origin = traces.provenance
     return Fit(

@@ -170,12 +170,18 @@ def _prediction_cells(prediction: Prediction) -> tuple[str | Text, ...]:
 
 
 def bounds(result: Fit) -> Report:
-    """T2 and T10 at the fitted parameters."""
+    """T2 and T14 at the fitted parameters."""
+    alike = result.bounds.correlation
+    noise = (
+        "independent noise"
+        if alike is None
+        else f"the measured correlation of neighbours, {min(alike):.2f} to {max(alike):.2f}"
+    )
     rows = table(
         "Bounds at the fitted parameters, on the model's own tokens",
         *("", "", "bound", "found", "times", "tokens", ""),
         caption=f"T2 at eps_max = {result.bounds.eps_max:.2f} nats, which 90% of simulated tokens "
-        "respect at every layer",
+        f"respect at every layer; T14 with {noise}",
     )
     rows.columns[1].justify = "left"
     for bound in result.bounds.bounds:

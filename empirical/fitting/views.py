@@ -18,9 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from empirical.analysis.projection_noise import measured_noise, shared_tokens
+from empirical.analysis.projection_noise import MeasuredNoise
 from empirical.intervals import mean, prompt_intervals
-from empirical.traces.files import Traces
 from stopping.support.statistics import Interval
 from stopping.theory.identification import identify
 from stopping.types import FloatArray, IntArray
@@ -71,32 +70,22 @@ def noise_views(
     by_fit: tuple[Interval, ...],
     seed: int,
     replicates: int,
-    raw: Traces | None = None,
-    calibrated: Traces | None = None,
+    measured: MeasuredNoise | None = None,
 ) -> NoiseViews:
     """Put the views side by side for tokens `x`, (n, w), at the layers numbered `layers`.
 
-    With `raw` and `calibrated` traces of one run the measured view is added, on the tokens that
-    both hold.
-
-    Raises
-    ------
-    UserError
-        If the two traces do not belong together, or share fewer than two prompts.
+    `measured` is the noise as a calibrated lens shows it, where one has read the same tokens.
     """
     steps = np.diff(x, axis=1)
     centred = steps - steps.mean(axis=0)
     products = -centred[:, :-1] * centred[:, 1:]
     ratios = {str(i): mean(column) for i, column in enumerate(products.T)}
     moments = prompt_intervals(ratios, prompt, seed, replicates)
-    measured = {}
-    if raw is not None and calibrated is not None:
-        found = measured_noise(*shared_tokens(raw, calibrated), seed, replicates)
-        measured = {row.layer: row for row in found.layers}
+    shown = {} if measured is None else {row.layer: row for row in measured.layers}
     rows = []
     for column, layer in enumerate(layers):
         inner = moments.get(str(column - 1)) if 0 < column < len(layers) - 1 else None
-        seen = measured.get(int(layer))
+        seen = shown.get(int(layer))
         rows.append(
             LayerViews(
                 layer=int(layer),
@@ -112,8 +101,19 @@ def noise_views(
     return NoiseViews(
         layers=tuple(rows),
         bounded=tuple(float(q) for q in np.quantile(least, BOUNDED_LEVELS)),
-        calibrated_lens=None if calibrated is None else calibrated.provenance.lens,
+        calibrated_lens=None if measured is None else measured.lens,
     )
+
+
+def measured_correlation(measured: MeasuredNoise, layers: IntArray) -> FloatArray:
+    """Correlation of the noise of neighbouring layers of the window, (w - 1,).
+
+    0 where it was not measured: one of the two layers has no noise to speak of.
+    """
+    shown = {row.layer: row.next_correlation for row in measured.layers}
+    found = [shown.get(int(layer)) for layer in layers[:-1]]
+    values = [0.0 if correlation is None else correlation.estimate for correlation in found]
+    return np.clip(values, -1.0, 1.0)
 
 
 def disagreement(views: NoiseViews) -> str:
@@ -139,7 +139,8 @@ def disagreement(views: NoiseViews) -> str:
     if alike:
         said.append(
             f"The measured noise of neighbouring layers correlates {min(alike):.2f} to "
-            f"{max(alike):.2f}; the model takes 0, so what the layers share it must call G."
+            f"{max(alike):.2f}; the model takes 0, so what the layers share it must call G. T14 "
+            "takes what was measured."
         )
     return " ".join(said)
 
