@@ -1,6 +1,14 @@
 """The registry of claims: it drives `stopping verify`, the tests and the book."""
 
-from stopping.claims import deterministic, exact_distribution, games, optimal, stochastic, weaker
+from stopping.claims import (
+    budget,
+    deterministic,
+    exact_distribution,
+    games,
+    optimal,
+    stochastic,
+    weaker,
+)
 from stopping.claims.claim import LOOKS, VERSION, Claim, Control, check, spending
 from stopping.claims.finding import Finding, Findings, tally
 
@@ -10,6 +18,7 @@ CLAIMS: tuple[Claim, ...] = (
     *stochastic.CLAIMS,
     *exact_distribution.CLAIMS,
     *weaker.CLAIMS,
+    *budget.CLAIMS,
     *optimal.CLAIMS,
 )
 

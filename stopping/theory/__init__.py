@@ -19,6 +19,10 @@
 | T15 | what A3 buys: the game under A2 alone | `hedged_minimum.hedged_minimum`, `hedged_minimum.window_game_value` |
 | T16 | a valley with a rounded floor | `bounds.rounded_valley_bound` |
 | T17 | an unknown noise level | `adaptive_guard.running_guard` |
+| C1 | the change of log-loss, an identity | `calibration_budget.log_loss_change` |
+| C2 | calibrated given the readings | `calibration_budget.final_layer_budget` |
+| C3 | calibrated given the latent entropies | `calibration_budget.turning_point_budget` |
+| C4 | the winner's curse | `calibration_budget.curse_bound` |
 
 Algorithm 1 itself is `stopping.rules.Search`; S1 to S3 are in `stopping.optimal`; the posterior of
 `V*` is in `stopping.changepoint.posterior`. Each theorem's check by simulation stands in
