@@ -16,6 +16,11 @@ A0, `E gap[l] = 0` at every layer, bounds none of this: a rule conditions on `x`
 *Proof.* `V` is a function of `x` and coins, so `E gap_V <= kappa` and `E gap_L >= -kappa`; C1. No
 noise level enters.  QED
 
+**C2, net.** It is enough that `E[gap[l] - gap_L | x] <= kappa` wherever `x[l] < x_L`: then
+`E loss_V <= E loss_L + kappa - E[x_L - x_V]`. What all layers are off by alike cancels, and where a
+layer reads no less than the final one it is not chosen. *Proof.* `gap_V - gap_L` is 0 where
+`V = L`, and elsewhere `x_V < x_L`; C1.  QED
+
 **C3.** If `|E[loss[l] - G[l] | G, eps]| <= kappa` for all `l`: under A2-A4 the search has
 `E loss_V <= E loss_{V*} + 2 eps_max + 2 kappa`; under A2 alone
 `E loss_V <= E loss_L + 2 eps_max + 2 kappa`.
@@ -58,6 +63,19 @@ def final_layer_budget(kappa: ArrayLike, drop: ArrayLike = 0.0) -> FloatArray:
         `E[x_L - x_V] >= 0`, the fall of entropy that the rule promises.
     """
     return 2.0 * as_non_negative(kappa, "kappa") - as_non_negative(drop, "drop")
+
+
+def net_budget(kappa: ArrayLike, drop: ArrayLike = 0.0) -> FloatArray:
+    """C2, net: `E loss_V - E loss_L <= kappa - E[x_L - x_V]`.
+
+    Parameters
+    ----------
+    kappa : array_like
+        Bound `>= 0` on `E[gap[l] - gap_L | x]` where `x[l] < x_L`, nats.
+    drop : array_like
+        As in `final_layer_budget`.
+    """
+    return as_non_negative(kappa, "kappa") - as_non_negative(drop, "drop")
 
 
 def turning_point_budget(eps_max: ArrayLike, kappa: ArrayLike) -> FloatArray:

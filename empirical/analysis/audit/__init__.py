@@ -1,6 +1,7 @@
 """Which assumption of the theory holds on the tokens of a real model, and where it fails.
 
 - `calibration`: A0, entropy against log-loss at every traced layer.
+- `given_reading`: C2, the calibration that a rule needs, and A0 does not give.
 - `noise`, `levels`: A1, A2, A3 through T9, and what T2 guarantees at that noise.
 - `window`: A4.
 - `tokens`: the paper's own statistics beside its figures.
@@ -11,6 +12,7 @@ prompts, since tokens of one prompt are dependent.
 
 from empirical.analysis.audit.calibration import Calibration, GroupCalibration, LayerCalibration
 from empirical.analysis.audit.core import Audit, audit
+from empirical.analysis.audit.given_reading import Cell, GivenReading
 from empirical.analysis.audit.levels import NoiseLevel
 from empirical.analysis.audit.noise import (
     Histogram,
@@ -27,7 +29,9 @@ from empirical.analysis.audit.window import Window
 __all__ = [
     "Audit",
     "Calibration",
+    "Cell",
     "EntropyBin",
+    "GivenReading",
     "GroupCalibration",
     "Histogram",
     "LayerCalibration",

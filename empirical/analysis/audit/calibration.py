@@ -15,7 +15,7 @@ the model's own greedy choices: the greedy token's log-loss lies below the entro
 
 from dataclasses import dataclass
 
-from empirical.analysis.audit.verdicts import Status, Verdict, within
+from empirical.analysis.audit.verdicts import OWN_TEXT, Status, Verdict, within
 from empirical.intervals import bonferroni, mean
 from empirical.traces.window import Sample
 from stopping.support.statistics import Interval
@@ -134,8 +134,7 @@ def _verdict(
             "A0",
             "calibration",
             Status.UNDECIDED,
-            "the reference is the model's own greedy text, on which log-loss lies below entropy by "
-            "construction: calibration cannot be judged here, trace with reference answers",
+            OWN_TEXT,
         )
     if Status.FAILS in adjusted:
         status = Status.FAILS

@@ -1,8 +1,9 @@
-"""The whole audit: A0 to A4, the paper's token statistics, and what T2 guarantees here."""
+"""The whole audit: A0 to A4, C2, the paper's token statistics, and what T2 guarantees here."""
 
 from dataclasses import dataclass
 
 from empirical.analysis.audit.calibration import MATERIALITY, Calibration, audit_calibration
+from empirical.analysis.audit.given_reading import GivenReading, audit_given_reading
 from empirical.analysis.audit.noise import Noise, audit_noise
 from empirical.analysis.audit.tokens import TokenStatistics, token_statistics
 from empirical.analysis.audit.verdicts import TOLERATED, Status, Verdict
@@ -39,6 +40,7 @@ class Audit(Result):
     reference_is_own_text: bool
     statistics: TokenStatistics
     calibration: Calibration
+    given_reading: GivenReading
     noise: Noise
     window: Window
 
@@ -110,6 +112,7 @@ def audit(
         reference_is_own_text=sample.own_text,
         statistics=token_statistics(sample),
         calibration=audit_calibration(sample, materiality),
+        given_reading=audit_given_reading(sample, materiality),
         noise=audit_noise(sample, noise_ceiling, tolerated),
         window=audit_window(sample, tolerated),
     )

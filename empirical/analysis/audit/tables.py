@@ -31,7 +31,7 @@ def verdicts(result: Audit) -> Report:
     rows = table("Assumptions", "", "assumption", "status", "found")
     for column in rows.columns:
         column.justify = "left"
-    for verdict in result.verdicts:
+    for verdict in (*result.verdicts, result.given_reading.verdict):
         rows.add_row(
             verdict.assumption, verdict.name, status_text(verdict.status), Text(verdict.sentence)
         )

@@ -7,6 +7,10 @@ from stopping.support.statistics import Interval
 
 TOLERATED = 0.05
 """Share of tokens on which an assumption may break and still be said to hold."""
+OWN_TEXT = (
+    "the reference is the model's own greedy text, on which log-loss lies below entropy by "
+    "construction: calibration cannot be judged here, trace with reference answers"
+)
 
 
 class Status(StrEnum):

@@ -14,6 +14,7 @@ from stopping.theory.calibration_budget import (
     curse_world,
     final_layer_budget,
     log_loss_change,
+    net_budget,
     turning_point_budget,
 )
 
@@ -32,6 +33,8 @@ def test_C1_C2_for_rules_that_step_to_lower_readings(seed: int, kappa: float) ->
         assert change == pytest.approx(float(exact), abs=1e-12)
         assert change <= final_layer_budget(kappa, drop) + 1e-12
         assert change <= final_layer_budget(kappa) + 1e-12
+        net = np.where(x < x[:, -1:], gap - gap[:, -1:], 0.0)
+        assert change <= net_budget(max(net.max(), 0.0), drop) + 1e-12
 
 
 @given(st.integers(0, 10**6), st.floats(0.01, 2), st.floats(0, 1))
