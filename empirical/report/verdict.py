@@ -7,13 +7,17 @@ on its own, while the search chooses its layer by what it reads. For any rule
     E[loss_V - loss_L] = -E[x_L - x_V] + E gap_V - E gap_L,      gap_l = loss_l - x_l,
 
 and the search only steps to lower entropies, so what it may lose against the final layer is its own
-gap net of the final layer's, `E gap_V - E gap_L`. The guarantee is
+gap net of the final layer's, `E gap_V - E gap_L` (C1). That is measured. What protects it by
+theorem is C2: it loses at most `kappa`, by which a layer's log-loss may exceed its entropy, net of
+the final layer's, given that it reads less than the final one. The guarantee is
 
 - *not for this model* if the audit refutes one of A0 to A4, or the search's own gap is material;
 - *too weak to matter* if nothing is refuted but the noise level that explains nine tokens in ten
-  allows an excess of `MATERIAL` nats or more;
-- *undecided* if the bound is small enough, and A0 or the search's own gap is not settled;
-- *applies* otherwise: nothing is refuted, and the bound and the search's own gap are immaterial.
+  allows an excess of `MATERIAL` nats or more, or `kappa` is as large for certain;
+- *undecided* if both bounds are small enough, and A0, the search's own gap or `kappa` is not
+  settled;
+- *applies* otherwise: nothing is refuted, the search's own gap is immaterial, and so are both
+  bounds, `kappa` at the largest value that the tokens leave possible.
   A1 to A4 speak of latent quantities, so they can be refuted but never proved; this is the most
   that traces can say.
 
@@ -162,12 +166,24 @@ def judge_guarantee(audit: Audit, validation: Validation | None) -> tuple[Guaran
         )
     if level_90.bound >= MATERIAL:
         return Guarantee.TOO_WEAK, f"{bound}, and {number(MATERIAL)} nats already matter"
+    given = audit.given_reading
+    if given.verdict.status is Status.FAILS and given.kappa.low >= MATERIAL:
+        return (
+            Guarantee.TOO_WEAK,
+            f"{bound}, but log-loss may exceed entropy by more: {given.verdict.sentence}",
+        )
     calibration = audit.calibration.verdict
     if calibration.status is not Status.HOLDS:
         return Guarantee.UNDECIDED, f"A0 is not settled: {calibration.sentence}"
     if status is Status.UNDECIDED:
         return Guarantee.UNDECIDED, f"A0 holds, but the search's own gap is not settled: {own}"
-    return Guarantee.APPLIES, f"A0 holds, no assumption is refuted, {own}, and {bound}"
+    if not given.at_most < MATERIAL:
+        return Guarantee.UNDECIDED, f"C2 is not settled: {given.verdict.sentence}; and {bound}"
+    return (
+        Guarantee.APPLIES,
+        f"A0 holds, no assumption is refuted, {own}, and {bound}; in log-loss it may "
+        f"lose {number(given.at_most)} nats against the final layer (C2)",
+    )
 
 
 def search_gap(audit: Audit, validation: Validation | None) -> tuple[Status, str]:
