@@ -44,11 +44,13 @@ class Measures:
     depth, projections : Interval
         Traced layers before the final one; projections beyond the final layer's of a lazy
         implementation. NaN for the oracle's projections, for it is no implementation.
-    entropy, optimism, optimism_vs_final : Interval
-        Entropy at the chosen layer; log-loss minus that entropy, by how much the chosen layers
-        over-promise; and the same minus the final layer's. By C1
+    entropy, drop : Interval
+        Entropy at the chosen layer, and how far it lies below the final layer's: what is promised.
+    optimism, optimism_vs_final : Interval
+        Log-loss minus entropy at the chosen layer, by how much it over-promises; and the same minus
+        the final layer's. By C1
 
-            log_loss_vs_final = entropy - (entropy of the final layer) + optimism_vs_final,
+            log_loss_vs_final = -drop + optimism_vs_final,
 
         exactly. A rule that picks low entropies may pick each layer on the tokens on which it is
         over-confident (a winner's curse): then its optimism exceeds the mean gap of its layers.
@@ -68,6 +70,7 @@ class Measures:
     depth: Interval
     projections: Interval
     entropy: Interval
+    drop: Interval
     optimism: Interval
     optimism_vs_final: Interval
     right_to_wrong: int
@@ -143,6 +146,7 @@ def measure(
         "depth": (last - choice).astype(np.float64),
         "projections": projections,
         "entropy": entropy,
+        "drop": sample.x[:, -1] - entropy,
         "optimism": loss - entropy,
         "optimism_vs_final": loss - entropy - (sample.log_loss[:, -1] - sample.x[:, -1]),
     }

@@ -5,6 +5,7 @@ from empirical.analysis.validate.rows import Comparison, Row
 from empirical.traces.window import headline
 from stopping.support.results import Report
 from stopping.support.tables import count, estimate, number, percent, status_text, table
+from stopping.theory.calibration_budget import log_loss_change
 
 OWN_TEXT = (
     "The references are the model's own greedy text: the final layer is right by construction, "
@@ -19,6 +20,7 @@ def report(result: Validation, name: str, by_difficulty: bool) -> Report:
         yield OWN_TEXT
     yield from differences(result)
     yield from behaviour(result)
+    yield from identity(result)
     if by_difficulty:
         yield from difficulties(result)
     yield summary(result)
@@ -76,6 +78,29 @@ def behaviour(result: Validation) -> Report:
             number(m.entropy.estimate, ".2f"),
             number(m.optimism.estimate, "+.2f"),
             end_section=row is result.final or row is result.rows[-2],
+        )
+    yield rows
+
+
+def identity(result: Validation) -> Report:
+    """C1: what each rule promises, what its layers owe, and that the two make what it loses."""
+    rows = table(
+        "From entropy to log-loss (C1), nats",
+        *("rule", "promised", "gap there", "gap of final", "sum", "measured"),
+        caption="promised: fall of entropy, final layer minus chosen one; gap: log-loss minus "
+        "entropy, at the chosen and at the final layer; -promised + gap there - gap of final = the "
+        "difference in log-loss, for every rule",
+    )
+    final_gap = result.final.overall.optimism.estimate
+    for row in result.rows[1:]:
+        m = row.overall
+        change = log_loss_change(m.drop.estimate, m.optimism.estimate, final_gap)
+        rows.add_row(
+            row.name,
+            *(number(value, "+.3f") for value in (m.drop.estimate, m.optimism.estimate, final_gap)),
+            number(float(change), "+.3f"),
+            number(m.log_loss_vs_final.estimate, "+.3f"),
+            end_section=row is result.rows[-2],
         )
     yield rows
 

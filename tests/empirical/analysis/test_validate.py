@@ -17,6 +17,7 @@ from empirical.analysis.validate import (
     validate,
 )
 from empirical.analysis.validate.core import compare
+from empirical.analysis.validate.tables import identity
 from empirical.traces.files import Traces, write_traces
 from stopping.cli import main
 from stopping.errors import UserError
@@ -158,6 +159,27 @@ def test_the_identity_of_optimism() -> None:
         lost = m.optimism_vs_final.estimate - gained
         assert m.log_loss_vs_final.estimate == pytest.approx(lost, abs=1e-9)
     assert found.final.overall.optimism_vs_final.estimate == 0.0
+
+
+def test_c1_is_shown_for_every_rule() -> None:
+    """Promised, gap there, gap of the final layer; the sum is what is measured."""
+    found = validate(calibrated(prompts=8, tokens=30, layer_shift={9: 0.4}), K=5, replicates=100)
+    (table,) = identity(found)
+    cells = [list(column.cells) for column in table.columns]
+    assert len(cells[0]) == len(found.rows) - 1
+    for promised, there, final, total, measured in zip(*cells[1:], strict=True):
+        assert total == measured
+        numbers = [
+            float(cell.replace("\u2212", "-")) for cell in (promised, there, final, measured)
+        ]
+        # Three decimals are printed of each.
+        assert -numbers[0] + numbers[1] - numbers[2] == pytest.approx(numbers[3], abs=2.1e-3)
+    # Negative control: without the final layer's gap the sum misses what is measured.
+    assert any(
+        abs(-r.overall.drop.estimate + r.overall.optimism.estimate)
+        > abs(r.overall.log_loss_vs_final.estimate) + 0.01
+        for r in found.rows[1:]
+    )
 
 
 def test_decisions_are_adjusted_for_the_number_of_rules() -> None:
