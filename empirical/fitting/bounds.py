@@ -14,7 +14,7 @@ and the simulated one agree.
   of a difference to `V*`: a softplus has slope at most its knee in nats. A logarithmic scale has
   no such bound, and the row is missing.
 
-The model's noise is independent over layers; that of a real probe is not. Where a calibrated lens
+The model's noise is independent over layers; that of a real lens is not. Where a calibrated lens
 has measured the correlation of neighbouring layers, both rows use it, in the bound and in the
 tokens drawn: normal noise with the fitted deviations and the measured correlation of neighbours, as
 if that were all that correlates (a Markov chain). It was measured in nats and stands in for the

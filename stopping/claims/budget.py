@@ -72,7 +72,7 @@ class IdentityGap:
 class BudgetedLoss:
     """`loss_V - loss_L + x_L - x_V` of the search where losses are as bad as `kappa` allows.
 
-    Given the readings the chosen layer pays `kappa` too much and the final one `kappa` too little.
+    Given the entropies the chosen layer pays `kappa` too much and the final one `kappa` too little.
     `net` lets all be off by 3 nats alike, and layers that are not chosen by anything.
     `on_average` keeps A0 alone: the world of the winner's curse.
     """
@@ -114,7 +114,7 @@ class LatentBudget:
 class Curse:
     """`E gap_V` beyond C4's bound, exact in random finite worlds, the rule as bad as it can be.
 
-    It takes the layer of the largest gap given the readings, or one at random. `variance` takes
+    It takes the layer of the largest gap given the entropies, or one at random. `variance` takes
     `p (1 - p)` for its root.
     """
 
@@ -149,7 +149,7 @@ def curse_loss(rng: np.random.Generator, n: int) -> FloatArray:
 
 
 def calibrated_loss(rng: np.random.Generator, n: int) -> FloatArray:
-    """The same readings, each layer paying what it reads."""
+    """The same entropies, each layer paying what it reads."""
     kind = rng.integers(0, 2, n)
     layer = Search(1).choose(WORLD.x[kind])
     paid: FloatArray = WORLD.x[kind, layer] - WORLD.x[kind, 1]
@@ -170,7 +170,7 @@ CLAIMS = (
     Claim(
         "C2",
         "C2.final",
-        "calibrated given the readings to kappa: at most 2 kappa minus the fall of entropy is lost",
+        "calibrated given x to kappa: at most 2 kappa minus the fall of entropy is lost",
         Relation.ALWAYS_AT_MOST,
         float(final_layer_budget(KAPPA)) + ROUNDING,
         BudgetedLoss(),

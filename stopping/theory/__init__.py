@@ -20,7 +20,7 @@
 | T16 | a valley with a rounded floor | `bounds.rounded_valley_bound` |
 | T17 | an unknown noise level | `adaptive_guard.running_guard` |
 | C1 | the change of log-loss, an identity | `calibration_budget.log_loss_change` |
-| C2 | calibrated given the readings | `calibration_budget.final_layer_budget` |
+| C2 | calibrated given the entropies | `calibration_budget.final_layer_budget` |
 | C3 | calibrated given the latent entropies | `calibration_budget.turning_point_budget` |
 | C4 | the winner's curse | `calibration_budget.curse_bound` |
 

@@ -1,7 +1,7 @@
 r"""C1-C4: from entropy to log-loss. What calibration a rule needs, and what it pays without.
 
 For a token let `gap[l] = loss[l] - x[l]`, log-loss minus observed entropy, and `V` the layer that a
-rule chooses from the readings `x` (and coins of its own).
+rule chooses from the observed entropies `x` (and random draws of its own).
 
 **C1, an identity**, for any rule:
 
@@ -9,12 +9,12 @@ rule chooses from the readings `x` (and coins of its own).
 
 A0, `E gap[l] = 0` at every layer, bounds none of this: a rule conditions on `x`, and A0 does not.
 
-**C2.** If `|E[gap[l] | x]| <= kappa` for all `l`, a rule that only steps to lower readings has
+**C2.** If `|E[gap[l] | x]| <= kappa` for all `l`, a rule that only steps to lower entropies has
 
     E loss_V <= E loss_L + 2 kappa - E[x_L - x_V] <= E loss_L + 2 kappa.
 
-*Proof.* `V` is a function of `x` and coins, so `E gap_V <= kappa` and `E gap_L >= -kappa`; C1. No
-noise level enters.  QED
+*Proof.* `V` is a function of `x` and its draws, so `E gap_V <= kappa` and `E gap_L >= -kappa`; C1.
+No noise level enters.  QED
 
 **C2, net.** It is enough that `E[gap[l] - gap_L | x] <= kappa` wherever `x[l] < x_L`: then
 `E loss_V <= E loss_L + kappa - E[x_L - x_V]`. What all layers are off by alike cancels, and where a
@@ -53,7 +53,7 @@ def log_loss_change(drop: ArrayLike, chosen_gap: ArrayLike, final_gap: ArrayLike
 
 
 def final_layer_budget(kappa: ArrayLike, drop: ArrayLike = 0.0) -> FloatArray:
-    """C2: `E loss_V - E loss_L <= 2 kappa - E[x_L - x_V]`, rules that step to lower readings only.
+    """C2: `E loss_V - E loss_L <= 2 kappa - E[x_L - x_V]`, rules that step to lower entropies only.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def curse_bound(share: ArrayLike, spread: ArrayLike) -> FloatArray:
 
 @dataclass(frozen=True)
 class CurseWorld:
-    """Two equally likely kinds of token: readings, and what the layers pay on average, nats.
+    """Two equally likely kinds of token: entropies, and what the layers pay on average, nats.
 
     Attributes
     ----------

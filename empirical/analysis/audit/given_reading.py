@@ -4,7 +4,8 @@ A rule chooses by what it reads, so what protects it is not A0 but C2, here net 
 
     E[gap[l] - gap_L | x] <= kappa  wherever x[l] < x_L,        gap = log-loss - entropy.
 
-Then no rule that only steps to lower readings loses more than `kappa` nats against the final layer.
+Then no rule that only steps to lower entropies loses more than `kappa` nats against the final
+layer.
 
 No finite sample shows a conditional mean at every reading of a whole window. What it can show: of
 each layer, the tokens on which it reads less than the final one are cut into bins of equal size by
@@ -16,7 +17,7 @@ that layer's reading, and `kappa` is the largest mean net gap of a cell (layer, 
 - *at most*: the largest upper end of all the cells' intervals, at a level adjusted for their number
   (Bonferroni). If it lies within the materiality, no cell is worse.
 
-Cells are coarser than readings: a small `kappa` here is needed for C2 and not enough. What a rule
+Cells are coarser than `x`: a small `kappa` here is needed for C2 and not enough. What a rule
 itself pays is measured directly, by its own gap (C1, `empirical.analysis.validate`).
 """
 
@@ -32,7 +33,7 @@ from stopping.support.statistics import Interval
 from stopping.types import BoolArray, FloatArray
 
 BINS = 4
-"""Bins of equal size into which the readings of a layer are cut, where there are prompts enough."""
+"""Bins of equal size into which a layer's entropies are cut, where there are prompts enough."""
 LEAST_PROMPTS = 10
 """Prompts to each bin; a layer with fewer in all is left out, and nothing is settled."""
 
@@ -53,7 +54,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class GivenReading:
-    """What layers pay beyond their readings, where those are lower than the final layer's.
+    """What layers pay beyond their entropies, where those are lower than the final layer's.
 
     Attributes
     ----------
@@ -65,7 +66,7 @@ class GivenReading:
         No cell's net gap is larger, at 95 % for all of them together; NaN where a cell has too few
         prompts for an interval.
     cells : tuple of Cell
-        Layers ascending, readings ascending.
+        Layers ascending, entropies ascending.
     left_out : tuple of int
         Layers that read less than the final one, but on too few prompts to say anything.
     verdict : Verdict
@@ -89,7 +90,7 @@ class _Place:
 
 
 def audit_given_reading(sample: Sample, materiality: float, bins: int = BINS) -> GivenReading:
-    """Measure `kappa` in `bins` bins of each layer's readings."""
+    """Measure `kappa` in `bins` bins of each layer's entropies."""
     gap = sample.log_loss - sample.x
     net = gap - gap[:, -1:]
     places, left_out = _places(sample, bins)
@@ -128,13 +129,13 @@ def _sentence(kappa: Interval, at_most: float, cells: int, materiality: float) -
     return (
         "where a layer reads less than the final one, its log-loss exceeds entropy by "
         f"{kappa.estimate:+.2f} nats [{kappa.low:+.2f}, {kappa.high:+.2f}] more than the final "
-        f"layer's, in the worst of {cells} bins of readings, chosen on other prompts ({bound}; "
+        f"layer's, in the worst of {cells} bins of entropies, chosen on other prompts ({bound}; "
         f"calibrated: up to {materiality:g})"
     )
 
 
 def _places(sample: Sample, bins: int) -> tuple[tuple[_Place, ...], tuple[int, ...]]:
-    """Cells, equal readings in one bin, and layers with too few prompts for any."""
+    """Cells, equal entropies in one bin, and layers with too few prompts for any."""
     found: list[_Place] = []
     left_out = []
     for column, layer in enumerate(sample.layers[:-1]):

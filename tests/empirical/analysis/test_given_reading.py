@@ -26,7 +26,7 @@ def ask(given: Traces, seed: int = 0) -> GivenReading:
     return audit_given_reading(take_sample(given, K, seed, 100), MATERIAL)
 
 
-def readings(seed: int, n: int = 1200) -> FloatArray:
+def entropies(seed: int, n: int = 1200) -> FloatArray:
     return np.random.default_rng(seed).uniform(8.0, 10.0, (n, K + 1))
 
 
@@ -51,7 +51,7 @@ def test_a_gap_that_hangs_on_the_reading_is_found_though_A0_holds() -> None:
 
 
 def test_what_all_layers_are_off_by_alike_cancels() -> None:
-    x = readings(0)
+    x = entropies(0)
     assert ask(traces(x, np.full_like(x, 0.7), 40)).verdict.status is Status.HOLDS
     lower = np.where(np.arange(K + 1) < K, 0.7, 0.0) * np.ones_like(x)
     assert ask(traces(x, lower, 40)).verdict.status is Status.FAILS
@@ -66,7 +66,7 @@ def test_choosing_the_worst_cell_costs_nothing() -> None:
     for seed in range(60):
         rng = np.random.default_rng(seed)
         noise = np.repeat(rng.normal(0, 0.5, (30, K + 1)), 40, axis=0)
-        found = ask(traces(readings(seed), noise + rng.normal(0, 1, noise.shape), 30), seed)
+        found = ask(traces(entropies(seed), noise + rng.normal(0, 1, noise.shape), 30), seed)
         refuted += found.kappa.low > 0
         worst = max(found.cells, key=lambda cell: cell.net_gap.estimate)
         naive += worst.net_gap.estimate > 0
@@ -80,18 +80,18 @@ def test_a_true_kappa_lies_between_the_two_numbers() -> None:
     covered = 0
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        x = readings(seed)
+        x = entropies(seed)
         gap = rng.normal(0, 1, x.shape)
         gap[:, 1] += np.where(x[:, 1] < 8.4, 0.6, 0.0)
         found = ask(traces(x, gap, 30), seed)
-        # The bin of the lowest readings is [8, 8.5] about: it holds nothing but this gap.
+        # The bin of the lowest entropies is [8, 8.5] about: it holds nothing but this gap.
         covered += found.kappa.low <= 0.62 and found.at_most >= 0.55
         assert found.verdict.status is Status.FAILS
     assert covered >= 27
 
 
 def test_too_few_prompts_settle_nothing() -> None:
-    x = readings(0, 60)
+    x = entropies(0, 60)
     found = ask(traces(x, np.zeros_like(x), 6))
     assert found.left_out == (1, 2, 3)
     assert math.isnan(found.at_most)
@@ -108,7 +108,7 @@ def test_a_final_layer_that_reads_least_leaves_nothing_to_lose() -> None:
 
 
 def test_own_text_cannot_judge_it() -> None:
-    x = readings(0)
+    x = entropies(0)
     found = ask(with_mode(traces(x, np.ones_like(x), 30), "generated"))
     assert found.verdict.status is Status.UNDECIDED
     assert "greedy" in found.verdict.sentence

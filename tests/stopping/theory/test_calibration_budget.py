@@ -20,7 +20,7 @@ from stopping.theory.calibration_budget import (
 
 
 @given(st.integers(0, 10**6), st.floats(0, 1))
-def test_C1_C2_for_rules_that_step_to_lower_readings(seed: int, kappa: float) -> None:
+def test_C1_C2_for_rules_that_step_to_lower_entropies(seed: int, kappa: float) -> None:
     rng = np.random.default_rng(seed)
     x = rng.exponential(1.0, (40, 5))
     gap = kappa * rng.uniform(-1, 1, x.shape)
@@ -62,7 +62,7 @@ def test_A0_to_A4_hold_and_the_search_loses() -> None:
     """What "under A0 an excess of entropy is an excess of log-loss" would forbid."""
     world = curse_world()
     assert assumptions.calibrated(world.x, world.loss, 1e-12).all()
-    # Without noise the readings are G: each kind falls or rises as it is read.
+    # Without noise x is G: each kind falls or rises as it is read.
     turning = world.x.argmin(axis=1)
     paths = Paths.from_latent(world.x, np.zeros_like(world.x), turning)
     for predicate in (assumptions.refinement, assumptions.window):
@@ -80,7 +80,7 @@ def test_A0_to_A4_hold_and_the_search_loses() -> None:
     own = gap[[0, 1], layer].mean()
     assert own == pytest.approx(float(bound))
     assert own > 0.9 * bound
-    # Given the readings the layer is off by 1.6 nats: C2 allows what is lost.
+    # Given x the layer is off by 1.6 nats: C2 allows what is lost.
     assert loss <= final_layer_budget(1.6)
 
 
