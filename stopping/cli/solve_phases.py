@@ -26,6 +26,7 @@ from stopping.optimal.diagram import (
     PERTURBED,
     Optimality,
     diagram,
+    is_near,
     reference,
     settings,
 )
@@ -91,13 +92,13 @@ def show(out: Console, found: Sequence[Optimality], paths: int, seed: int) -> No
     rows = table(
         "Worlds in which the paper's search is near the optimum",
         *("cost", "worlds", "loss within 5%", "not", "undecided", "95% of the gain won"),
-        caption="decided at two standard errors; cost in units of the mean rise; gain: over the "
-        "final layer",
+        caption="decided at 95% for all worlds together; cost in units of the mean rise; gain: "
+        "over the final layer",
     )
     for cost in sorted({one.cost for one in found}):
         here = [one for one in found if one.cost == cost]
-        within = sum(one.near + 2 * one.near_stderr <= 0 for one in here)
-        outside = sum(one.near - 2 * one.near_stderr > 0 for one in here)
+        near = [is_near(one, len(found)) for one in here]
+        within, outside = near.count(True), near.count(False)
         won = sum(one.won >= 0.95 for one in here)
         counts = (len(here), within, outside, len(here) - within - outside, won)
         rows.add_row(f"{cost:g}", *map(str, counts))

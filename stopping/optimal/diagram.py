@@ -20,6 +20,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from statistics import NormalDist
 from typing import TypeAlias
 
 import numpy as np
@@ -92,6 +93,17 @@ class Optimality(Point):
         """Share of what the optimum wins over the final layer that the search wins; NaN if none."""
         winnable = self.final - self.optimum
         return (self.final - self.search) / winnable if winnable > 0 else math.nan
+
+
+def is_near(cell: Optimality, worlds: int) -> bool | None:
+    """Whether the search is within `NEAR` of the optimum; None where the tokens leave it open.
+
+    Wrong anywhere in `worlds` cells with probability 5 % at most (Bonferroni, normal limit).
+    """
+    reach = NormalDist().inv_cdf(1.0 - 0.025 / worlds) * cell.near_stderr
+    if cell.near + reach <= 0:
+        return True
+    return False if cell.near - reach > 0 else None
 
 
 def reference(K: int = 6) -> Component:

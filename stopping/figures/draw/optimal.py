@@ -20,7 +20,7 @@ from stopping.figures.theme import (
     settings,
 )
 from stopping.optimal.comparison import Gap, RuleComparison
-from stopping.optimal.diagram import NEAR, Optimality
+from stopping.optimal.diagram import NEAR, Optimality, is_near
 from stopping.optimal.region import RegionSample
 
 SHOWN = 3000
@@ -109,7 +109,7 @@ def draw_diagram(ax: Axes, cells: Sequence[Optimality], cost: float) -> None:
             cell = table.get((share, level))
             if cell is None:
                 continue
-            _mark(ax, column, row, cell)
+            _mark(ax, column, row, cell, is_near(cell, len(cells)))
     # A3 asks for rises above 2 eps_max.
     edge = np.interp(0.5, noise, np.arange(len(noise)))
     ax.axvline(float(edge), color=GREEN, linestyle="--", linewidth=1.4)
@@ -119,8 +119,8 @@ def draw_diagram(ax: Axes, cells: Sequence[Optimality], cost: float) -> None:
     frame(ax, price, r"$\varepsilon_{\max}$ / mean rise", "share of tokens perturbed")
 
 
-def _mark(ax: Axes, column: int, row: int, cell: Optimality) -> None:
-    """Write the share won; a ring says that the search is within 5 % of the optimum."""
+def _mark(ax: Axes, column: int, row: int, cell: Optimality, near: bool | None) -> None:
+    """Write the share won; a ring, thin where it is open, says that the search is near."""
     text = "<−1" if cell.won < -1 else f"{cell.won:.2f}".replace("-", "−")
     dark = abs(cell.won) > 0.75
     ax.text(
@@ -132,8 +132,7 @@ def _mark(ax: Axes, column: int, row: int, cell: Optimality) -> None:
         fontsize=6.5,
         color="white" if dark else INK,
     )
-    if cell.near - 2 * cell.near_stderr <= 0:
-        decided = cell.near + 2 * cell.near_stderr <= 0
+    if near is not False:
         ax.plot(
             column,
             row,
@@ -141,7 +140,7 @@ def _mark(ax: Axes, column: int, row: int, cell: Optimality) -> None:
             markersize=17,
             markerfacecolor="none",
             markeredgecolor=GREEN,
-            markeredgewidth=1.6 if decided else 0.7,
+            markeredgewidth=1.6 if near else 0.7,
         )
 
 
@@ -157,7 +156,7 @@ def diagram_figure(cells: Sequence[Optimality]) -> Figure:
             ax.set_ylabel("")
         figure.suptitle(
             "Share of the optimal rule's gain over the final layer that the paper's search wins; "
-            f"ring: loss within {NEAR:.0%} of optimal; dashed: A3",
+            f"ring: loss within {NEAR:.0%} of optimal, thin: open; dashed: A3",
             fontsize=9,
         )
         figure.draw_without_rendering()

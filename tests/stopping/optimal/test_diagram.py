@@ -23,6 +23,7 @@ from stopping.optimal.diagram import (
     Point,
     compute,
     diagram,
+    is_near,
     reference,
     settings,
     world,
@@ -116,7 +117,22 @@ def test_the_figure_shows_each_cell(cells: tuple[Optimality, ...]) -> None:
         expected = sorted("<−1" if c.won < -1 else f"{c.won:.2f}".replace("-", "−") for c in here)
         assert written == expected
         rings = [line for line in ax.lines if line.get_marker() == "o"]
-        assert len(rings) == sum(c.near - 2 * c.near_stderr <= 0 for c in here)
+        assert len(rings) == sum(is_near(c, len(cells)) is not False for c in here)
+
+
+def test_near_is_said_of_all_worlds_together(cells: tuple[Optimality, ...]) -> None:
+    """Where every world lies on the border, few maps of 48 say a word; at two errors most do."""
+    rng = np.random.default_rng(0)
+    wrong = naive = 0
+    for _ in range(200):
+        drawn = [replace(cells[0], near=float(z), near_stderr=1.0) for z in rng.standard_normal(48)]
+        wrong += any(is_near(cell, 48) is not None for cell in drawn)
+        naive += any(abs(cell.near) > 2 for cell in drawn)
+    # 5 % of 200 are 10; 23 or more come once in 10,000.
+    assert wrong < 23
+    assert naive > 150
+    assert is_near(replace(cells[0], near=-5.0, near_stderr=1.0), 48) is True
+    assert is_near(replace(cells[0], near=5.0, near_stderr=1.0), 48) is False
 
 
 def test_figure_formats() -> None:
