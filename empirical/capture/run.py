@@ -11,12 +11,11 @@ import numpy as np
 from empirical.model.load import LoadedModel
 from empirical.provenance import Mode, Provenance, Storage, library_versions, now
 from empirical.texts import Text, generated_texts, reference_texts
-from empirical.traces.files import Traces, merge_traces, write_traces
-from empirical.traces.parts import Shards, has_parts
+from empirical.traces.files import PARTS, Traces, merge_traces, write_traces
 from empirical.traces.split import Shard
 from stopping.errors import UserError
 from stopping.support.results import Result
-from stopping.support.store import kept_in
+from stopping.support.store import Parts
 
 if TYPE_CHECKING:
     from empirical.problems import Problem
@@ -103,23 +102,23 @@ def trace_problems(
         provenance = replace(provenance, shards=shard.count)
         out = shard.file(out)
         enough = None if enough is None else -(-enough // shard.count)
-    shards = Shards.open(out, _identity(provenance, traced, settings), fresh)
+    finished = Parts.open(out, _identity(provenance, traced, settings), PARTS, fresh=fresh)
 
     parts: list[Traces] = []
     tokens = fresh_tokens = prompts = 0
-    with kept_in(shards.folder, lambda: has_parts(shards.folder)):
+    with finished.kept():
         for number, start in enumerate(range(0, len(problems), size)):
             if enough is not None and tokens >= enough:
                 break
             if shard is not None and not shard.does(number):
                 continue
-            part = shards.finished(number)
+            part = finished.part(number)
             if part is None:
                 texts = _texts(loaded, list(enumerate(problems))[start : start + size], settings)
                 here = replace(provenance, shard=number, date=now())
                 part = capture(anatomy, texts, here, traced, settings.batch, lens)
                 part = replace(part, vocabulary=_words(loaded.tokenizer, part))
-                shards.write(number, part)
+                finished.keep(number, part)
                 fresh_tokens += len(part)
             parts.append(part)
             tokens += len(part)
@@ -133,7 +132,7 @@ def trace_problems(
         numbered = replace(whole.provenance, shard=shard.number, shards=shard.count)
         whole = replace(whole, provenance=numbered)
     written = write_traces(out, whole, "float32" if shard else settings.storage)
-    shards.remove()
+    finished.remove()
     seconds = time.perf_counter() - began
     return Summary(
         file=out.name,

@@ -19,7 +19,6 @@ from empirical.evaluation.files import FORMAT
 from empirical.evaluation.run import evaluate as run_evaluate
 from empirical.evaluation.runner import Settings
 from empirical.provenance import command_line
-from empirical.traces.parts import require_room
 from stopping.cli.numbers import BATCH
 from stopping.cli.options import FILE, fresh_option, seed_option
 from stopping.cli.progress import progress
@@ -27,6 +26,7 @@ from stopping.cli.reply import Reply, with_json
 from stopping.cli.ui import refuse_ignored
 from stopping.errors import UserError
 from stopping.support.files import require_writable
+from stopping.support.store import require_room
 
 if TYPE_CHECKING:
     from empirical.decoding.custom import AbstractDecoder

@@ -23,7 +23,6 @@ from empirical.commands.options import (
     storage_option,
 )
 from empirical.provenance import FORMAT, command_line
-from empirical.traces.parts import require_room
 from empirical.traces.split import choose_shard, local_device
 from stopping.cli.lazy import WithMore
 from stopping.cli.numbers import BATCH, CountOr, at_least
@@ -32,6 +31,7 @@ from stopping.cli.progress import progress
 from stopping.cli.reply import Reply, with_json
 from stopping.cli.ui import prose, refuse_ignored
 from stopping.support.files import require_writable
+from stopping.support.store import require_room
 
 # Enough for any `--tokens` that one sits through; generating them takes a moment.
 _SUPPLY = 2000

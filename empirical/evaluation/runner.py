@@ -9,12 +9,11 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from empirical.evaluation.answers import Answer, judge
-from empirical.evaluation.parts import Parts
 from empirical.evaluation.sampling import SeededDraws
 from empirical.evaluation.trail import Trail, trail_of
 from empirical.model.fitted import require_own_fit
@@ -22,9 +21,8 @@ from empirical.model.load import LoadedModel
 from empirical.problems import Problem, prompts_hash
 from empirical.provenance import Provenance, library_versions, now
 from empirical.texts import generated_texts
-from empirical.traces.parts import has_parts
 from stopping.errors import UserError
-from stopping.support.store import kept_in
+from stopping.support.store import Parts, json_codec
 
 if TYPE_CHECKING:
     from empirical.decoding.custom import AbstractDecoder
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
     from stopping.rules import AbstractRule
 
 PLAIN = "plain"
+Batch: TypeAlias = tuple[Answer, ...]
 # Called after each batch with the batches done so far, of all.
 Report = Callable[[int, int], None]
 
@@ -130,7 +129,10 @@ def run_arms(
     for arm in arms.values():
         if arm.rule is not None:
             require_own_fit(arm.rule, provenance.read_as)
-    parts = Parts.open(out, identity(provenance, settings), fresh) if out is not None else None
+    parts = None
+    if out is not None:  # a series of batches for each arm: another one may be added later
+        codec = json_codec(Batch)
+        parts = Parts.open(out, identity(provenance, settings), codec, fresh=fresh)
     return Answered(provenance, answer_all(loaded, problems, arms, parts, anatomy, reader, report))
 
 
@@ -148,7 +150,7 @@ def answer_all(
     loaded: LoadedModel,
     problems: Sequence[Problem],
     arms: Mapping[str, Arm],
-    parts: Parts | None,
+    parts: Parts[Batch] | None,
     anatomy: "Anatomy",
     lens: "AbstractLens | None" = None,
     report: Report = lambda done, total: None,
@@ -163,16 +165,15 @@ def answer_all(
     order = sorted(range(len(problems)), key=lambda index: len(problems[index].prompt))
     batches = [order[i : i + size] for i in range(0, len(order), size)]
     done = 0
-    folder = None if parts is None else parts.folder
-    with kept_in(folder, lambda: folder is not None and has_parts(folder)):
+    with nullcontext() if parts is None else parts.kept():
         for number, batch in enumerate(batches):
             for name, arm in arms.items():
-                given = parts.finished(name, number) if parts is not None else None
+                given = None if parts is None else parts.part(number, name)
                 if given is None:
                     some = [(index, problems[index]) for index in batch]
                     given = answer_batch(loaded, some, arm.rule, arm.settings, anatomy, lens)
                     if parts is not None:
-                        parts.write(name, number, given)
+                        parts.keep(number, given, name)
                 answers[name].extend(given)
                 done += 1
                 report(done, len(batches) * len(arms))

@@ -4,7 +4,6 @@ The search reads `x[L-1]` before it may stay at `L`, and whatever layer it stops
 rise, depth and entropy at the valley are there for every token without reading the whole window.
 """
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,16 +57,6 @@ def trail_of(steps: "Steps", row: int, tokens: int) -> Trail:
         depth=tuple(steps.depth[row, :tokens].tolist()),
         token=tuple(steps.token[row, :tokens].tolist()),
         final_token=tuple(steps.final_token[row, :tokens].tolist()),
-    )
-
-
-def restored(columns: dict[str, list[float | None]]) -> Trail:
-    """Read a trail from JSON, where what was not read is null."""
-    return Trail(
-        **{
-            name: tuple(math.nan if value is None else value for value in values)
-            for name, values in columns.items()
-        }  # type: ignore[arg-type]  # JSON knows the names of the fields, not their types
     )
 
 

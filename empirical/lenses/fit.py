@@ -1,8 +1,8 @@
 """Fitting a whole lens: layer by layer, each saved when it is done.
 
-Layers are fitted independently of each other, each with randomness of its own, and a checkpoint is
-written beside the result after every layer. A run that was killed resumes, and its
-lens is the one that the run would have made undisturbed.
+Layers are fitted independently of each other, each with randomness of its own, and a
+part is kept beside the result for every layer. A run that was killed resumes, and its lens is the
+one that the run would have made undisturbed; parts of another fit are thrown away.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,13 +21,16 @@ from empirical.model.anatomy import Anatomy
 from empirical.provenance import library_versions, now
 from empirical.texts import Text
 from stopping.errors import UserError
-from stopping.support.store import kept_in
+from stopping.support.documents import plain
+from stopping.support.store import Codec, Parts
 
 Advance = Callable[[], None]
+LAYERS = Codec("safetensors", write_lens, read_lens)
+"""Parts of a fit: lenses of one layer."""
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class Sample:
     """States for training, validation and test."""
 
     train: States
@@ -66,27 +69,27 @@ def fit_lens(
             "lens: the reference tokens of generated texts are the final layer's own choices; "
             "fit to them with --target final, or to worked solutions with --mode reference"
         )
-    checkpoint = path.with_name(f".{path.name}.unfinished")
-    content = _resumed(checkpoint, origin)
+    kept = Parts.open(path, plain(origin), LAYERS, replace=True)
     corrected = [n for n in origin.layers if n < origin.depth or origin.final_too]
-    with kept_in(checkpoint, lambda: bool(content.corrections)):
-        parts = gather_parts(anatomy, texts, origin, advance)
+    corrections: dict[int, Correction] = {}
+    epochs: dict[int, int | None] = {}
+    with kept.kept():
+        sample = gather_sample(anatomy, texts, origin, advance)
         for layer in corrected:
-            if layer not in content.corrections:
-                correction, epoch = fit_layer(anatomy, parts, origin, layer, tell)
-                content = replace(
-                    content,
-                    corrections={**content.corrections, layer: correction},
-                    epochs={**content.epochs, layer: epoch},
-                )
-                write_lens(checkpoint, content)
+            part = kept.part(layer)
+            if part is None:
+                correction, epoch = fit_layer(anatomy, sample, origin, layer, tell)
+                part = kept.keep(layer, LensFile(origin, {layer: correction}, {layer: epoch}))
+            corrections.update(part.corrections)
+            epochs.update(part.epochs)
             advance()
+        content = LensFile(origin, corrections, epochs)
         tell("test prompts")
         report = evaluate(
             anatomy,
             content.corrections,
             content.epochs,
-            parts.test,
+            sample.test,
             content.name,
             origin.seed,
         )
@@ -95,13 +98,13 @@ def fit_lens(
         )
         fitted(content)
         write_lens(path, content)
-    checkpoint.unlink(missing_ok=True)
+    kept.remove()
     return content
 
 
-def gather_parts(
+def gather_sample(
     anatomy: Anatomy, texts: Sequence[Text], origin: Origin, advance: Advance
-) -> Parts:
+) -> Sample:
     """Deal the prompts to three parts and sample the tokens of each."""
     rng = np.random.default_rng(origin.seed)
     third = -(-origin.tokens // 3)
@@ -111,11 +114,11 @@ def gather_parts(
         gather(anatomy, part, origin.layers, size, rng, advance)
         for part, size in zip(split, sizes, strict=True)
     )
-    return Parts(*parts)
+    return Sample(*parts)
 
 
 def fit_layer(
-    anatomy: Anatomy, parts: Parts, origin: Origin, layer: int, tell: Tell
+    anatomy: Anatomy, sample: Sample, origin: Origin, layer: int, tell: Tell
 ) -> tuple[Correction, int | None]:
     """Fit one layer; also return the epoch whose translation was kept."""
     tell(f"layer {layer}")
@@ -123,24 +126,12 @@ def fit_layer(
     own_target = layer == origin.depth and origin.target == "final"
     if origin.kind == "temperature" or own_target:
         # Nothing is trained that could be stopped too late: both parts set the temperature.
-        both = joined(parts.train, parts.validation)
+        both = joined(sample.train, sample.validation)
         return Correction(fit_temperature(anatomy, both, layer, origin.target)), None
-    task = Task(anatomy, parts.train, parts.validation, layer, origin.target, origin.rank)
+    task = Task(anatomy, sample.train, sample.validation, layer, origin.target, origin.rank)
     found = fit_translation(task, origin.epochs, seed=origin.seed * 1000 + layer, tell=tell)
     translated = Correction(1.0, found.translation)
     # On tokens that trained the translation it looks too good, and so would its temperature.
-    temperature = fit_temperature(anatomy, parts.validation, layer, origin.target, translated)
+    temperature = fit_temperature(anatomy, sample.validation, layer, origin.target, translated)
     epoch = None if found.translation is None else found.epoch
     return replace(translated, temperature=temperature), epoch
-
-
-def _resumed(checkpoint: Path, origin: Origin) -> LensFile:
-    """Layers already fitted by an earlier run of the same origin, none otherwise."""
-    fresh = LensFile(origin, {})
-    if not checkpoint.is_file():
-        return fresh
-    try:
-        before = read_lens(checkpoint)
-    except UserError:
-        return fresh
-    return before if before.origin == origin else fresh

@@ -36,6 +36,7 @@ from empirical.traces.schema import Traces, merge_traces
 from stopping.errors import UserError
 from stopping.rules import Search
 from stopping.support.files import written_aside
+from stopping.support.store import Codec
 
 __all__ = ["Provenance", "StorageLoss", "Traces", "merge_traces", "read_traces", "write_traces"]
 
@@ -90,6 +91,10 @@ def write_traces(path: Path, traces: Traces, storage: Storage = "float16") -> Pr
     return provenance
 
 
+def _write_part(path: Path, traces: Traces) -> None:
+    write_traces(path, traces, storage="float32")
+
+
 def read_traces(path: Path) -> Traces:
     """Read a trace file.
 
@@ -116,6 +121,10 @@ def read_traces(path: Path) -> Traces:
         return _traces(table, provenance, metadata)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+PARTS = Codec("parquet", _write_part, read_traces)
+"""Parts of a capture: trace files in full precision."""
 
 
 def _traces(table: pa.Table, provenance: Provenance, metadata: Mapping[bytes, bytes]) -> Traces:

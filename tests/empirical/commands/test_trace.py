@@ -18,6 +18,7 @@ from empirical.traces.files import Traces, read_traces
 from stopping.cli import main
 from stopping.errors import UserError
 from stopping.support.documents import as_json
+from stopping.support.store import Parts
 from tests.empirical.tiny_models import byte_tokenizer, save_tiny_folder
 from tests.killed import kill_after
 
@@ -107,7 +108,7 @@ def test_solutions_are_asked_for_only_where_they_are_traced(
 def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(folder: Path, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole.parquet", tmp_path / "cut.parquet"
     arguments = ("trace", "--model", folder, "--out", cut, *MANY)
-    kill_after(2, "empirical.traces.parts:Shards", "write", *arguments)
+    kill_after(2, "stopping.support.store:Parts", "keep", *arguments)
     parts = tmp_path / "cut.parquet.parts"
     assert not cut.exists()
     kept = {path: path.stat().st_mtime_ns for path in parts.glob("part-*")}
@@ -117,14 +118,14 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(folder: Path, tmp_
 
     assert trace(folder, whole, *MANY) == 0
     rewritten: list[Path] = []
-    real = tracing.Shards.write
+    real = Parts.keep
 
     def watched(self: Any, number: int, traces: Traces) -> None:
         real(self, number, traces)
         rewritten.extend(path for path, then in kept.items() if path.stat().st_mtime_ns != then)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tracing.Shards, "write", watched)
+        patch.setattr(Parts, "keep", watched)
         assert trace(folder, cut, *MANY) == 0
     assert not rewritten
     assert not parts.exists()
@@ -185,7 +186,7 @@ def test_a_run_that_died_between_the_file_and_the_clearing_up_is_finished_again(
 ) -> None:
     out = tmp_path / "t.parquet"
     with monkeypatch.context() as patch:
-        patch.setattr(tracing.Shards, "remove", lambda self: None)
+        patch.setattr(Parts, "remove", lambda self: None)
         assert trace(folder, out, "--problems", 4, "--batch", 1) == 0
     first = read_traces(out)
     assert trace(folder, out, "--problems", 4, "--batch", 1) == 0

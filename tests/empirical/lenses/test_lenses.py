@@ -46,6 +46,8 @@ from empirical.provenance import Provenance
 from empirical.texts import Text
 from stopping.cli.main import exit_code
 from stopping.errors import UserError
+from stopping.support.documents import plain
+from stopping.support.store import Parts
 from tests.empirical.tiny_models import LAYERS, VOCABULARY, save_tiny_folder, tiny_model
 
 HIDDEN, WORDS = 12, 40
@@ -366,8 +368,8 @@ def test_final_layer_is_the_model_itself(
 @pytest.mark.slow
 def test_final_layer_can_be_adapted_to_reference_tokens(anatomy: Anatomy) -> None:
     """Tokens follow a translation of the *final* state: the fair baseline learns it."""
-    parts = fitting.Parts(*(disguised(n, s) for n, s in ((3000, 40), (800, 50), (800, 60))))
-    parts = fitting.Parts(
+    parts = fitting.Sample(*(disguised(n, s) for n, s in ((3000, 40), (800, 50), (800, 60))))
+    parts = fitting.Sample(
         *(replace(p, layers={3: p.layers[1]}) for p in (parts.train, parts.validation, parts.test))
     )
     origin = origin_of(anatomy, target="reference", rank=1, depth=3, epochs=30)
@@ -400,7 +402,7 @@ def test_temperature_lens_never_changes_a_top_token(anatomy: Anatomy, tmp_path: 
 def test_report_is_of_test_prompts_alone(anatomy: Anatomy, fitted: tuple[Path, LensFile]) -> None:
     """Recomputed from scratch: entropies and log-losses of the test tokens of each layer."""
     content = fitted[1]
-    parts = fitting.gather_parts(anatomy, TEXTS, content.origin, lambda: None)
+    parts = fitting.gather_sample(anatomy, TEXTS, content.origin, lambda: None)
     prompts = [set(part.prompt.tolist()) for part in (parts.train, parts.validation, parts.test)]
     assert sum(map(len, prompts)) == len(set().union(*prompts)) == len(TEXTS)
     report = content.report
@@ -443,7 +445,7 @@ def test_interrupted_fit_goes_on_and_ends_the_same(
     real = fitting.fit_layer
 
     def failing(
-        anatomy: Anatomy, parts: fitting.Parts, origin: Origin, layer: int, tell: Any
+        anatomy: Anatomy, parts: fitting.Sample, origin: Origin, layer: int, tell: Any
     ) -> tuple[Correction, int | None]:
         if layer == 3 and not fitted_layers[2:]:
             fitted_layers.append(0)
@@ -482,18 +484,20 @@ def test_an_interruption_says_that_parts_are_kept_once_there_is_one(
     path = tmp_path / "l.safetensors"
     with pytest.raises(KeyboardInterrupt) as found:
         fit_lens(anatomy, TEXTS, origin_of(anatomy), path)
-    kept = path.with_name(".l.safetensors.unfinished")
+    kept = path.with_name("l.safetensors.parts")
     assert kept.exists() == (layer == 2)
     assert (f"finished parts are kept in {kept}" in str(found.value)) == (layer == 2)
 
 
-def test_checkpoint_of_another_fit_is_not_used(
+def test_parts_of_another_fit_are_not_used(
     anatomy: Anatomy, fitted: tuple[Path, LensFile], tmp_path: Path
 ) -> None:
     path = tmp_path / "l.safetensors"
     wrong = {layer: Correction(9.0) for layer in range(1, LAYERS)}
-    checkpoint = path.with_name(f".{path.name}.unfinished")
-    write_lens(checkpoint, LensFile(origin_of(anatomy, seed=4), wrong))
+    other = origin_of(anatomy, seed=4)
+    parts = Parts.open(path, plain(other), fitting.LAYERS)
+    for layer, correction in wrong.items():
+        parts.keep(layer, LensFile(other, {layer: correction}))
     content = fit_lens(anatomy, TEXTS, origin_of(anatomy), path)
     assert_equal(content, fitted[1])
 
@@ -505,7 +509,7 @@ def test_lens_of_another_model_is_refused(anatomy: Anatomy, fitted: tuple[Path, 
     path = fitted[0]
     with pytest.raises(UserError, match="final norm and head have other weights"):
         load_lens(path, Anatomy.of(tiny_model(seed=1)))
-    with pytest.raises(UserError, match="4 layers and 97 words; this model has 3"):
+    with pytest.raises(UserError, match="4 layers and 97 entries; this model has 3"):
         load_lens(path, Anatomy.of(tiny_model(num_hidden_layers=3)))
     load_lens(path, Anatomy.of(tiny_model()))  # the same weights, loaded again
 

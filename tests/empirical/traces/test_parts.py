@@ -18,7 +18,6 @@ from empirical.model.load import LoadedModel, load_model
 from empirical.problems import generate
 from empirical.texts import reference_texts
 from empirical.traces.files import Traces, read_traces, write_traces
-from empirical.traces.parts import open_parts
 from empirical.traces.split import Shard, choose_shard, local_device
 from stopping.cli import main
 from stopping.errors import UserError
@@ -93,7 +92,7 @@ def test_merged_shards_are_the_single_run_bit_for_bit(
 def test_a_killed_shard_goes_on(folder: Path, tmp_path: Path, single: Path) -> None:
     out = tmp_path / "t.parquet"
     arguments = ["trace", "--model", folder, "--out", out, *RUN, "--shard", "1/2"]
-    kill_after(1, "empirical.traces.parts:Shards", "write", *arguments)
+    kill_after(1, "stopping.support.store:Parts", "keep", *arguments)
     parts = tmp_path / "t.shard-1-of-2.parquet.parts"
     kept = (parts / "part-00000.parquet").stat().st_mtime_ns
     assert not list(tmp_path.glob("*.parquet"))
@@ -231,22 +230,3 @@ def test_offloaded_weights_change_nothing(folder: Path, single: Path) -> None:
     # A head that is elsewhere is left to the model's own call, which adds in another order.
     np.testing.assert_allclose(found.entropy, expected.entropy, atol=1e-5)
     np.testing.assert_array_equal(found.residual_norm, expected.residual_norm)
-
-
-@pytest.mark.parametrize("fresh", [False, True])
-@pytest.mark.parametrize("name", ["notes.txt", "part-00000.parquet.bak", "deep/part-1.parquet"])
-def test_a_foreign_file_among_the_parts_is_not_thrown_away(
-    tmp_path: Path, name: str, fresh: bool
-) -> None:
-    out = tmp_path / "t.parquet"
-    folder = open_parts(out, {"a": 1}, fresh=False)
-    own = folder / "rule" / "batch-00000.json"
-    own.parent.mkdir()
-    own.write_text("[]")
-    assert open_parts(out, {"a": 1}, fresh) == folder
-    foreign = folder / name
-    foreign.parent.mkdir(exist_ok=True)
-    foreign.write_text("mine")
-    with pytest.raises(UserError, match="does not belong into the folder of an unfinished run"):
-        open_parts(out, {"a": 1}, fresh)
-    assert foreign.read_text() == "mine"

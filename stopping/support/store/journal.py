@@ -20,16 +20,16 @@ in common, so that further cells (a finer grid) may be added later at their own 
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stopping.errors import Interrupted, UserError
+from stopping.errors import UserError
 from stopping.support.files import explained, require_file_or_nothing, write_atomic
 from stopping.support.parallel import Workers, in_order
+from stopping.support.store.settings import kept_in, require_equal_settings
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -147,41 +147,6 @@ def sweep(
         raise UserError(
             f"{journal.path}: holds cells of another sweep ({error}); name another file"
         ) from error
-
-
-@contextmanager
-def kept_in(path: Path | None, any_part: Callable[[], bool]) -> Iterator[None]:
-    """Let an interruption of this work say where its finished parts are, if there are any.
-
-    Raises
-    ------
-    Interrupted
-        In place of KeyboardInterrupt, where there is a path, and a part is kept there.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        if path is None or not any_part():
-            raise
-        raise Interrupted(
-            f"finished parts are kept in {path}; give the same command again to go on"
-        ) from None
-
-
-def require_equal_settings(
-    where: Path, before: Mapping[str, Any], settings: Mapping[str, Any]
-) -> None:
-    """Raise a UserError that names the differences to the settings that `where` was begun with."""
-    different = [
-        f"{name} was {before.get(name)!r}, is {settings.get(name)!r}"
-        for name in sorted({*before, *settings})
-        if before.get(name) != settings.get(name)
-    ]
-    if different:
-        raise UserError(
-            f"{where}: an unfinished run with other settings is here "
-            f"({'; '.join(different)}); repeat its settings to go on, or start anew with --fresh"
-        )
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
