@@ -16,7 +16,7 @@ from empirical.analysis.audit.tokens import SearchedTokens, statistics_of, token
 from empirical.data import bundled_papers
 from empirical.evaluation.runner import PLAIN, Settings, answer_batch
 from empirical.evaluation.sampling import SeededDraws
-from empirical.evaluation.trail import Trail, restored
+from empirical.evaluation.trail import Trail
 from empirical.model.load import LoadedModel, load_model
 from empirical.problems import generate
 from empirical.studies.paper import Category, Plan, category, planned, quartiles, substitutions
@@ -28,6 +28,7 @@ from stopping.cli import main
 from stopping.errors import UserError
 from stopping.rules import Search
 from stopping.support.documents import plain as as_plain
+from stopping.support.documents import structured
 from tests.empirical.tiny import tiny
 from tests.empirical.tiny_models import save_tiny_folder
 
@@ -122,7 +123,7 @@ def test_trails_hold_what_the_statistics_need(loaded: LoadedModel) -> None:
 
 def test_trails_survive_a_file() -> None:
     trail = Trail((0.5,), (math.nan,), (0.5,), (0,), (3,), (4,))
-    back = restored(json.loads(json.dumps(as_plain(trail))))
+    back = structured(json.loads(json.dumps(as_plain(trail))), Trail)
     assert (back.last, back.depth, back.token) == (trail.last, trail.depth, trail.token)
     assert math.isnan(back.before[0])
 
