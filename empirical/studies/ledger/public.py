@@ -12,7 +12,7 @@ from empirical.studies.ledger.entry import Entry, Topic, Verdict
 from empirical.studies.ledger.evidence import Evidence
 from empirical.studies.ledger.null import PUBLISHED_FALL, null_split
 
-MEANS_COMMAND = "stopping audit --means"
+MEANS_COMMAND = "stopping audit means"
 
 
 @cache

@@ -20,7 +20,6 @@ from tests.stopping.changepoint.models import one_class
 THESIS = "my thesis, which no command wrote"
 MODEL = ("--model", "nowhere.gguf")
 OUTPUTS = {
-    "audit": ("audit", "--means", "nowhere.csv", "--figure", "{foreign}.svg"),
     "solve out": ("solve", "nowhere.json", "--out", "{foreign}"),
     "solve figure": ("solve", "nowhere.json", "--figure", "{foreign}.svg"),
     "solve phases": ("solve", "phases", "nowhere.json", "--figure", "{foreign}.svg"),
