@@ -28,7 +28,7 @@ from stopping.testing.head import GAINED, PLAIN, VOCABULARY, Head
 from stopping.testing.judges import steady
 from stopping.testing.reference import algorithm_1, shannon_entropy
 from stopping.testing.requirement import CallError, Discrepancy, Requirement
-from stopping.testing.selection_requirements import draws, finer, searches
+from stopping.testing.selection_requirements import chooses, draws, finer, searches
 from stopping.testing.states import sized
 from stopping.types import FloatArray
 
@@ -205,23 +205,17 @@ DECODER: tuple[Requirement[Decoder], ...] = (
         (*HEAD, "unmixed"),
         ("draws",),
     ),
-    Requirement(
+    chooses(
         "ordinary",
-        "Algorithm 1",
         "is ordinary decoding where entropy falls all the way to the final layer",
         cases.falling,
-        judges.exactly,
-        presupposes=BASE,
-        applies=searches,
+        BASE,
     ),
-    Requirement(
+    chooses(
         "valley",
-        "Algorithm 1",
         "gives the logits of the layer that the search chooses",
         cases.inside,
-        judges.exactly,
-        presupposes=(*BASE, "ordinary"),
-        applies=searches,
+        (*BASE, "ordinary"),
     ),
     Requirement(
         "entropy",

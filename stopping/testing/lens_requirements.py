@@ -162,10 +162,20 @@ def _nan(subject: Lens, case: tuple[Stack, int, int]) -> Discrepancy | None:
     return Discrepancy(expected, subject.told(found, spoilt), subject.code(spoilt))
 
 
+def _reads(
+    name: str,
+    statement: str,
+    stacks: Callable[[Lens], st.SearchStrategy[Stack]],
+    before: tuple[str, ...],
+) -> Requirement[Lens]:
+    """Return the requirement that every layer of such stacks reads as through the head."""
+    return Requirement(name, SOURCE, statement, stacks, _agrees, presupposes=before)
+
+
+SOURCE = "the lens"
 STEADY = ("answers", "deterministic", "repeatable")
 READS = (*STEADY, "head", "top", "layers")
 NORMS = (*READS, "norm", "own-norm", "norm-once")
-SOURCE = "the lens"
 
 LENS: tuple[Requirement[Lens], ...] = (
     Requirement(
@@ -192,77 +202,36 @@ LENS: tuple[Requirement[Lens], ...] = (
         _top,
         presupposes=(*STEADY, "head"),
     ),
-    Requirement(
+    _reads(
         "layers",
-        SOURCE,
         "gives each layer its own logits: none is missing, repeated, shifted or zero",
         _of(),
-        _agrees,
-        presupposes=(*STEADY, "head", "top"),
+        (*STEADY, "head", "top"),
     ),
-    Requirement(
-        "norm",
-        SOURCE,
-        "applies the final norm at every layer",
-        _of(sizes=SIZES),
-        _agrees,
-        presupposes=READS,
-    ),
-    Requirement(
+    _reads("norm", "applies the final norm at every layer", _of(sizes=SIZES), READS),
+    _reads(
         "own-norm",
-        SOURCE,
         "takes the norm's statistics from each layer's own state",
         _of(sizes=SIZES, own_size=True),
-        _agrees,
-        presupposes=(*READS, "norm"),
+        (*READS, "norm"),
     ),
-    Requirement(
+    _reads(
         "norm-once",
-        SOURCE,
         "applies the final norm, its gain included, exactly once",
         _of(GAINED, sizes=SIZES),
-        _agrees,
-        presupposes=(*READS, "norm", "own-norm"),
+        (*READS, "norm", "own-norm"),
     ),
-    Requirement(
-        "epsilon",
-        SOURCE,
-        "adds the norm's own constant to the mean square",
-        _of(sizes=(1e-3,)),
-        _agrees,
-        presupposes=NORMS,
+    _reads("epsilon", "adds the norm's own constant to the mean square", _of(sizes=(1e-3,)), NORMS),
+    _reads("bias", "adds the unembedding's bias", _of(replace(PLAIN, bias=BIAS)), NORMS),
+    _reads(
+        "scale", "multiplies logits by the model's scale", _of(replace(PLAIN, scale=2.0)), NORMS
     ),
-    Requirement(
-        "bias",
-        SOURCE,
-        "adds the unembedding's bias",
-        _of(replace(PLAIN, bias=BIAS)),
-        _agrees,
-        presupposes=NORMS,
-    ),
-    Requirement(
-        "scale",
-        SOURCE,
-        "multiplies logits by the model's scale",
-        _of(replace(PLAIN, scale=0.25)),
-        _agrees,
-        presupposes=NORMS,
-    ),
-    Requirement(
-        "cap",
-        SOURCE,
-        "bends logits by the model's soft cap",
-        _of(replace(PLAIN, cap=5.0)),
-        _agrees,
-        presupposes=NORMS,
-    ),
-    Requirement(
+    _reads("cap", "bends logits by the model's soft cap", _of(replace(PLAIN, cap=5.0)), NORMS),
+    _reads(
         "order",
-        SOURCE,
         "adds the bias first, then scales, then bends",
         _of(replace(PLAIN, bias=BIAS, scale=2.0, cap=5.0)),
-        _agrees,
-        presupposes=(*NORMS, "bias", "scale", "cap"),
+        (*NORMS, "bias", "scale", "cap"),
     ),
     Requirement(
         "rows",

@@ -14,12 +14,16 @@ or to keep the final layer, which is ordinary decoding. Any other layer swallows
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from hypothesis import strategies as st
 
 from stopping.testing import selection_cases as cases
 from stopping.testing import selection_judges as judges
 from stopping.testing.judges import steady
 from stopping.testing.requirement import Requirement
+from stopping.types import FloatArray
 
 if TYPE_CHECKING:
     from stopping.testing.searching import AbstractSearching
@@ -69,6 +73,19 @@ def randomises(subject: AbstractSearching) -> str:
     return certain or ("" if subject.batched else "takes one token at a time")
 
 
+def chooses(
+    name: str,
+    statement: str,
+    traces: Callable[[AbstractSearching], st.SearchStrategy[FloatArray]],
+    before: tuple[str, ...],
+    applies: Callable[[AbstractSearching], str] = searches,
+) -> Requirement[AbstractSearching]:
+    """Return the requirement that on such traces the layer is that of Algorithm 1."""
+    return Requirement(
+        name, "Algorithm 1", statement, traces, judges.exactly, presupposes=before, applies=applies
+    )
+
+
 def draws(before: tuple[str, ...]) -> Requirement[AbstractSearching]:
     """Return the requirement that tokens of a batch fall back each by itself."""
     return Requirement(
@@ -95,23 +112,19 @@ def finer(
     kept : what ordinary decoding gives.
     """
     return (
-        Requirement(
+        chooses(
             "window",
-            "Algorithm 1",
             "takes K steps back where entropy falls that far, and no more",
             cases.edge,
-            judges.exactly,
-            presupposes=choice,
-            applies=reaches_past_the_window,
+            choice,
+            reaches_past_the_window,
         ),
-        Requirement(
+        chooses(
             "full-window",
-            "Algorithm 1",
             "reaches the first layer of a stack no deeper than K, and nothing before it",
             cases.whole,
-            judges.exactly,
-            presupposes=choice,
-            applies=fits_in_the_window,
+            choice,
+            fits_in_the_window,
         ),
         Requirement(
             "rows",
@@ -159,23 +172,11 @@ SELECTION: tuple[Requirement[AbstractSearching], ...] = (
     *steady(
         "Algorithm 1", "the entropies", "layer", cases.inside, cases.pairs, ("answers",), ("draws",)
     ),
-    Requirement(
-        "one-layer",
-        "Algorithm 1",
-        "chooses the only layer of a stack of one",
-        cases.single,
-        judges.exactly,
-        presupposes=BASE,
-        applies=takes_one_layer,
+    chooses(
+        "one-layer", "chooses the only layer of a stack of one", cases.single, BASE, takes_one_layer
     ),
-    Requirement(
-        "stays",
-        "Algorithm 1",
-        "keeps the final layer where entropy falls all the way to it",
-        cases.falling,
-        judges.exactly,
-        presupposes=BASE,
-        applies=searches,
+    chooses(
+        "stays", "keeps the final layer where entropy falls all the way to it", cases.falling, BASE
     ),
     Requirement(
         "descends",
@@ -204,32 +205,21 @@ SELECTION: tuple[Requirement[AbstractSearching], ...] = (
         presupposes=(*BASE, "stays", "regret"),
         applies=searches,
     ),
-    Requirement(
-        "ties",
-        "Algorithm 1",
-        "stops at a tie: steps back only to a strictly lower entropy",
-        cases.tied,
-        judges.exactly,
-        presupposes=SEARCH,
-        applies=searches,
+    chooses(
+        "ties", "stops at a tie: steps back only to a strictly lower entropy", cases.tied, SEARCH
     ),
-    Requirement(
+    chooses(
         "near-ties",
-        "Algorithm 1",
         "tells entropies apart that differ by one unit in the last place",
         cases.nearly_tied,
-        judges.exactly,
-        presupposes=SEARCH,
-        applies=searches,
+        SEARCH,
     ),
-    Requirement(
+    chooses(
         "scale",
-        "Algorithm 1",
         "only compares: huge and tiny entropies are searched like any others",
         cases.scaled,
-        judges.exactly,
-        presupposes=SEARCH,
-        applies=holds_any_scale,
+        SEARCH,
+        holds_any_scale,
     ),
     *finer(BASE, SEARCH, "descends", "the final layer"),
 )

@@ -1,4 +1,4 @@
-"""The package's own rule, readout and decoder, in the conventions of the suite."""
+"""The package's own rule, readout, decoder and lens, in the conventions of the suite."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from empirical.decoding import ConfidentDecoding
+from empirical.lenses import RawLens
 from empirical.logits.readout import read_logits
 from empirical.model.anatomy import Anatomy
 from stopping.rules import Search
@@ -61,21 +62,51 @@ def decode_with(rule: Search, states: Tensor, head: Head) -> Tensor:
     return output.logits[:, 0]
 
 
+class Finished(LlamaForCausalLM):
+    """A model that scales and bends its logits."""
+
+    scale, cap = 1.0, 0.0
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        output = super().forward(*args, **kwargs)
+        z = output.logits * self.scale
+        output.logits = self.cap * (z / self.cap).tanh() if self.cap else z
+        return output
+
+
+def read(states: Tensor, head: Head) -> Tensor:
+    """The raw lens of a model with this head."""
+    vocabulary, hidden = head.matrix.shape
+    model = Finished(LlamaConfig(**settings(states.shape[1], vocabulary, hidden))).eval()
+    model.scale, model.cap = head.scale, head.cap
+    with torch.no_grad():
+        model.model.norm.weight.copy_(head.gain)
+        model.lm_head = torch.nn.Linear(hidden, vocabulary)
+        model.lm_head.weight.copy_(head.matrix)
+        model.lm_head.bias.copy_(torch.zeros(vocabulary) if head.bias is None else head.bias)
+        lens = RawLens(Anatomy.of(model))
+        layers = range(states.shape[1])
+        return torch.stack([lens.read(i + 1, states[None, :, i])[0] for i in layers], dim=1)
+
+
 @cache
 def model_of(layers: int, vocabulary: int, hidden: int) -> tuple[LlamaForCausalLM, Anatomy]:
-    settings = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=hidden,
-        intermediate_size=hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=1,
-        rms_norm_eps=1e-6,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    model = LlamaForCausalLM(settings).eval()
+    model = LlamaForCausalLM(LlamaConfig(**settings(layers, vocabulary, hidden))).eval()
     return model, Anatomy.of(model)
+
+
+def settings(layers: int, vocabulary: int, hidden: int) -> dict[str, Any]:
+    return {
+        "vocab_size": vocabulary,
+        "hidden_size": hidden,
+        "intermediate_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 1,
+        "rms_norm_eps": 1e-6,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
 
 
 @contextmanager

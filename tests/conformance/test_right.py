@@ -121,6 +121,7 @@ test_own_tolerance_of_zero = conformance_tests(
 )
 test_own_readout = conformance_tests(own.entropy, "entropy", framework="torch", examples=20)
 test_own_decoder = pytest.mark.slow(conformance_tests(own.decode, "decoder", K=own.K, examples=20))
+test_own_lens = pytest.mark.slow(conformance_tests(own.read, "lens", examples=5))
 
 
 @pytest.mark.slow
