@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -15,13 +15,12 @@ import pytest
 import empirical
 import stopping
 from empirical.capture.run import Summary
-from empirical.data import bundled_evaluations, stored_parts
+from empirical.data import bundled_evaluations
 from empirical.decoding.writing import Writing
 from empirical.evaluation.files import read_evaluation
+from empirical.fitting.fit import Fit
 from empirical.model.load import LoadedModel
 from empirical.provenance import Provenance
-from empirical.report.fitting import FileFit
-from empirical.report.stored import read_store
 from stopping.changepoint import write_model
 from stopping.model.densities import LAWS
 from stopping.optimal import diagram
@@ -49,10 +48,14 @@ def model() -> stopping.ChangePointModel:
         return stopping.read_model(Path(folder) / "model.json")
 
 
-def fit() -> object:
-    store = read_store(stored_parts())
-    part = next(part for part in store.parts if part.kind == "fit")
-    return store.find(part.kind, part.inputs, FileFit).fit
+@cache
+def few() -> empirical.Traces:
+    return traces().select(traces().prompt < 12)
+
+
+@cache
+def fit() -> Fit:
+    return empirical.fit_traces(few(), K=2, replicates=100, refits=0, starts=1)
 
 
 def tiny() -> LoadedModel:
@@ -137,14 +140,13 @@ def test_it_prints_and_hands_out_rows(name: str) -> None:
 def test_five_lines_in_a_notebook() -> None:
     # The lines of `empirical`'s docstring, on fewer tokens and a tiny model.
     _, *lines = re.findall(r"^    (.*)$", empirical.__doc__ or "", flags=re.MULTILINE)
-    few = traces().select(traces().prompt < 12)
     names = {
         "stopping": stopping,
         "empirical": SimpleNamespace(
             bundled_traces=empirical.bundled_traces,
-            read_traces=lambda path: few,
+            read_traces=lambda path: few(),
             validate=partial(empirical.validate, replicates=100),
-            fit_traces=partial(empirical.fit_traces, K=2, replicates=100, refits=0, starts=1),
+            fit_traces=lambda given: fit(),
             load_model=lambda name: tiny(),
             decode=partial(empirical.decode, max_new_tokens=4),
         ),
@@ -152,9 +154,9 @@ def test_five_lines_in_a_notebook() -> None:
     exec(lines[0], names)
     shown = [eval(line.partition("#")[0], names) for line in lines[1:]]
     validation, certificate, fitted, text = shown
-    assert f"{len(few):,} tokens of 12 prompts, window of 10 steps" in str(validation)
+    assert f"{len(few()):,} tokens of 12 prompts, window of 10 steps" in str(validation)
     assert [row["name"] for row in validation.records()][:2] == ["final layer", "search"]
-    assert len(certificate.records()) == len(few)
+    assert len(certificate.records()) == len(few())
     assert len(certificate.records()[0]["excess"]) == 11
     assert "Fitted profile" in str(fitted)
     assert len(fitted.records()) == 3
