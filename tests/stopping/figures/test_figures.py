@@ -347,6 +347,7 @@ def shape(handle: object) -> tuple[object, ...]:
     return (type(handle).__name__,)
 
 
+@pytest.mark.slow
 def test_files_are_the_same_bytes_and_whole(tmp_path: Path, figures: dict[str, Figure]) -> None:
     plate = next(plate for plate in FIGURES if plate.name == "tolerance")
     for suffix in ("svg", "pdf"):
@@ -373,6 +374,7 @@ def test_symbols_are_typeset_once() -> None:
     )
 
 
+@pytest.mark.slow
 def test_curves_and_commands_import_without_matplotlib() -> None:
     code = "import sys, stopping.figures.data, stopping.cli; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

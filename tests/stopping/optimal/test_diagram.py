@@ -141,6 +141,7 @@ def test_figure_formats() -> None:
         check_format(Path("a.gif"))
 
 
+@pytest.mark.slow
 def test_solve_prints_a_bracket_saves_the_rule_and_draws(tmp_path: Path) -> None:
     model, rule, figure = tmp_path / "m.json", tmp_path / "r.json", tmp_path / "f.svg"
     write_model(model, one_class())

@@ -64,6 +64,7 @@ def test_table_1_is_the_trees(
     assert abs(exact - published) < ERRORS * stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", range(len(TABLE_1)))
 def test_table_1_by_regression(row: int) -> None:
     """As in the paper, Laguerre basis, without the European put: within the errors."""

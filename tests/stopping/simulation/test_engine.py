@@ -108,6 +108,7 @@ def case(request: pytest.FixtureRequest) -> tuple[Process, Simulation]:
     return process, simulate(process, zoo(), N, seed=7, bins=40, high=HIGH)
 
 
+@pytest.mark.slow
 def test_it_agrees_with_the_plain_simulation(case: tuple[Process, Simulation]) -> None:
     process, fast = case
     n = 60_000

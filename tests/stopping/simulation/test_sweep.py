@@ -87,6 +87,7 @@ def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert tuple(means[0]) == landscape((world,), zoo(), 2000, 0)[world].mean
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", [[], ["search", "minimum"]], ids=["zoo", "no final layer"])
 @pytest.mark.parametrize("rises", ["0:4:3", "1"], ids=["a plane", "a line"])
 def test_figure(

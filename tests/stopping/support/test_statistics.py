@@ -45,6 +45,7 @@ def coverage(by_token: bool, runs: int = 200) -> float:
     return covered / runs
 
 
+@pytest.mark.slow
 def test_the_bootstrap_over_prompts_covers_and_one_over_tokens_does_not() -> None:
     # binomial error of 200 runs is 0.015; percentile intervals on 40 clusters run a little short
     assert coverage(by_token=False) >= 0.88

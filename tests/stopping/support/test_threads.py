@@ -62,6 +62,7 @@ def aside(act: Callable[[], object]) -> None:
     thread.join()
 
 
+@pytest.mark.slow
 def test_a_fit_depends_on_neither_threads_nor_workers() -> None:
     """Byte for byte; products of this size are split among two threads where there are two."""
 

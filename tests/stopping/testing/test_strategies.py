@@ -45,6 +45,7 @@ def exists(strategy: st.SearchStrategy[Any], condition: Callable[[Any], Any]) ->
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", [None, 0.25])
 @pytest.mark.parametrize("dropped", ["", *DROPPABLE])
 def test_assumptions_are_demanded_or_dropped(dropped: str, grid: float | None) -> None:
