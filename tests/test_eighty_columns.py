@@ -30,6 +30,7 @@ CALLS = {
     ),
     "learn": (*SAMPLE, "--no-theory", *ALONE),
     "audit means": (),
+    "certify": (),
     "audit phases": ("calibrated.parquet", "--replicates", "100"),
     "solve": ("fitted.json", "--paths", "1000", *ALONE),
     "sweep": (

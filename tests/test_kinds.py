@@ -119,6 +119,15 @@ def test_validate_takes_every_rule(folder: Path, capsys: pytest.CaptureFixture[s
     assert {parse_rule(spec, 2).spec() for spec in specs} <= compared
 
 
+def test_certify_takes_every_rule(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    specs = list(rules(folder).values())
+    traces = str(folder / "traces.parquet")
+    call = ("certify", traces, "--window", "2", "--alpha", "3", "--grid", "0.5")
+    found = printed(capsys, *call, *given(specs))
+    certified = {row["rule"] for row in found[0]["certificate"]["settings"]}
+    assert certified == {parse_rule(spec, 2).spec() for spec in specs}
+
+
 def test_solve_compares_every_rule_at_the_models_window(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -54,6 +54,7 @@ def base() -> dict[str, tuple[str, ...]]:
         "audit": TRACED,
         "audit means": ("missing.csv",),
         "audit phases": ("traces.parquet", "--replicates", "100"),
+        "certify": ("traces.parquet", "--rule", "search:K=2", "--alpha", "0.3"),
         "conformance": ("given:choose", "--kind", "selection", "--examples", "1", "--only", "nan"),
         "cost": ("--config", "8b"),
         "evaluate": (*SHORT, "--rule", "search:K=1", "--problems", "2"),
