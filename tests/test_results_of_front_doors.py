@@ -162,5 +162,7 @@ def test_five_lines_in_a_notebook() -> None:
     assert len(fitted.records()) == 3
     assert text.text in str(text)
     assert "4 tokens" in str(text)
+    assert "extra projections per token" in str(text.steps)
+    assert "<table>" in text.steps._repr_html_()
     assert text.to_arrow().column("layer").to_pylist() == [token.layer for token in text.tokens]
     assert all("<table>" in result._repr_html_() for result in shown)

@@ -105,13 +105,14 @@ class Steps(Result):
         substituted: BoolArray = self.present & (self.token != self.final_token)
         return substituted
 
-    def records(self) -> list[dict[str, Any]]:
-        """Return a mapping for each token."""
+    def items(self) -> list[dict[str, Any]]:
+        """Tokens."""
         found: list[dict[str, Any]] = self.to_arrow().to_pylist()
         return found
 
     def report(self) -> Report:
-        """Averages."""
+        """The first tokens, and averages."""
+        yield from super().report()
         yield str(self.summary())
 
     def summary(self) -> Summary:

@@ -42,7 +42,8 @@ class Result:
     def __init_subclass__(cls, **options: Any) -> None:
         # A dataclass writes its own `__repr__` unless the class has one.
         super().__init_subclass__(**options)
-        cls.__repr__ = cls.__str__  # type: ignore[assignment, method-assign]
+        if "__repr__" not in vars(cls):
+            cls.__repr__ = cls.__str__  # type: ignore[assignment, method-assign]
 
     def items(self) -> Iterable[Any]:
         """What a record stands for: dataclasses or mappings. Default: one row, the result."""

@@ -70,6 +70,7 @@ def records_table(
     names = list(dict.fromkeys(name for record in records for name in record))
     texts = {name for name in names if any(isinstance(r.get(name), (str, list)) for r in records)}
     result = table(title, *(name.replace("_", " ") for name in names), caption=caption)
+    result.show_header = any(map(str.strip, names))
     for name, column in zip(names, result.columns, strict=True):
         column.justify = "left" if name in texts else "right"
     for record in records:
