@@ -66,7 +66,7 @@ def released_way(weight: Tensor, tau: float) -> Design:
 
 def kernel(weight: Tensor, tau: float, shape: tuple[int, int], first: int, store: bool) -> Design:
     """The fused kernel; `first` candidates for all rows."""
-    from empirical.logits.kernels.fused import HeadKernel
+    from benchmarks.gpu.head_kernel import HeadKernel
 
     window, batch = shape
     fused = HeadKernel(weight, batch=batch, window=window, first=first, tau=tau, store=store)

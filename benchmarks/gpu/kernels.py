@@ -22,7 +22,7 @@ def correctness(bench: "Bench") -> Iterator[dict[str, Any]]:
     if not kernels_run(device):
         yield {"logits": "not run: no GPU, and TRITON_INTERPRET is not 1"}
         return
-    from empirical.logits.kernels.fused import HeadKernel
+    from benchmarks.gpu.head_kernel import HeadKernel
 
     entries, hidden, batch = (200, 32, 2) if bench.quick else (WORDS, 4096, 8)
     generator = torch.Generator(device=device).manual_seed(0)
@@ -76,7 +76,7 @@ def speed(bench: "Bench") -> Iterator[dict[str, Any]]:
     if not kernels_run(device):
         yield {"rows": "not run: no GPU, and TRITON_INTERPRET is not 1"}
         return
-    from empirical.logits.kernels.fused import HeadKernel
+    from benchmarks.gpu.head_kernel import HeadKernel
 
     rates = rates_of(device, dtype, bench.quick)
     clock = Clock(device.type == "cuda", 1 if bench.quick else 50)

@@ -13,12 +13,12 @@ COMPILE = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from empirical.logits.kernels.choose import choose, number_rows
+from benchmarks.gpu.choose import choose, number_rows
 from empirical.logits.kernels.project import project
 
 POINTERS = {"x": "bf16", "weight": "bf16", "bias": "bf16", "mask": "i1", "z_out": "bf16",
             "z_in": "bf16", "order": "i32", "count": "i32", "top_out": "i32", "top_in": "i32",
-            "scans": "i32", "best": "i32", "column": "i32", "goes_on": "i32", "word_out": "i32"}
+            "scans": "i32", "best": "i32", "column": "i32", "goes_on": "i32", "token_out": "i32"}
 FLOATS = {"before", "cap", "tau"}
 OTHER = {"after", "m_out", "s_out", "t_out", "m_in", "s_in", "t_in", "entropy"}
 

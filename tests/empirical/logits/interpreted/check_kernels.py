@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.gpu.head_kernel import Chosen, HeadKernel
 from empirical.decoding import ConfidentDecoding
 from empirical.decoding.plan import ALL_AT_ONCE, Plan
 from empirical.logits.kernels.capability import available, largest_error
-from empirical.logits.kernels.fused import Chosen, HeadKernel, project_rows
+from empirical.logits.kernels.fused import project_rows
 from empirical.logits.sums import merged, sums_of
 from stopping.errors import UserError
 from stopping.rules import Search, Tolerance
