@@ -4,22 +4,26 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
+from stopping.cli.conformance import FLAGS, KINDS, conformance
 from stopping.cli.main import exit_code, group
 from stopping.errors import UserError
 from stopping.testing import (
     SELECTION,
     ConformanceError,
+    Conventions,
+    Kind,
     Status,
     check,
     conformance_tests,
     suite,
 )
 from stopping.testing.arrays import DTYPES, rounded
+from stopping.testing.conventions import KNOWN
 from tests.conformance import right_numpy
 from tests.conformance.wrong.selection import K, non_strict, window_too_short
 
@@ -113,6 +117,13 @@ def test_the_pytest_entry_leaves_out_what_says_nothing_new() -> None:
 def test_unusable_input_is_refused(call: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         call()
+
+
+def test_the_command_knows_all_kinds_and_conventions() -> None:
+    assert get_args(Kind) == KINDS == tuple(KNOWN)
+    flags = {FLAGS.get(name, name.replace("_", "-")) for name in Conventions.__dataclass_fields__}
+    options = {option.lstrip("-") for p in conformance.params for option in p.opts}
+    assert flags - {"dtypes"} <= options
 
 
 def test_the_command_passes_a_right_function(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,11 @@
-"""Lens evaluations, each with a mistake that public implementations have made."""
+"""Lens evaluations, each with a mistake that public implementations have made.
+
+Public reports tell of the final layer's size at every layer (`final_size_everywhere`), the next
+block's norm (`next_blocks_norm`), a norm that is applied twice at the top or not at all
+(`top_normed_twice`, `norm_left_out`), states one layer off (`one_layer_off`), a final layer that is
+missing (`last_layer_missing`), and states that are all zero (`zero_states`). The others are
+mistakes of the same kinds.
+"""
 
 import numpy as np
 
