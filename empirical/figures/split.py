@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from empirical.analysis.null import Split
 from empirical.numbers import percent
 from empirical.published import PERTURBED, UNPERTURBED, GroupMeans
-from empirical.studies.ledger.null import Split
 from stopping.figures.theme import BLUE, VERMILION, blank, frame
 from stopping.types import FloatArray
 

@@ -5,12 +5,12 @@ from functools import cache
 import numpy as np
 
 from empirical.analysis.audit.means import BASE, INSTRUCT, RAW, MeansAudit, audit_means, read_means
+from empirical.analysis.null import PUBLISHED_FALL, null_split
 from empirical.data import public_means
 from empirical.numbers import number, percent
 from empirical.published import ACCURACY, ELSEWHERE, PERTURBED, UNPERTURBED, Elsewhere
 from empirical.studies.ledger.entry import Entry, Topic, Verdict
 from empirical.studies.ledger.evidence import Evidence
-from empirical.studies.ledger.null import PUBLISHED_FALL, null_split
 
 MEANS_COMMAND = "stopping audit means"
 

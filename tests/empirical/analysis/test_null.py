@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from empirical.analysis.null import PUBLISHED_FALL, null_split, split_by_sign, unperturbed
 from empirical.figures.split import draw_split
 from empirical.published import ELSEWHERE, PERTURBED, UNPERTURBED
-from empirical.studies.ledger.null import PUBLISHED_FALL, null_split, split_by_sign, unperturbed
 from empirical.studies.ledger.public import first_gain, over_and_under, rising
 from stopping.model.noise import GaussianNoise
 from stopping.model.process import Process
