@@ -127,7 +127,7 @@ PUBLIC: tuple[Entry, ...] = (
         Verdict.CONTRADICTED,
         "the groups are chosen by the step that the figure shows; a world without any perturbation "
         "makes the same picture",
-        "pytest tests/empirical/studies/test_null.py -k test_without_perturbation",
+        "pytest tests/empirical/analysis/test_null.py -k test_without_perturbation",
         _same_picture,
     ),
     Entry(
