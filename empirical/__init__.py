@@ -19,6 +19,7 @@ from stopping.support.lazy import lazily
 
 if TYPE_CHECKING:
     from empirical.analysis.audit import audit as audit
+    from empirical.analysis.certify import certify as certify
     from empirical.analysis.validate import validate as validate
     from empirical.capture.run import trace_problems as trace_problems
     from empirical.data import bundled_traces as bundled_traces
