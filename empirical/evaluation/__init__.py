@@ -8,7 +8,7 @@ are adjusted so that 5 % is the error of all of them together.
 
 from empirical.evaluation.answers import Answer, judge, stated_part
 from empirical.evaluation.comparison import Group, RuleResult, compare
-from empirical.evaluation.paired import Paired, mcnemar, paired, score_interval
+from empirical.evaluation.paired import Paired, paired, score_interval, sign_flips
 
 __all__ = [
     "Answer",
@@ -17,8 +17,8 @@ __all__ = [
     "RuleResult",
     "compare",
     "judge",
-    "mcnemar",
     "paired",
     "score_interval",
+    "sign_flips",
     "stated_part",
 ]

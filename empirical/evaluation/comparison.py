@@ -31,7 +31,7 @@ class RuleResult:
     Attributes
     ----------
     p_adjusted : float
-        McNemar's p-value times the number of rules compared, at most 1.
+        The exact test's p-value times the number of rules compared, at most 1.
     comparison : Comparison
         Better or worse if `p_adjusted` is below 5 %, else undecided.
     moved, substituted : Interval
@@ -97,14 +97,14 @@ def _result(
 ) -> RuleResult:
     solved = np.array([answer.correct for answer in answers])
     solved_plainly = np.array([answer.correct for answer in plain])
-    overall = paired(solved, solved_plainly, bonferroni(rules, _ERROR))
+    groups = np.array([p.group or f"\n{i}" for i, p in enumerate(problems)])
+    overall = paired(solved, solved_plainly, bonferroni(rules, _ERROR), groups)
     p_adjusted = min(1.0, rules * overall.p_value)
     columns = [
         [a.moved, a.substituted, a.tokens, b.tokens] for a, b in zip(answers, plain, strict=True)
     ]
-    means = cluster_bootstrap(
-        columns, np.arange(len(columns)), np.random.default_rng(seed), replicates
-    )
+    units = groups if len(set(groups)) > 1 else np.arange(len(groups))
+    means = cluster_bootstrap(columns, units, np.random.default_rng(seed), replicates)
     difficulty = np.array([problem.difficulty for problem in problems])
     return RuleResult(
         name=name,
@@ -118,7 +118,7 @@ def _result(
         length=means.interval(2),
         longer=means.difference(2, 3),
         by_difficulty=tuple(
-            Group(int(level), paired(solved[here], solved_plainly[here]))
+            Group(int(level), paired(solved[here], solved_plainly[here], groups=groups[here]))
             for level in np.unique(difficulty)
             for here in [difficulty == level]
         ),

@@ -7,7 +7,8 @@ others say nothing about the difference. The difference of the two accuracies is
 
 **Test.** Given their number, the problems that only one solves fall either way with probability
 1/2 if the accuracies are equal. McNemar's exact test is the binomial test of that: it rejects with
-probability at most its level, whatever `n`.
+probability at most its level, whatever `n`. Problems of a group (a template, a document) may fall
+together: then the signs of whole groups are flipped, which is the same test for groups of one.
 
 **Interval.** The score interval of Tango (1998): all `delta` at which
 
@@ -21,9 +22,10 @@ bootstrap have none at all. The tests compute its coverage exactly.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
 from stopping.errors import UserError
@@ -38,7 +40,8 @@ class Paired:
     """A rule against plain decoding on the same `problems`.
 
     `accuracy` and `plain` are the shares solved, with exact binomial intervals; `difference` is
-    their difference, with the score interval; `p_value` is that of McNemar's exact test.
+    their difference, with the hull of the score interval and, where problems are grouped, Student's
+    over groups; `p_value` is that of the exact test.
     """
 
     problems: int
@@ -50,7 +53,9 @@ class Paired:
     p_value: float
 
 
-def paired(rule: ArrayLike, plain: ArrayLike, level: float = 0.95) -> Paired:
+def paired(
+    rule: ArrayLike, plain: ArrayLike, level: float = 0.95, groups: ArrayLike | None = None
+) -> Paired:
     """Compare who solved which problems.
 
     Parameters
@@ -59,6 +64,8 @@ def paired(rule: ArrayLike, plain: ArrayLike, level: float = 0.95) -> Paired:
         Whether each problem was solved.
     level : float
         Level of the interval of the difference; those of the accuracies have 95 %.
+    groups : array_like, shape (n,), optional
+        What problems have in common that are no independent draws; default: nothing.
 
     Raises
     ------
@@ -69,21 +76,66 @@ def paired(rule: ArrayLike, plain: ArrayLike, level: float = 0.95) -> Paired:
     if a.ndim != 1 or a.shape != b.shape or not a.size:
         raise UserError(f"answers {a.shape} and {b.shape}: need one of each for every problem")
     fixed, regressed = int((a & ~b).sum()), int((~a & b).sum())
+    labels = np.arange(len(a)) if groups is None else np.asarray(groups)
+    surplus = a.astype(np.intp) - b
     return Paired(
         problems=len(a),
         accuracy=clopper_pearson(int(a.sum()), len(a)),
         plain=clopper_pearson(int(b.sum()), len(b)),
-        difference=score_interval(fixed, regressed, len(a), level),
+        difference=_hull(
+            score_interval(fixed, regressed, len(a), level), group_interval(surplus, labels, level)
+        ),
         fixed=fixed,
         regressed=regressed,
-        p_value=mcnemar(fixed, regressed),
+        p_value=sign_flips(surplus, labels),
     )
 
 
-def mcnemar(fixed: int, regressed: int) -> float:
-    """Two-sided p-value of McNemar's exact test."""
-    differing = fixed + regressed
-    return float(stats.binomtest(fixed, differing, 0.5).pvalue) if differing else 1.0
+def sign_flips(surplus: NDArray[np.intp], groups: NDArray[Any]) -> float:
+    """Two-sided p-value of the exact test that flips whole groups.
+
+    Parameters
+    ----------
+    surplus : (n,)
+        1 for a problem that is fixed, -1 for one that regressed, 0 otherwise.
+    groups : (n,)
+        McNemar's test is the case of groups of one.
+    """
+    sums = [abs(s) for s in _sums(surplus, groups).tolist() if s]
+    reach = sum(sums)
+    # Distribution of the sum of +-s over the groups, exactly: place `reach` is zero.
+    p = np.zeros(2 * reach + 1)
+    p[reach] = 1.0
+    for s in sums:
+        p = (np.roll(p, s) + np.roll(p, -s)) / 2
+    far = np.abs(np.arange(-reach, reach + 1)) >= abs(int(surplus.sum()))
+    return min(1.0, float(p[far].sum()))
+
+
+def group_interval(surplus: NDArray[np.intp], groups: NDArray[Any], level: float) -> Interval:
+    """Student's interval of the mean surplus, with the standard error over groups.
+
+    Of no length where every problem stands for itself, which the score interval is for.
+    """
+    estimate, n = float(surplus.mean()), len(surplus)
+    names, sizes = np.unique(groups, return_counts=True)
+    if len(names) in (1, n):
+        return Interval(estimate, estimate, estimate, level)
+    rest = _sums(surplus, groups) - estimate * sizes
+    count = len(names)
+    error = math.sqrt(count / (count - 1) * float((rest**2).sum())) / n
+    margin = float(stats.t.ppf((1 + level) / 2, count - 1)) * error
+    return Interval(estimate, estimate - margin, estimate + margin, level)
+
+
+def _sums(surplus: NDArray[np.intp], groups: NDArray[Any]) -> NDArray[np.intp]:
+    index = np.unique(groups, return_inverse=True)[1].ravel()
+    return np.bincount(index, surplus).round().astype(np.intp)
+
+
+def _hull(one: Interval, other: Interval) -> Interval:
+    low, high = min(one.low, other.low), max(one.high, other.high)
+    return Interval(one.estimate, max(low, -1.0), min(high, 1.0), one.level)
 
 
 def score_interval(fixed: int, regressed: int, n: int, level: float = 0.95) -> Interval:

@@ -18,10 +18,10 @@ from empirical.evaluation import (
     Answer,
     compare,
     judge,
-    mcnemar,
     paired,
     runner,
     score_interval,
+    sign_flips,
     stated_part,
 )
 from empirical.evaluation.files import read_evaluation
@@ -32,7 +32,7 @@ from empirical.studies.paper.files import read_paper
 from stopping.cli import main
 from stopping.errors import UserError
 from stopping.rules import AbstractRule, Final, Search, WindowMinimum
-from stopping.support.statistics import Interval
+from stopping.support.statistics import Interval, clopper_pearson
 from stopping.types import BoolArray, FloatArray
 from tests.empirical.tiny_models import save_tiny_folder
 
@@ -75,6 +75,37 @@ def test_the_first_stated_answer_counts_else_the_end(text: str, given: str | Non
     answer = judge(3, problem, text, tokens=9, ended=True)
     assert (answer.given, answer.correct) == (given, given == "5")
     assert text.startswith(stated_part(text))
+
+
+def mcnemar(fixed: int, regressed: int) -> float:
+    """The exact test where every problem stands for itself."""
+    surplus = np.repeat([1, -1, 0], [fixed, regressed, 3])
+    return sign_flips(surplus, np.arange(len(surplus)))
+
+
+def test_problems_of_a_group_fall_together() -> None:
+    surplus = np.array([1, 1, 1, 1, 1, 1, 0, 0])
+    assert mcnemar(6, 0) == pytest.approx(2 / 2**6)
+    assert sign_flips(surplus, np.array([0, 0, 0, 1, 1, 1, 2, 3])) == pytest.approx(2 / 2**2)
+    assert sign_flips(surplus, np.zeros(8, int)) == 1.0
+    rule, plain = np.array([1, 1, 1, 1, 1, 1, 0, 1], bool), np.array([0, 0, 0, 0, 0, 0, 0, 1], bool)
+    alone, grouped = paired(rule, plain), paired(rule, plain, groups=[0, 0, 0, 1, 1, 1, 2, 3])
+    assert grouped.difference.estimate == alone.difference.estimate
+    assert grouped.difference.low < alone.difference.low
+    assert grouped.p_value > alone.p_value
+
+
+def test_flipping_whole_groups_holds_its_level_and_mcnemar_does_not() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 5)
+    rejected = {"groups": 0, "alone": 0}
+    runs = 400
+    for _ in range(runs):
+        surplus = rng.choice([-1, 1], 20)[groups] * (rng.random(100) < 0.5)
+        rejected["groups"] += sign_flips(surplus, groups) < 0.05
+        rejected["alone"] += sign_flips(surplus, np.arange(100)) < 0.05
+    assert clopper_pearson(rejected["groups"], runs, 0.999).low <= 0.05
+    assert clopper_pearson(rejected["alone"], runs, 0.999).low > 0.05
 
 
 def test_mcnemar_is_the_binomial_test() -> None:
@@ -153,7 +184,7 @@ def _answers(solved: list[bool], text: str = "x", **counts: int) -> list[Answer]
 
 def test_several_rules_share_the_error() -> None:
     """Seven fixed and none regressed: p = 1/64 is significant alone and among three, not four."""
-    problems = generate(20)
+    problems = [replace(problem, group="") for problem in generate(20)]
     plain = _answers([False] * 20)
     better = _answers([True] * 7 + [False] * 13, "y", tokens=12, moved=3)
     for rules, verdict in ((1, "better"), (3, "better"), (4, "undecided")):
