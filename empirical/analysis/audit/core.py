@@ -102,6 +102,7 @@ def audit(
         )
     traces.require("audit", "log_prob", "top1")
     sample = take_sample(traces, K, seed, replicates)
+    noise = audit_noise(sample, noise_ceiling, tolerated)
     return Audit(
         model=traces.provenance.model,
         prompts=sample.prompts,
@@ -113,6 +114,6 @@ def audit(
         statistics=token_statistics(sample),
         calibration=audit_calibration(sample, materiality),
         given_reading=audit_given_reading(sample, materiality),
-        noise=audit_noise(sample, noise_ceiling, tolerated),
-        window=audit_window(sample, tolerated),
+        noise=noise,
+        window=audit_window(sample, tolerated, noise.verdicts),
     )

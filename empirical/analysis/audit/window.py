@@ -9,6 +9,7 @@ traced layers lies outside the window, say more; the latter also counts tokens t
 and rose again in between, which the search never sees.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from empirical.analysis.audit.verdicts import Status, Verdict, at_most
@@ -41,8 +42,12 @@ class Window:
     verdict: Verdict
 
 
-def audit_window(sample: Sample, tolerated: float) -> Window:
-    """Look at the window's edge, and below it where layers were traced."""
+def audit_window(sample: Sample, tolerated: float, others: Sequence[Verdict] = ()) -> Window:
+    """Look at the window's edge, and below it where layers were traced.
+
+    `others` are the verdicts on A2 and A3: where one of them fails, the edge bounds nothing, and
+    A4 is not said to hold.
+    """
     K = sample.x.shape[1] - 1
     everything = sample.traces.entropy.astype(float)
     below = everything.shape[1] - K - 1
@@ -61,6 +66,13 @@ def audit_window(sample: Sample, tolerated: float) -> Window:
     )
     if falls is not None:
         sentence += f", {falls.estimate:.1%} would go on below it"
+    broken = [
+        v.assumption for v in others if v.assumption in ("A2", "A3") and v.status is Status.FAILS
+    ]
+    if status is Status.HOLDS and broken:
+        status = Status.UNDECIDED
+        sentence += f"; that bounds nothing where {' and '.join(broken)} fail"
+        sentence += "s" if len(broken) == 1 else ""
     return Window(
         layers_below=below,
         at_edge=found["edge"],
