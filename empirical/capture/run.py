@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from stopping.support.results import Result
 from stopping.support.store import Parts
 
 if TYPE_CHECKING:
+    from empirical.lenses import Origin
     from empirical.problems import Problem
 
 # Called after each part with the tokens and the prompts done so far.
@@ -44,7 +46,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Summary(Result):
-    """How a finished run went; rates count only what this process did."""
+    """How a finished run went; rates count only what this process did.
+
+    `warning` says what limits the use of the traces, and is empty where nothing does.
+    """
 
     file: str
     bytes: int
@@ -54,6 +59,7 @@ class Summary(Result):
     seconds: float
     tokens_per_second: float
     provenance: Provenance
+    warning: str = ""
 
 
 def trace_problems(
@@ -85,7 +91,7 @@ def trace_problems(
         this model's.
     """
     from empirical.capture.batch import capture, last_layers
-    from empirical.lenses import RawLens, load_lens
+    from empirical.lenses import RawLens, load_lens, require_lens
     from empirical.model.anatomy import Anatomy
 
     began = time.perf_counter()
@@ -96,6 +102,7 @@ def trace_problems(
     )
     lens = RawLens(anatomy) if lens_file is None else load_lens(lens_file, anatomy)
     provenance = replace(provenance, seed=seed, command=command, lens=lens.name)
+    warning = "" if lens_file is None else fitted_here(require_lens(lens_file).origin, problems)
     size, enough = 2 * settings.batch, settings.tokens
     if shard is not None:
         _require_parts(shard, len(problems), size)
@@ -143,6 +150,28 @@ def trace_problems(
         seconds=seconds,
         tokens_per_second=fresh_tokens / seconds,
         provenance=written,
+        warning=warning,
+    )
+
+
+def fitted_here(origin: "Origin", problems: Sequence["Problem"]) -> str:
+    """Say so if a lens was fitted on prompts that are traced.
+
+    A lens file keeps the hash of its prompts: it is compared with the built-in problems of its
+    seed, and with the first of the traced prompts.
+    """
+    from empirical.problems import generate, prompts_hash
+
+    sets: list[Sequence[Problem]] = [problems[: origin.prompts]]
+    with suppress(UserError):  # more than are built in
+        sets.append(generate(origin.prompts, origin.seed))
+    fitted = {p.prompt for s in sets if prompts_hash(s) == origin.prompts_hash for p in s}
+    common = sum(problem.prompt in fitted for problem in problems)
+    if not common:
+        return ""
+    return (
+        f"the lens was fitted on {common} of the {len(problems)} prompts: on them it looks better "
+        "than it is; trace prompts that it has not seen (another --seed, or --prompts)"
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from empirical.capture.run import Settings, Summary, trace_problems
+from empirical.capture.run import Settings, Summary, fitted_here, trace_problems
 from empirical.commands.options import (
     DEFAULT_PROBLEMS,
     Asked,
@@ -125,6 +125,11 @@ def trace(
     require_room(file, fresh)
     place = model.device if device_map else local_device(model.device, os.environ)
     loaded = model.open(lens, place, device_map)
+    if lens is not None:
+        from empirical.lenses import require_lens
+
+        if warning := fitted_here(require_lens(lens).origin, chosen):
+            click.echo(f"Warning: {warning}", err=True)
     chat = model.uses_chat(loaded)
     settings = Settings(mode, chat, layers, tokens, batch, max_new_tokens, storage)
     began = time.monotonic()

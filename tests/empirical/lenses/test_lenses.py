@@ -783,7 +783,12 @@ def test_command_measures_noise_on_traces(
     for file, more in zip(files, ([], ["--lens", str(out)]), strict=True):
         arguments = ["--model", str(folder), "--out", str(file), "--problems", "3", *more]
         assert exit_code(lambda a=arguments: trace.main(a, "trace", standalone_mode=False)) == 0  # type: ignore[misc]
-    capsys.readouterr()
+    assert "Warning" not in capsys.readouterr().err  # a lens has another seed by default
+    other = ["--model", str(folder), "--out", str(tmp_path / "other.parquet"), "--seed", "1"]
+    options = (*other, "--problems", "3", "--lens", str(out))
+    assert exit_code(lambda: trace.main(options, "trace", standalone_mode=False)) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Warning: the lens was fitted on 3 of the 3 prompts" in said
     assert lens_command("show", out, "--traces", *files, "--json") == 0
     noise = json.loads(capsys.readouterr().out)["noise_on_traces"]
     assert [row["layer"] for row in noise["layers"]] == [1, 2, 3]
