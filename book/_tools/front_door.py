@@ -64,12 +64,14 @@ def models() -> Mapping[str, Model]:
 def rows(model: Model) -> Iterator[tuple[str, str]]:
     """What the table says of one model, line by line."""
     search = model.validation[SEARCH]
-    assert search.decisive is not None
     verdict = judge(model.audit, model.validation, "raw")
     effect, tokens = model.effect, model.validation.tokens
     yield "tokens (prompts)", f"{tokens:,} ({model.validation.prompts})"
     yield "search leaves the final layer", percent(search.overall.moved.estimate, 0)
-    yield "log-loss, search minus final layer, nats", interval(search.decisive, signed=True)
+    yield (
+        "log-loss, search minus final layer, nats",
+        interval(search.overall.log_loss_vs_final, signed=True),
+    )
     yield (
         "accuracy, search minus final layer, points",
         points(search.overall.accuracy_vs_final, unit=False),
@@ -82,9 +84,10 @@ def rows(model: Model) -> Iterator[tuple[str, str]]:
         "noise that explains nine tokens in ten, `eps_max`, nats",
         number(covering_level(model.audit).eps_max),
     )
+    rules = [row for row in model.validation.rows if row.comparison is not None]
     yield (
-        f"rules better than the final layer, of {model.validation.compared}",
-        str(model.validation.count(Comparison.BETTER)),
+        f"rules better than the final layer, of {len(rules)}",
+        str(sum(row.comparison is Comparison.BETTER for row in rules)),
     )
     yield (
         "the same search through a calibrated lens, nats",

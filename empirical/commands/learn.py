@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from empirical.analysis.decisions import MATERIAL
 from empirical.analysis.validate import Comparison
-from empirical.analysis.validate.core import MATERIAL
 from empirical.commands.options import (
     PATH,
     replicates_option,

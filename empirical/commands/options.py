@@ -85,9 +85,10 @@ lens_option = click.option(
 
 
 def material_option(default: float) -> Callable[[C], C]:
-    """`--material NATS`: which difference counts."""
+    """`--materiality NATS`: which difference counts."""
     return click.option(
-        "--material",
+        "--materiality",
+        "material",
         type=NATS,
         default=default,
         show_default=True,

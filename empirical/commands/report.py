@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from empirical.analysis.validate.core import MATERIAL
+from empirical.analysis.decisions import MATERIAL
 from empirical.commands.options import PATH, material_option, traces_argument
 from empirical.data import bundled_evaluations, bundled_traces
 from empirical.provenance import command_line
@@ -149,7 +149,7 @@ def command_of(
     """Return the command line that makes this report again; of paths the last part is kept."""
     settings = [part for path in evaluations for part in ("--evaluation", path.name)]
     settings += ["--window", str(window)] if window is not None else []
-    settings += ["--material", f"{material:g}"] if material != MATERIAL else []
+    settings += ["--materiality", f"{material:g}"] if material != MATERIAL else []
     settings += ["--quick"] if quick else []
     settings += ["--seed", str(seed)]
     return command_line(["stopping", "report", *(path.name for path in traces), *settings])

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
+from empirical.analysis.decisions import MATERIAL
 from empirical.analysis.validate import validate as run_validate
-from empirical.analysis.validate.core import MATERIAL
 from empirical.commands.options import (
     for_each,
     material_option,

@@ -166,7 +166,7 @@ def draw_differences(ax: "Axes", rules: Sequence[Row], marked: str | None) -> No
     rows = np.arange(len(rules))[::-1]
     ax.axvline(0.0, color=INK, linewidth=1.1)
     for row, rule in zip(rows, rules, strict=True):
-        difference = rule.decisive or rule.overall.log_loss_vs_final
+        difference = rule.overall.log_loss_vs_final
         colour, marker = STYLES[rule.comparison or Comparison.UNDECIDED]
         ax.plot([difference.low, difference.high], [row, row], color=colour, linewidth=2.4)
         ax.plot([difference.estimate], [row], color=colour, marker=marker, linestyle="none")

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from empirical import numbers
 from empirical.analysis.audit import Status
 from empirical.analysis.validate import Comparison, Row
+from empirical.analysis.validate.tables import hindsight
 from empirical.fitting.views import disagreement
 from empirical.published import SETTING, SOURCE
 from empirical.report.fitting import SHOWN, profiles_svg
@@ -63,6 +64,7 @@ def render_page(report: Report) -> str:
             material=MATERIAL,
             covered=COVERED,
             search=SEARCH,
+            hindsight=hindsight,
             paper=SOURCE,
             paper_setting=SETTING,
             claims_said=tally(report.claims),

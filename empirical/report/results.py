@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from empirical.analysis.audit import Audit, audit
+from empirical.analysis.decisions import MATERIAL
 from empirical.analysis.validate import Validation, validate
-from empirical.analysis.validate.core import MATERIAL
 from empirical.evaluation.files import read_evaluation
 from empirical.evaluation.run import Evaluation
 from empirical.provenance import Provenance, library_versions

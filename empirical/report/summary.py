@@ -57,7 +57,7 @@ def summary_row(
         guarantee=verdict.guarantee,
         answer=verdict.answer,
         rule=verdict.rule,
-        difference=None if validation is None else validation[SEARCH].decisive,
+        difference=None if validation is None else validation[SEARCH].overall.log_loss_vs_final,
         next_step=next_step(verdict, validation, lens, lenses),
     )
 

@@ -212,6 +212,7 @@ def judge_switch(validation: Validation | None) -> tuple[Answer, Row | None, str
             "right by construction; trace with --mode reference",
         )
     material = f"{general(validation.material)} nats"
+    rules, plainest = validation.compared - len(validation.rivals), rival(validation)
     gains = [row for row in validation.rows if qualifies(row)]
     if gains:
         best = min(gains, key=lambda row: row.overall.log_loss_vs_final.estimate)
@@ -219,18 +220,30 @@ def judge_switch(validation: Validation | None) -> tuple[Answer, Row | None, str
             Answer.YES,
             best,
             f"{best.name} predicts better than the final layer by more than {material} and is not "
-            f"less accurate, as do {len(gains)} of the {validation.compared} rules in all",
+            f"less accurate, as do {len(gains)} of the {rules} rules in all{plainest}",
         )
-    none = (
-        f"none of the {validation.compared} rules predicts better than the final layer by more "
-        f"than {material}"
-    )
+    none = f"none of the {rules} rules predicts better than the final layer by more than {material}"
     if validation[SEARCH].comparison is Comparison.WORSE:
-        return Answer.HARMS, None, f"the search predicts worse than the final layer, and {none}"
+        return (
+            Answer.HARMS,
+            None,
+            f"the search predicts worse than the final layer, and {none}{plainest}",
+        )
     return (
         Answer.NO_EVIDENCE,
         None,
-        f"{none} without being less accurate, and the search is not shown to be worse",
+        f"{none} without being less accurate, and the search is not shown to be worse{plainest}",
+    )
+
+
+def rival(validation: Validation) -> str:
+    """Say what the final layer alone wins by a temperature of its own, where the traces tell."""
+    if not validation.rivals:
+        return ""
+    found = validation.rivals[-1].overall.log_loss_vs_final
+    return (
+        "; the final layer alone, at a temperature fitted on other prompts, changes log-loss by "
+        f"{interval(found, signed=True)} nats"
     )
 
 
@@ -268,7 +281,9 @@ def deciding(
         for row in rows
         if row.decisive is not None
         for found in (
-            KeyNumber(f"Log-loss, {row.name} minus final layer", row.decisive, "nats"),
+            KeyNumber(
+                f"Log-loss, {row.name} minus final layer", row.overall.log_loss_vs_final, "nats"
+            ),
             KeyNumber(
                 f"Accuracy, {row.name} minus final layer", row.overall.accuracy_vs_final, "points"
             ),

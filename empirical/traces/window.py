@@ -6,7 +6,8 @@ rule can reach a layer that the hindsight oracle may not choose.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -51,6 +52,20 @@ class Sample:
         return self.traces.provenance.mode == "generated"
 
     @property
+    def cluster_kind(self) -> Literal["group", "prompt"]:
+        """What is resampled: groups of prompts, or prompts where fewer than two are known."""
+        several = len(np.unique(self.traces.clusters)) > 1
+        return self.traces.cluster_kind if several else "prompt"
+
+    @cached_property
+    def clusters(self) -> IntArray:
+        """Number of the group, or of the prompt, of each token, from 0, shape (n,)."""
+        by_group = self.cluster_kind == "group"
+        labels = self.traces.clusters if by_group else self.traces.prompt
+        numbers: IntArray = np.unique(labels, return_inverse=True)[1].ravel()
+        return numbers
+
+    @property
     def prompts(self) -> int:
         """Number of prompts that have a token."""
         return len(np.unique(self.traces.prompt))
@@ -63,8 +78,8 @@ class Sample:
         return {int(d): self.traces.difficulty == d for d in found}
 
     def intervals(self, ratios: Mapping[str, Ratio]) -> dict[str, Interval]:
-        """Intervals over prompts, the same resamples at every call."""
-        return prompt_intervals(ratios, self.traces.prompt, self.seed, self.replicates)
+        """Intervals over clusters, the same resamples at every call."""
+        return prompt_intervals(ratios, self.clusters, self.seed, self.replicates)
 
 
 def headline(name: str, model: str, tokens: int, prompts: int, K: int) -> "Text":

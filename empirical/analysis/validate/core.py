@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from empirical.analysis.validate.rows import Comparison, Row, measure
+from empirical.analysis.decisions import MATERIAL, Comparison, Contest, decide
+from empirical.analysis.validate.ceiling import Ceiling, ceiling
+from empirical.analysis.validate.rivals import rivals
+from empirical.analysis.validate.rows import Outcome, Row, measure
 from empirical.intervals import bonferroni
 from empirical.model.fitted import require_own_fit
 from empirical.traces.files import Traces
@@ -14,12 +17,9 @@ from empirical.traces.window import Sample, take_sample
 from stopping.errors import UserError
 from stopping.rules import AbstractRule, Final, choose_streams, zoo
 from stopping.support.results import Report, Result
-from stopping.support.statistics import Interval
 from stopping.types import IntArray
 
 ORACLE = "hindsight oracle"
-MATERIAL = 0.001
-"""A difference in log-loss, nats, that counts: a thousandth of the perplexity."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,26 @@ class Validation(Result):
     reference_is_own_text : bool
         The references are the final layer's own greedy choices: its accuracy is 100 % by
         construction, log-loss measures agreement with it, and no verdict about gains is given.
+    clusters : int
+        Number of groups, or of prompts, that intervals resample; `cluster_kind` says which.
     compared : int
-        Number of rules compared with the final layer.
+        Number of rules and rivals compared with the final layer.
     level : float
-        Level of each of these comparisons, Bonferroni-adjusted to 5 % for all of them together.
+        Level of each of these comparisons in the first step, for 5 % in all of them together.
     material : float
         Difference in nats beyond which a rule is called better or worse.
+    ceiling : Ceiling
+        What hindsight wins, and what of it is choosing after the fact.
+    rivals : tuple of Row
+        The model's own final layer, as it is and at its own temperature, where the traces allow.
     rows : tuple of Row
         The final layer first, then the other rules, the oracle last.
     """
 
     model: str
     prompts: int
+    cluster_kind: str
+    clusters: int
     tokens: int
     K: int
     seed: int
@@ -51,6 +59,8 @@ class Validation(Result):
     compared: int
     level: float
     material: float
+    ceiling: Ceiling
+    rivals: tuple[Row, ...]
     rows: tuple[Row, ...]
 
     def items(self) -> tuple[Row, ...]:
@@ -65,7 +75,7 @@ class Validation(Result):
 
     def __getitem__(self, name: str) -> Row:
         """Return a row by the name or the spec of its rule."""
-        for row in self.rows:
+        for row in self.table:
             if name in (row.name, row.spec):
                 return row
         raise KeyError(name)
@@ -80,9 +90,14 @@ class Validation(Result):
         """The hindsight row, no rule."""
         return self.rows[-1]
 
+    @property
+    def table(self) -> tuple[Row, ...]:
+        """The final layer, its rivals, the other rules, and the oracle."""
+        return (self.final, *self.rivals, *self.rows[1:])
+
     def count(self, comparison: Comparison) -> int:
-        """Number of rules with this answer."""
-        return sum(row.comparison is comparison for row in self.rows)
+        """Number of rules and rivals with this answer."""
+        return sum(row.comparison is comparison for row in self.table)
 
 
 def validate(
@@ -133,40 +148,44 @@ def validate(
         raise UserError(f"rules: {', '.join(sorted(doubled))} given more than once")
 
     oracle = oracle_layer(sample)
-    level = bonferroni(len(others))
     streams = np.random.SeedSequence(seed).spawn(len(others))
-    rows = [_final_row(sample, oracle)]
+    named = list(rivals(sample))
+    outcomes = [outcome for _, outcome in named]
+    contests = [Contest.of_difference(o.loss - sample.log_loss[:, -1]) for o in outcomes]
     for rule, stream in zip(others, streams, strict=True):
         # A rule that remembers begins each prompt anew, as the decoder does each text.
         choice = choose_streams(rule, sample.x, traces.prompt, np.random.default_rng(stream))
         projections = rule.projections(sample.x).astype(np.float64)
-        overall, groups, decisive = measure(sample, choice, projections, oracle, level)
-        rows.append(
-            Row(
-                name=rule.name,
-                spec=rule.spec(),
-                is_rule=True,
-                overall=overall,
-                by_difficulty=groups,
-                decisive=decisive,
-                comparison=Comparison.UNDECIDED if sample.own_text else compare(decisive, material),
-            )
-        )
-    nothing = np.full(len(oracle), math.nan)
-    overall, groups, _ = measure(sample, oracle, nothing, oracle, level)
-    rows.append(Row(ORACLE, "", False, overall, groups, None, None))
+        outcomes.append(Outcome.of_choice(sample, choice, projections))
+        contests.append(Contest.of_choice(sample.log_loss, choice))
+    decisions = decide(contests, sample, material)
+    labels = [(name, "") for name, _ in named] + [(rule.name, rule.spec()) for rule in others]
+    rows = [
+        Row(name, spec, bool(spec), *measure(sample, outcome, oracle), decision)
+        for (name, spec), outcome, decision in zip(labels, outcomes, decisions, strict=True)
+    ]
+    unknown = np.full(len(oracle), math.nan)
+    hindsight = Outcome.of_choice(sample, oracle, unknown)
     return Validation(
         model=traces.provenance.model,
         prompts=sample.prompts,
+        cluster_kind=sample.cluster_kind,
+        clusters=len(np.unique(sample.clusters)),
         tokens=len(traces),
         K=K,
         seed=seed,
         replicates=replicates,
         reference_is_own_text=sample.own_text,
-        compared=len(others),
-        level=level,
+        compared=len(contests),
+        level=bonferroni(len(contests)),
         material=material,
-        rows=tuple(rows),
+        ceiling=ceiling(sample),
+        rivals=tuple(rows[: len(named)]),
+        rows=(
+            _final_row(sample, oracle),
+            *rows[len(named) :],
+            Row(ORACLE, "", False, *measure(sample, hindsight, oracle), None),
+        ),
     )
 
 
@@ -196,17 +215,8 @@ def oracle_layer(sample: Sample) -> IntArray:
     return layer
 
 
-def compare(difference: Interval, material: float = MATERIAL) -> Comparison:
-    """Say what the log-loss difference to the final layer decides, beyond `material` nats."""
-    if difference.high < -material:
-        return Comparison.BETTER
-    if difference.low > material:
-        return Comparison.WORSE
-    return Comparison.UNDECIDED
-
-
 def _final_row(sample: Sample, oracle: IntArray) -> Row:
     rule = Final()
-    choice, projections = rule.choose(sample.x), rule.projections(sample.x).astype(np.float64)
-    overall, groups, _ = measure(sample, choice, projections, oracle, bonferroni(1))
-    return Row(rule.name, rule.spec(), True, overall, groups, None, None)
+    projections = rule.projections(sample.x).astype(np.float64)
+    outcome = Outcome.of_choice(sample, rule.choose(sample.x), projections)
+    return Row(rule.name, rule.spec(), True, *measure(sample, outcome, oracle), None)

@@ -1,31 +1,49 @@
 """What is measured about one rule: a row of means with intervals over prompts."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
+from empirical.analysis.decisions import Comparison, Decision
 from empirical.intervals import Ratio, mean
 from empirical.traces.window import Sample
 from stopping.support.statistics import Interval
 from stopping.types import BoolArray, FloatArray, IntArray
 
 
-class Comparison(StrEnum):
-    """A rule against the final layer, by log-loss at the adjusted level.
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a rule, or a rival that chooses no layer, makes of each token, each of shape (n,).
 
-    BETTER and WORSE are said of an interval that lies beyond zero by more than what is material;
-    of a smaller difference, however certain, UNDECIDED.
+    `loss` is the log-loss and `entropy` that of the distribution, nats; `top1` its most probable
+    token; `moved` whether the layer is not the final one, `depth` how far before it, and
+    `projections` how many beyond the final layer's. NaN where it is not known.
     """
 
-    BETTER = "better"
-    WORSE = "worse"
-    UNDECIDED = "undecided"
+    loss: FloatArray
+    entropy: FloatArray
+    top1: IntArray
+    moved: BoolArray
+    depth: FloatArray
+    projections: FloatArray
+
+    @classmethod
+    def of_choice(cls, sample: Sample, choice: IntArray, projections: FloatArray) -> "Outcome":
+        """Return the outcome of a choice of window columns."""
+        tokens, last = np.arange(len(choice)), sample.x.shape[1] - 1
+        return cls(
+            loss=sample.log_loss[tokens, choice],
+            entropy=sample.x[tokens, choice],
+            top1=sample.top1[tokens, choice],
+            moved=choice != last,
+            depth=(last - choice).astype(np.float64),
+            projections=projections,
+        )
 
 
 @dataclass(frozen=True)
 class Measures:
-    """Means over a set of tokens, 95 % intervals over prompts; the layer is the rule's choice.
+    """Means over a set of tokens, 95 % intervals over clusters; the layer is the rule's choice.
 
     Attributes
     ----------
@@ -92,14 +110,13 @@ class Row:
     Attributes
     ----------
     name, spec : str
-        Name for tables; text that `stopping.rules.parse_rule` reads, empty for the oracle.
+        Name for tables; text that `stopping.rules.parse_rule` reads, empty where there is no rule.
     is_rule : bool
-        False for the hindsight oracle: it sees the reference token, as no rule does.
-    decisive : Interval or None
-        Log-loss against the final layer at the level adjusted for the number of rules compared;
-        None for the final layer itself and the oracle.
-    comparison : Comparison or None
-        What `decisive` says; None where there is nothing to decide.
+        False for the rivals, which choose no layer, and for the hindsight oracle, which sees the
+        reference token, as no rule does.
+    decision : Decision or None
+        Log-loss against the final layer, at a level adjusted for all that is compared; None for
+        the final layer itself and the oracle.
     """
 
     name: str
@@ -107,50 +124,50 @@ class Row:
     is_rule: bool
     overall: Measures
     by_difficulty: tuple[GroupMeasures, ...]
-    decisive: Interval | None
-    comparison: Comparison | None
+    decision: Decision | None
+
+    @property
+    def decisive(self) -> Interval | None:
+        """The interval that decides; None where there is nothing to decide."""
+        return None if self.decision is None else self.decision.interval
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """What it says."""
+        return None if self.decision is None else self.decision.comparison
 
 
 def measure(
-    sample: Sample,
-    choice: IntArray,
-    projections: FloatArray,
-    oracle: IntArray,
-    level: float,
-) -> tuple[Measures, tuple[GroupMeasures, ...], Interval]:
-    """Measure a choice of layers, overall and by difficulty.
+    sample: Sample, outcome: Outcome, oracle: IntArray
+) -> tuple[Measures, tuple[GroupMeasures, ...]]:
+    """Measure an outcome, overall and by difficulty.
 
     Parameters
     ----------
-    choice, oracle : ndarray of int, shape (n,)
-        Window columns chosen by the rule and by the oracle.
-    projections : ndarray, shape (n,)
-        Extra projections.
-    level : float
-        Level of the interval that decides between rule and final layer, returned last.
+    oracle : ndarray of int, shape (n,)
+        Window columns of the layers best in hindsight.
     """
-    tokens, last = np.arange(len(choice)), sample.x.shape[1] - 1
-    reference = sample.traces.token
-    loss, entropy = sample.log_loss[tokens, choice], sample.x[tokens, choice]
-    top1, final_top1 = sample.top1[tokens, choice], sample.top1[:, -1]
+    reference, moved = sample.traces.token, outcome.moved
+    loss, entropy, top1 = outcome.loss, outcome.entropy, outcome.top1
+    final_loss, final_top1 = sample.log_loss[:, -1], sample.top1[:, -1]
     right, final_right = top1 == reference, final_top1 == reference
-    moved, changed = choice != last, top1 != final_top1
+    changed = top1 != final_top1
     columns: dict[str, FloatArray | BoolArray] = {
         "log_loss": loss,
         "accuracy": right,
-        "regret": loss - sample.log_loss[tokens, oracle],
-        "log_loss_vs_final": loss - sample.log_loss[:, -1],
+        "regret": loss - sample.log_loss[np.arange(len(loss)), oracle],
+        "log_loss_vs_final": loss - final_loss,
         "accuracy_vs_final": right.astype(np.float64) - final_right,
         "moved": moved,
         "substituted": changed,
-        "depth": (last - choice).astype(np.float64),
-        "projections": projections,
+        "depth": outcome.depth,
+        "projections": outcome.projections,
         "entropy": entropy,
         "drop": sample.x[:, -1] - entropy,
         "optimism": loss - entropy,
-        "optimism_vs_final": loss - entropy - (sample.log_loss[:, -1] - sample.x[:, -1]),
+        "optimism_vs_final": loss - entropy - (final_loss - sample.x[:, -1]),
     }
-    everything = np.ones(len(choice), dtype=np.bool_)
+    everything = np.ones(len(loss), dtype=np.bool_)
     masks: dict[int | None, BoolArray] = {None: everything}
     masks.update(sample.groups().items())
     ratios: dict[str, Ratio] = {
@@ -162,7 +179,6 @@ def measure(
         f"substituted_when_moved {group}": mean(changed, mask & moved)
         for group, mask in masks.items()
     }
-    ratios["decisive"] = mean(columns["log_loss_vs_final"], level=level)
     found = sample.intervals(ratios)
 
     def of(group: int | None) -> Measures:
@@ -175,4 +191,4 @@ def measure(
         )
 
     by_difficulty = tuple(GroupMeasures(d, of(d)) for d in masks if d is not None)
-    return of(None), by_difficulty, found["decisive"]
+    return of(None), by_difficulty

@@ -1,7 +1,8 @@
 """What a validation prints: differences, behaviour, and a dry summary."""
 
+from empirical.analysis.decisions import LEAST_GROUPS, LEAST_PROMPTS, Comparison
 from empirical.analysis.validate.core import Validation
-from empirical.analysis.validate.rows import Comparison, Row
+from empirical.analysis.validate.rows import Row
 from empirical.traces.window import headline
 from stopping.support.results import Report
 from stopping.support.tables import count, estimate, number, percent, status_text, table
@@ -31,15 +32,16 @@ def differences(result: Validation) -> Report:
     caption = "regret: log-loss above the oracle's"
     if not result.reference_is_own_text:
         caption += (
-            f"; verdict: log-loss, {count(result.compared, 'rule')} compared, each at level "
-            f"{result.level:.2%}, better or worse by more than {result.material:g} nats"
+            f"; verdict: log-loss, {result.compared} comparisons at 5% together, better or worse "
+            f"by more than {result.material:g} nats; intervals over "
+            f"{count(result.clusters, result.cluster_kind)}"
         )
     rows = table(
         "Rules against the final layer (log-loss in nats)",
         *("rule", "loss", "loss minus final", "acc. %", "acc. minus final", "regret", "verdict"),
         caption=caption,
     )
-    for row in result.rows:
+    for row in result.table:
         m, baseline = row.overall, row is result.final
         rows.add_row(
             row.name,
@@ -49,7 +51,7 @@ def differences(result: Validation) -> Report:
             "–" if baseline else estimate(percent(m.accuracy_vs_final), "+.1f"),
             number(m.regret.estimate, ".3f"),
             status_text(row.comparison),
-            end_section=baseline or row is result.rows[-2],
+            end_section=row is result.table[len(result.rivals)] or row is result.rows[-2],
         )
     yield rows
 
@@ -136,13 +138,12 @@ def difficulty_cells(row: Row) -> list[str]:
 
 def summary(result: Validation) -> str:
     """One dry sentence or two."""
-    gain = -result.oracle.overall.log_loss_vs_final.estimate
     if result.reference_is_own_text:
-        return f"{count(result.compared, 'rule')}, no verdict on the model's own text."
+        return f"{count(result.compared, 'comparison')}, no verdict on the model's own text."
     counts = [f"{c} {result.count(c)}" for c in Comparison]
     sentence = (
-        f"Against the final layer, of {count(result.compared, 'rule')}: {', '.join(counts)} "
-        f"(log-loss, 5% for all comparisons together). Hindsight would gain {gain:.2f} nats."
+        f"Against the final layer, of {count(result.compared, 'comparison')}: {', '.join(counts)} "
+        f"(log-loss, 5% for all together). {too_few(result)}{hindsight(result)}"
     )
     search = next((row for row in result.rows if row.name == "search"), None)
     if search is not None:
@@ -152,3 +153,30 @@ def summary(result: Validation) -> str:
             f"accuracy by {estimate(percent(m.accuracy_vs_final), '+.1f')} points."
         )
     return sentence
+
+
+def too_few(result: Validation) -> str:
+    """Say how many comparisons rest on too few prompts to be decided."""
+    decisions = [row.decision for row in result.table if row.decision]
+    few = sum(not decision.enough for decision in decisions)
+    if not few:
+        return ""
+    return (
+        f"No verdict for {few} of them, whose moved tokens come from fewer than {LEAST_PROMPTS} "
+        f"prompts or {LEAST_GROUPS} groups. "
+    )
+
+
+def hindsight(result: Validation) -> str:
+    """Say what hindsight would gain, and how much of it is choosing after the fact."""
+    found = result.ceiling
+    gain = f"Hindsight would gain {found.gain.estimate:.2f} nats"
+    if found.expected is None or found.beyond is None:
+        return (
+            f"{gain}; how much of it is choosing after the fact, these traces do not say (trace "
+            "the model again)."
+        )
+    return (
+        f"{gain}, of which choosing after the fact explains {found.expected.estimate:.2f}; beyond "
+        f"that {estimate(found.beyond, '+.3f')} are left."
+    )

@@ -1,8 +1,9 @@
 """Training on some prompts, choosing on others.
 
-The prompts are dealt into folds. For each fold the regression is trained on all the others; the
-*margin*, by which a layer's predicted log-loss must beat the final layer's before the rule moves,
-is chosen on these too, by an inner split, as the one that loses least there. No choice is ever made
+The prompts are dealt into folds, those of one group (a template, a document, a user) together. For
+each fold the regression is trained on all the others; the *margin*, by which a layer's predicted
+log-loss must beat the final layer's before the rule moves, is chosen on these too, by an inner
+split, as the one that loses least there. No choice is ever made
 by a regression or a margin that saw the prompt.
 
 The least of several noisy predictions is too low on average (a winner's curse): the gain that the
@@ -66,18 +67,19 @@ def choose(predicted: FloatArray, margin: FloatArray | float) -> IntArray:
     return np.where(moves, deepest, K)
 
 
-def deal(prompt: IntArray, folds: int, rng: np.random.Generator) -> IntArray:
-    """Number of the fold of each token, whole prompts together.
+def deal(clusters: IntArray, folds: int, rng: np.random.Generator) -> IntArray:
+    """Number of the fold of each token, whole prompts together, or whole groups of prompts.
 
     Raises
     ------
     UserError
-        If there are fewer than two prompts for each fold.
+        If there are fewer than two clusters for each fold.
     """
-    names, index = np.unique(prompt, return_inverse=True)
+    names, index = np.unique(clusters, return_inverse=True)
     if len(names) < 2 * folds:
         raise UserError(
-            f"{len(names)} prompt(s): {folds} folds need at least {2 * folds}; trace more prompts"
+            f"{len(names)} prompt(s) or groups of prompts: {folds} folds need at least "
+            f"{2 * folds}; trace more"
         )
     dealt: IntArray = rng.permutation(len(names))[index] % folds
     return dealt
@@ -95,11 +97,11 @@ def crossfit(
 
     With a `fraction` below 1 only that share of each fold's training prompts is used.
     """
-    fold = deal(observations.prompt, folds, np.random.default_rng(seed))
-    X, gain, prompt = observations.features, observations.gain, observations.prompt
+    X, gain, clusters = observations.features, observations.gain, observations.clusters
+    fold = deal(clusters, folds, np.random.default_rng(seed))
     predicted, margin = np.empty_like(gain), np.empty(len(gain))
     jobs = (
-        partial(_fold, regressor, X, gain, prompt, fold == number, seed, fraction)
+        partial(_fold, regressor, X, gain, clusters, fold == number, seed, fraction)
         for number in range(folds)
     )
     for number, (found, chosen) in enumerate(in_order(jobs, workers)):
@@ -112,17 +114,17 @@ def _fold(
     regressor: Regressor,
     X: FloatArray,
     gain: FloatArray,
-    prompt: IntArray,
+    clusters: IntArray,
     test: BoolArray,
     seed: int,
     fraction: float,
 ) -> tuple[FloatArray, float]:
     train = np.flatnonzero(~test)
     if fraction < 1:
-        names = np.random.default_rng(seed + 2).permutation(np.unique(prompt[train]))
+        names = np.random.default_rng(seed + 2).permutation(np.unique(clusters[train]))
         kept = names[: max(4, round(fraction * len(names)))]
-        train = train[np.isin(prompt[train], kept)]
-    halves = deal(prompt[train], 2, np.random.default_rng(seed + 1))
+        train = train[np.isin(clusters[train], kept)]
+    halves = deal(clusters[train], 2, np.random.default_rng(seed + 1))
     learn, judge = train[halves == 0], train[halves == 1]
     (found,) = regressor.fit_predict(X[learn], gain[learn], X[judge])
     losses = np.array([realised(gain[judge], choose(found, m)).mean() for m in MARGINS])

@@ -52,6 +52,11 @@ class Observations:
         return self.sample.traces.prompt.astype(np.intp)
 
     @property
+    def clusters(self) -> IntArray:
+        """What is dealt into folds whole: the group of each token, or its prompt, shape (n,)."""
+        return self.sample.clusters
+
+    @property
     def gain(self) -> FloatArray:
         """Log-loss of the layers below `L` minus that of `L`, shape (n, K): what is learned."""
         difference: FloatArray = self.sample.log_loss[:, :-1] - self.sample.log_loss[:, -1:]

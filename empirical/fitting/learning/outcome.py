@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from empirical.analysis.decisions import Contest, decide
 from empirical.analysis.validate import Comparison
-from empirical.analysis.validate.core import compare, oracle_layer
+from empirical.analysis.validate.core import oracle_layer
 from empirical.fitting.learning.crossfit import FOLDS, MARGINS, crossfit, realised
 from empirical.fitting.learning.observations import Observations
 from empirical.fitting.learning.power import Needed, power
@@ -179,7 +180,7 @@ def learn(
     ]
     if theory:
         found = crossfit_theory(
-            sample.x, observations.prompt, cost, scale or Scale(0.01, 1.0), seed, workers
+            sample.x, observations.clusters, cost, scale or Scale(0.01, 1.0), seed, workers
         )
         choices += [
             _Choice(
@@ -213,7 +214,7 @@ def learn(
         reference_is_own_text=sample.own_text,
         last_log_loss=float(sample.log_loss[:, -1].mean()),
         level=level,
-        rows=_measure(observations, choices, level),
+        rows=_measure(observations, choices),
         diagnoses=tuple(diagnoses),
         power=power(realised(observations.gain, moving_most), observations.prompt),
     )
@@ -269,32 +270,29 @@ def _learned(
     )
 
 
-def _measure(
-    observations: Observations, choices: list[_Choice], level: float
-) -> tuple[LearnedRow, ...]:
+def _measure(observations: Observations, choices: list[_Choice]) -> tuple[LearnedRow, ...]:
     sample, K = observations.sample, observations.gain.shape[1]
     right = observations.right.astype(np.float64)
     rows = np.arange(len(right))
     ratios: dict[str, Ratio] = {}
     for chosen in choices:
-        difference = realised(observations.gain, chosen.choice)
-        ratios[f"log_loss {chosen.name}"] = mean(difference)
-        ratios[f"decisive {chosen.name}"] = mean(difference, level=level)
+        ratios[f"log_loss {chosen.name}"] = mean(realised(observations.gain, chosen.choice))
         hits = right[rows, chosen.choice] - right[:, -1]
         ratios[f"accuracy {chosen.name}"] = mean(hits)
         ratios[f"moved {chosen.name}"] = mean(chosen.choice < K)
     found = sample.intervals(ratios)
+    rules = [chosen for chosen in choices if chosen.kind != "hindsight"]
+    contests = [Contest.of_choice(sample.log_loss, chosen.choice) for chosen in rules]
+    decisions = dict(zip((c.name for c in rules), decide(contests, sample), strict=True))
 
     def row(chosen: _Choice) -> LearnedRow:
-        hindsight = chosen.kind == "hindsight"
-        decisive = found[f"decisive {chosen.name}"]
-        decided = None if hindsight or sample.own_text else compare(decisive)
+        decision = decisions.get(chosen.name)
         return LearnedRow(
             chosen.name,
             chosen.kind,
             found[f"log_loss {chosen.name}"],
-            None if hindsight else decisive,
-            decided,
+            None if decision is None else decision.interval,
+            None if decision is None or sample.own_text else decision.comparison,
             found[f"accuracy {chosen.name}"],
             found[f"moved {chosen.name}"],
             chosen.promised,

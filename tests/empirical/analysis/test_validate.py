@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from empirical.analysis.decisions import compare
 from empirical.analysis.validate import (
     Comparison,
     Measures,
@@ -16,7 +17,6 @@ from empirical.analysis.validate import (
     default_rules,
     validate,
 )
-from empirical.analysis.validate.core import compare
 from empirical.analysis.validate.tables import identity
 from empirical.traces.files import Traces, write_traces
 from stopping.cli import main

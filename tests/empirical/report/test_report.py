@@ -52,7 +52,7 @@ def verdict_of(traces: Traces) -> ModelVerdict:
 
 def overconfident() -> Traces:
     """Every layer but the last pays 1.5 nats more than its entropy promises."""
-    return calibrated(seed=3, prompts=40, tokens=40, layer_shift=dict.fromkeys(range(11), 1.5))
+    return calibrated(seed=3, prompts=160, tokens=10, layer_shift=dict.fromkeys(range(11), 1.5))
 
 
 def with_entropy(x: np.ndarray, prompts: int, gap: np.ndarray | float = 0.0) -> Traces:
@@ -69,7 +69,7 @@ def noisy(noise: float, drift: float, n: int = 400, seed: int = 0) -> np.ndarray
 class TestSwitch:
     def test_yes_where_the_search_gains(self) -> None:
         # Layers calibrated token by token and independent: lower entropy *is* better prediction.
-        found = verdict_of(calibrated(seed=1, prompts=40, tokens=40))
+        found = verdict_of(calibrated(seed=1, prompts=160, tokens=10))
         assert found.answer is Answer.YES
         assert found.rule is not None
         assert found.headline.startswith("Yes, with")
@@ -96,7 +96,7 @@ class TestSwitch:
     @pytest.mark.slow
     def test_no_yes_at_the_price_of_accuracy(self) -> None:
         # The gain of the first test, but whatever is not the final layer names a wrong token.
-        traces = calibrated(seed=1, prompts=40, tokens=40)
+        traces = calibrated(seed=1, prompts=160, tokens=10)
         top1 = np.where(np.arange(12) == 11, traces.top1, (traces.token[:, None] + 1) % 50)
         found = validate(replace(traces, top1=top1.astype(np.int32)), None, K, 0, 200)
         search = found["search"]
@@ -106,7 +106,7 @@ class TestSwitch:
         assert verdict.answer is not Answer.YES
 
     def test_cannot_say_on_the_models_own_text(self) -> None:
-        gains = calibrated(seed=1, prompts=40, tokens=40)
+        gains = calibrated(seed=1, prompts=160, tokens=10)
         found = verdict_of(with_mode(gains, "generated"))
         assert found.answer is Answer.CANNOT_SAY
         assert "reference" in found.answer_why
@@ -217,17 +217,19 @@ class TestExplanation:
         assert any("no winner's curse" in line for line in lines)
 
     def test_and_not_where_it_is_not(self) -> None:
-        lines = verdict_of(calibrated(seed=1, prompts=40, tokens=40)).explanation
+        lines = verdict_of(calibrated(seed=1, prompts=160, tokens=10)).explanation
         assert not any("curse" in line or "over-confident" in line for line in lines)
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("traces")
-    gains = named(calibrated(seed=1, prompts=12, tokens=30), "gains/<script>alert(1)</script> & co")
+    gains = named(
+        calibrated(seed=1, prompts=100, tokens=12), "gains/<script>alert(1)</script> & co"
+    )
     gains = replace(gains, vocabulary=dict(enumerate(["$x$", "<b>", "\n", "é"])))
     harms = named(
-        calibrated(seed=2, prompts=12, tokens=30, layer_shift=dict.fromkeys(range(11), 1.5)),
+        calibrated(seed=2, prompts=100, tokens=12, layer_shift=dict.fromkeys(range(11), 1.5)),
         "harms",
     )
     paths = []
@@ -454,7 +456,7 @@ class TestCommand:
             ((files[1], "--out", blocked), "file/report.html: cannot write here"),
             ((files[1], "--out", blocked / "below"), "below/report.html: cannot write here"),
             ((files[1], "--out", foreign), "report.html: exists already and is no page"),
-            ((files[1], "--material", "nan", "--out", tmp_path), "not in the range 0<=x<=1000"),
+            ((files[1], "--materiality", "nan", "--out", tmp_path), "not in the range 0<=x<=1000"),
             ((one, "--out", tmp_path), "one.parquet: traces: 1 prompt"),
             ((garbage, "--out", tmp_path), "garbage.parquet"),
             ((tmp_path / "missing.parquet", "--out", tmp_path), "no such file"),

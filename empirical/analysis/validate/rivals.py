@@ -1,0 +1,53 @@
+"""The plainest rivals of any rule: the final layer itself, at a temperature of its own.
+
+Whatever a rule gains over the final layer, it must gain over this as well: one number, fitted on
+other prompts, that needs no second layer. Where a lens corrects the final layer, there are two
+conventions of what the baseline is, and the model's own final layer, as it is, is a rival too.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from empirical.analysis.validate.rows import Outcome
+from empirical.logits.temperatures import (
+    INVERSE_TEMPERATURES,
+    best_inverse_temperature,
+    weights,
+)
+from empirical.traces.window import Sample
+from stopping.types import FloatArray
+
+AS_IT_IS = "final layer as it is"
+OWN_TEMPERATURE = "final layer, own temperature"
+FOLDS = 5
+
+
+def rivals(sample: Sample) -> Iterator[tuple[str, Outcome]]:
+    """Name and outcome of each rival that the traces allow; none in files of older versions."""
+    if not sample.traces.holds("tempered"):
+        return
+    kept = sample.traces.tempered.astype(np.float64)
+    own = -kept[:, INVERSE_TEMPERATURES.index(1.0)]
+    # Half precision rounds each column for itself.
+    if np.abs(own - sample.log_loss[:, -1]).max() > 0.02:
+        yield AS_IT_IS, _outcome(sample, own)
+    yield OWN_TEMPERATURE, _outcome(sample, -tempered_elsewhere(kept, sample))
+
+
+def tempered_elsewhere(kept: FloatArray, sample: Sample) -> FloatArray:
+    """Log-probability of each token at the temperature that is best on other clusters, (n,)."""
+    names = np.unique(sample.clusters)
+    fold = np.random.default_rng(sample.seed).permutation(len(names)) % FOLDS
+    of_token = fold[sample.clusters]
+    found = np.empty(len(kept))
+    for part in np.unique(of_token):
+        here = of_token == part
+        found[here] = kept[here] @ weights(best_inverse_temperature(kept[~here].mean(axis=0)))
+    return found
+
+
+def _outcome(sample: Sample, loss: FloatArray) -> Outcome:
+    n = len(loss)
+    unknown, nothing = np.full(n, np.nan), np.zeros(n)
+    return Outcome(loss, unknown, sample.top1[:, -1], nothing.astype(np.bool_), nothing, nothing)
