@@ -14,11 +14,12 @@ simulation, with the level at which they would be quoted. Some survivals are the
   `>= 0`, whose differences have variance at most `2 sigma^2`. Its mean bound `sigma sqrt(pi)` holds
   for jointly normal layers however correlated, since `P(excess > t) <= P(N(0, 4 sigma^2) > t)`
   integrates to `sigma sqrt(2 / pi)`; and for i.i.d. noise of any law with standard deviation
-  `sigma`, where the expected excess is at most `E (eps - eps')+ <= sigma / sqrt(2)` (T13).
+  `sigma`, where the expected excess is at most `E (eps - eps')+ <= sigma / sqrt(3)` (T13).
 - T11 needs exchangeable noise without ties, so it survives any i.i.d. law. Its first step (one
   half) needs only that neighbours' difference is as often positive as negative, so it survives
   AR(1) noise and unequal symmetric layers. Its second survives AR(1) noise exactly for
-  `rho <= 0`: the probability of a run of three is `1/4 - arcsin((1 - rho) / 2) / (2 pi)`.
+  `rho <= 0`: the probability of a run of three is `1/4 - arcsin((1 - rho) / 2) / (2 pi)`. What
+  holds in its place for `rho >= 0` is the law of halves (T14, `stopping.theory.dependent`).
 - A step down below or at `V*` leaves a `G` that is non-increasing there: nothing fails.
 
 Rows with basis `theorem` are these; a survival with basis `simulation` is a finding about this
