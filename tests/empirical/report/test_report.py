@@ -197,6 +197,40 @@ class TestOwnGap:
         assert verdict_of(traces).guarantee is Guarantee.APPLIES
 
 
+class TestGivenReading:
+    """C2: a layer that no rule happened to take may still owe what another rule would pay."""
+
+    def traces(self, owed: float, prompts: int = 40) -> Traces:
+        """One layer reads 0.01 less than the final one, or more, and owes `owed`, or is owed it."""
+        n = 40 * prompts
+        low = np.arange(n) % 2 == 0
+        x = np.full((n, 12), 4.0)
+        x[:, -4] += np.where(low, -0.01, 0.01)
+        gap = np.zeros_like(x)
+        gap[:, -4] = np.where(low, owed, -owed)
+        return with_entropy(x, prompts, gap)
+
+    def test_a_debt_that_the_search_does_not_meet_makes_the_guarantee_weak(self) -> None:
+        traces = self.traces(0.5)
+        audited = audit(traces, K, 0, 200)
+        assert audited.count(Status.FAILS) == 0
+        assert audited.given_reading.kappa.estimate == pytest.approx(0.5, abs=1e-5)
+        found = verdict_of(traces)
+        assert found.guarantee is Guarantee.TOO_WEAK
+        assert "log-loss may exceed entropy" in found.guarantee_why
+
+    def test_without_it_or_with_little_the_guarantee_applies(self) -> None:
+        for owed in (0.0, 0.04, -0.5):
+            found = verdict_of(self.traces(owed))
+            assert found.guarantee is Guarantee.APPLIES
+            assert "(C2)" in found.guarantee_why
+
+    def test_too_few_prompts_leave_it_undecided(self) -> None:
+        found = verdict_of(self.traces(0.0, prompts=6))
+        assert found.guarantee is Guarantee.UNDECIDED
+        assert "C2 is not settled" in found.guarantee_why
+
+
 class TestExplanation:
     def test_a_winners_curse_is_found_where_it_is(self) -> None:
         # Each token has one layer that is sure of itself and wrong; marginally it is rare.
