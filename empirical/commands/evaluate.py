@@ -41,6 +41,7 @@ Examples:
       --problems 200 --out results.json
   stopping evaluate --model ./folder --rule guarded:guard=0.5 --prompts mine.jsonl --json
   stopping evaluate --model ./folder --rule search --rule dola --rule sled --norm off
+  stopping evaluate --model ./folder --rule search --problems 2000 --until-decided
 """
 )
 @model_options
@@ -65,6 +66,11 @@ Examples:
     type=FILE,
     help="Results as JSON. Finished batches are kept beside it, so that a killed run resumes.",
 )
+@click.option(
+    "--until-decided",
+    is_flag=True,
+    help="Look after every batch, and stop once every rule is decided; the level holds.",
+)
 @fresh_option
 @with_json()
 def evaluate(
@@ -77,6 +83,7 @@ def evaluate(
     max_new_tokens: int,
     batch: int,
     out: Path | None,
+    until_decided: bool,
     fresh: bool,
 ) -> Reply:
     """Compare rules with plain decoding by the problems that a model solves.
@@ -84,8 +91,7 @@ def evaluate(
     Every problem is answered greedily, once plainly and once under each rule. An answer is right
     if it equals the problem's exactly; it is read from the first line that says "the answer is",
     else from the end of the text. Counted are the tokens whose characters are in a text: its end is
-    none. The same command resumes, and with
-    further rules it runs only those.
+    none. The same command resumes, and with further rules it runs only those.
     """
     rules = read_rules(specs, norm)
     chosen = asked.choose(seed, references=False)
@@ -95,7 +101,9 @@ def evaluate(
     else:
         require_room(out, fresh)
     loaded = model.open(lens)
-    settings = Settings(model.uses_chat(loaded), max_new_tokens, batch, seed)
+    settings = Settings(
+        model.uses_chat(loaded), max_new_tokens, batch, seed, until_decided=until_decided
+    )
     with progress() as bar:
         task = bar.add_task("batches", total=None)
         result = run_evaluate(

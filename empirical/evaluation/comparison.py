@@ -8,12 +8,21 @@ import numpy as np
 from empirical.analysis.validate import Comparison
 from empirical.evaluation.answers import Answer
 from empirical.evaluation.paired import Paired, paired
+from empirical.evaluation.sequential import Anytime, anytime
 from empirical.intervals import bonferroni
 from empirical.problems import Problem
 from stopping.errors import UserError
 from stopping.support.statistics import Interval, cluster_bootstrap
 
-_ERROR = 0.05
+ERROR = 0.05
+
+
+@dataclass(frozen=True)
+class Sequential:
+    """Problems were answered in this order, out of so many, and no more than was needed."""
+
+    order: Sequence[int]
+    offered: int
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,8 @@ class RuleResult:
     Attributes
     ----------
     p_adjusted : float
-        The exact test's p-value times the number of rules compared, at most 1.
+        The exact test's p-value times the number of rules compared, at most 1; that of `anytime`
+        where the comparison stopped once decided.
     comparison : Comparison
         Better or worse if `p_adjusted` is below 5 %, else undecided.
     moved, substituted : Interval
@@ -41,6 +51,9 @@ class RuleResult:
         Problems whose text is not that of plain decoding.
     length, longer : Interval
         Mean tokens per text, and how many more than in plain decoding; 95 % over problems.
+    anytime : Anytime, optional
+        The comparison that may be looked at after every batch. Intervals are those of a number of
+        problems fixed beforehand, and flatter a comparison that stopped early.
     """
 
     name: str
@@ -54,6 +67,7 @@ class RuleResult:
     length: Interval
     longer: Interval
     by_difficulty: tuple[Group, ...]
+    anytime: Anytime | None = None
 
 
 def compare(
@@ -62,6 +76,7 @@ def compare(
     answers: Mapping[tuple[str, str], Sequence[Answer]],
     seed: int = 0,
     replicates: int = 2000,
+    sequential: Sequential | None = None,
 ) -> tuple[RuleResult, ...]:
     """Compare the answers of each rule with the plain ones.
 
@@ -71,6 +86,8 @@ def compare(
         Answers by (name, spec) of the rule, each sequence in the order of `problems`, as `plain`.
     seed, replicates : int
         Of the bootstrap over problems.
+    sequential : Sequential, optional
+        How problems were answered, if no more of them were than a decision needed.
 
     Raises
     ------
@@ -80,7 +97,7 @@ def compare(
     if len(problems) < 2:
         raise UserError("evaluate: intervals over problems need at least two; give more problems")
     return tuple(
-        _result(name, spec, problems, plain, given, len(answers), seed, replicates)
+        _result(name, spec, problems, plain, given, len(answers), seed, replicates, sequential)
         for (name, spec), given in answers.items()
     )
 
@@ -94,12 +111,19 @@ def _result(
     rules: int,
     seed: int,
     replicates: int,
+    sequential: Sequential | None,
 ) -> RuleResult:
     solved = np.array([answer.correct for answer in answers])
     solved_plainly = np.array([answer.correct for answer in plain])
     groups = np.array([p.group or f"\n{i}" for i, p in enumerate(problems)])
-    overall = paired(solved, solved_plainly, bonferroni(rules, _ERROR), groups)
+    overall = paired(solved, solved_plainly, bonferroni(rules, ERROR), groups)
     p_adjusted = min(1.0, rules * overall.p_value)
+    looked = None
+    if sequential is not None:
+        place = {problem: turn for turn, problem in enumerate(sequential.order)}
+        turns = np.argsort([place[answer.problem] for answer in plain])
+        looked = anytime(solved[turns], solved_plainly[turns], rules, sequential.offered, ERROR)
+        p_adjusted = looked.p_value
     columns = [
         [a.moved, a.substituted, a.tokens, b.tokens] for a, b in zip(answers, plain, strict=True)
     ]
@@ -122,10 +146,11 @@ def _result(
             for level in np.unique(difficulty)
             for here in [difficulty == level]
         ),
+        anytime=looked,
     )
 
 
 def _comparison(p_adjusted: float, overall: Paired) -> Comparison:
-    if p_adjusted >= _ERROR:
+    if p_adjusted >= ERROR:
         return Comparison.UNDECIDED
     return Comparison.BETTER if overall.fixed > overall.regressed else Comparison.WORSE

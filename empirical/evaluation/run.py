@@ -1,6 +1,6 @@
 """A whole evaluation: model, problems and rules in, their comparison with plain decoding out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from empirical.evaluation.answers import Answer
-from empirical.evaluation.comparison import RuleResult, compare
-from empirical.evaluation.runner import PLAIN, Arm, Report, Settings, run_arms
+from empirical.evaluation.comparison import ERROR, RuleResult, Sequential, compare
+from empirical.evaluation.runner import PLAIN, Arm, Report, Settings, order_of, run_arms
+from empirical.evaluation.sequential import anytime
 from empirical.model.load import LoadedModel
 from empirical.problems import Problem
 from empirical.provenance import Provenance
@@ -30,7 +31,7 @@ class Evaluation(Result):
     Attributes
     ----------
     problems : tuple
-        Id, difficulty and right answer of each problem.
+        Id, difficulty and right answer of each problem that was asked.
     plain_accuracy : Interval
         Share of problems solved by plain decoding, with the exact binomial interval.
     plain_ended : float
@@ -87,9 +88,19 @@ def evaluate(
     if doubled := sorted({spec for spec in specs if specs.count(spec) > 1}):
         raise UserError(f"rules: {', '.join(doubled)} given more than once")
     arms = {PLAIN: Arm(None, settings)} | {rule.spec(): Arm(rule, settings) for rule in rules}
+
+    def decided(answers: Mapping[str, Sequence[Answer]]) -> bool:
+        if not settings.until_decided:
+            return False
+        plain = [answer.correct for answer in answers[PLAIN]]
+        return all(
+            anytime([a.correct for a in answers[spec]], plain, len(specs), 0, ERROR).p_value < ERROR
+            for spec in specs
+        )
+
     answered = run_arms(
         loaded, problems, arms, settings, lens=lens, out=out, fresh=fresh,
-        problems_seed=problems_seed, command=command, report=report,
+        problems_seed=problems_seed, command=command, report=report, suffices=decided,
     )  # fmt: skip
     return _evaluation(problems, rules, answered.answers, answered.provenance, settings)
 
@@ -102,6 +113,8 @@ def _evaluation(
     settings: Settings,
 ) -> Evaluation:
     plain = answers[PLAIN]
+    order, offered = order_of(problems, settings), len(problems)
+    problems = [problems[answer.problem] for answer in plain]
     named = {(rule.name, rule.spec()): answers[rule.spec()] for rule in rules}
     return Evaluation(
         provenance=provenance,
@@ -110,6 +123,12 @@ def _evaluation(
         plain_accuracy=clopper_pearson(sum(a.correct for a in plain), len(plain)),
         plain_ended=float(np.mean([a.ended for a in plain])),
         plain_length=float(np.mean([a.tokens for a in plain])),
-        rules=compare(problems, plain, named, settings.seed),
+        rules=compare(
+            problems,
+            plain,
+            named,
+            settings.seed,
+            sequential=Sequential(order, offered) if settings.until_decided else None,
+        ),
         answers={arm: tuple(a.given for a in given) for arm, given in answers.items()},
     )

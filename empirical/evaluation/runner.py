@@ -15,6 +15,7 @@ import numpy as np
 
 from empirical.evaluation.answers import Answer, judge
 from empirical.evaluation.sampling import SeededDraws
+from empirical.evaluation.sequential import drawn_order
 from empirical.evaluation.trail import Trail, trail_of
 from empirical.model.fitted import require_own_fit
 from empirical.model.load import LoadedModel
@@ -34,6 +35,8 @@ PLAIN = "plain"
 Batch: TypeAlias = tuple[Answer, ...]
 # Called after each batch with the batches done so far, of all.
 Report = Callable[[int, int], None]
+# Asked after each batch of all arms, with the answers in the order given, whether they suffice.
+Suffices = Callable[[Mapping[str, Sequence[Answer]]], bool]
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Settings:
     """How problems are answered: in batches, in at most `max_new_tokens` tokens.
 
     `seed` is that of randomised rules, of the bootstrap, and of the draws where the `temperature`
-    is above 0; at 0 the most probable token is taken.
+    is above 0; at 0 the most probable token is taken. With `until_decided` problems are answered in
+    random order, and no more of them than a decision needs.
     """
 
     chat: bool = False
@@ -49,6 +53,7 @@ class Settings:
     batch: int = 8
     seed: int = 0
     temperature: float = 0.0
+    until_decided: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ def run_arms(
     problems_seed: int | None = None,
     command: str = "",
     report: Report = lambda done, total: None,
+    suffices: Suffices = lambda answers: False,
 ) -> Answered:
     """Answer the problems under each arm; what was answered once is not answered again.
 
@@ -94,6 +100,8 @@ def run_arms(
         Where results will stand: finished batches are kept beside it.
     fresh
         Throw away what an earlier run left there.
+    suffices
+        Asked after each batch of all arms whether to stop.
 
     Raises
     ------
@@ -133,7 +141,22 @@ def run_arms(
     if out is not None:  # a series of batches for each arm: another one may be added later
         codec = json_codec(Batch)
         parts = Parts.open(out, identity(provenance, settings), codec, fresh=fresh)
-    return Answered(provenance, answer_all(loaded, problems, arms, parts, anatomy, reader, report))
+    order = order_of(problems, settings)
+    return Answered(
+        provenance,
+        answer_all(loaded, problems, arms, parts, anatomy, reader, report, order, suffices),
+    )
+
+
+def order_of(problems: Sequence[Problem], settings: Settings) -> list[int]:
+    """Order in which problems are answered.
+
+    Texts of like length go together, so that little is padded; a comparison that may stop early
+    takes them in random order.
+    """
+    if settings.until_decided:
+        return drawn_order(len(problems), settings.seed).tolist()
+    return sorted(range(len(problems)), key=lambda index: len(problems[index].prompt))
 
 
 def require_answers(problems: Sequence[Problem]) -> None:
@@ -154,15 +177,19 @@ def answer_all(
     anatomy: "Anatomy",
     lens: "AbstractLens | None" = None,
     report: Report = lambda done, total: None,
+    order: Sequence[int] | None = None,
+    suffices: Suffices = lambda answers: False,
 ) -> dict[str, list[Answer]]:
-    """Answer all problems under each arm, batch by batch, and return them in their order.
+    """Answer problems under each arm, batch by batch, until all are or these suffice.
+
+    They are returned in the order of the problems, and answered in another `order` if one is given.
 
     All arms have batches of one size. What `parts` holds already is not answered again.
     """
     answers: dict[str, list[Answer]] = {arm: [] for arm in arms}
     size = next(iter(arms.values())).settings.batch
-    # Texts of like length go together, so that little is padded.
-    order = sorted(range(len(problems)), key=lambda index: len(problems[index].prompt))
+    if order is None:
+        order = range(len(problems))
     batches = [order[i : i + size] for i in range(0, len(order), size)]
     done = 0
     with nullcontext() if parts is None else parts.kept():
@@ -177,6 +204,8 @@ def answer_all(
                 answers[name].extend(given)
                 done += 1
                 report(done, len(batches) * len(arms))
+            if suffices(answers):
+                break
     return {arm: sorted(given, key=lambda a: a.problem) for arm, given in answers.items()}
 
 
@@ -238,5 +267,9 @@ def identity(provenance: Provenance, settings: Settings) -> dict[str, Any]:
     """Return all that an answer depends on but the rule."""
     ignored = {"date", "command", "shard", "storage"}
     known = {name: value for name, value in asdict(provenance).items() if name not in ignored}
-    drawn = {"temperature": settings.temperature} if settings.temperature > 0 else {}
+    drawn: dict[str, Any] = {}
+    if settings.temperature > 0:
+        drawn["temperature"] = settings.temperature
+    if settings.until_decided:
+        drawn["order"] = "random"
     return {**known, "batch": settings.batch, "rules' seed": settings.seed, **drawn}

@@ -1,5 +1,7 @@
 """What an evaluation prints: problems solved, what became of the texts, and a dry summary."""
 
+import math
+
 from empirical.evaluation.comparison import RuleResult
 from empirical.evaluation.run import Evaluation
 from stopping.support.results import Report
@@ -20,8 +22,9 @@ def report(result: Evaluation) -> Report:
     solved = table(
         "Problems solved (exact match), against plain decoding",
         *("rule", "solved %", "minus plain (points)", "fixed", "regressed", "p", "verdict"),
-        caption=f"p: McNemar's exact test, adjusted for {count(len(rules), 'rule')}; intervals at "
-        f"{rules[0].overall.difference.level:.2%}",
+        caption=f"p: {test(result)}, adjusted for {count(len(rules), 'rule')}; intervals at "
+        f"{rules[0].overall.difference.level:.2%}"
+        + ("" if rules[0].anytime is None else ", as if the number of problems had been fixed"),
     )
     for row in rules:
         solved.add_row(
@@ -66,6 +69,11 @@ def report(result: Evaluation) -> Report:
     yield summary(result)
 
 
+def test(result: Evaluation) -> str:
+    """The test that the verdicts come from."""
+    return "McNemar's exact test" if result.rules[0].anytime is None else "valid whenever one stops"
+
+
 def _difficulties(row: RuleResult) -> list[str]:
     cells = []
     for group in row.by_difficulty:
@@ -83,4 +91,21 @@ def summary(result: Evaluation) -> str:
     counts = ", ".join(
         f"{kind} {verdicts.count(kind)}" for kind in ("better", "worse", "undecided")
     )
-    return f"Against plain decoding, of {count(n, 'rule')}: {counts} (5% for all tests together)."
+    sentence = (
+        f"Against plain decoding, of {count(n, 'rule')}: {counts} (5% for all tests together)."
+    )
+    looked = [row.anytime for row in result.rules if row.anytime is not None]
+    if looked:
+        asked, offered = len(result.problems), looked[0].offered
+        sentence += (
+            f" Stopped after {asked:,} of {offered:,} problems."
+            if asked < offered
+            else f" All {offered:,} problems were asked."
+        )
+        sizes = [found.fixed_size for found in looked if not math.isnan(found.fixed_size)]
+        if sizes:
+            sentence += (
+                f" At the rates seen, a test of a size fixed beforehand needs {max(sizes):,.0f} "
+                "for a power of 80%."
+            )
+    return sentence
