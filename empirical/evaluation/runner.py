@@ -155,7 +155,7 @@ def order_of(problems: Sequence[Problem], settings: Settings) -> list[int]:
     takes them in random order.
     """
     if settings.until_decided:
-        return drawn_order(len(problems), settings.seed).tolist()
+        return [int(turn) for turn in drawn_order(len(problems), settings.seed)]
     return sorted(range(len(problems)), key=lambda index: len(problems[index].prompt))
 
 

@@ -61,13 +61,13 @@ def log_evidence(fixed: FloatArray, regressed: FloatArray) -> FloatArray:
     a, b = fixed + PRIOR, regressed + PRIOR
     upper = special.betainc(b, a, 0.5)  # P(p > 1/2) under Beta(a, b)
     with np.errstate(divide="ignore"):
-        found: FloatArray = (
+        found = (
             (fixed + regressed + 1) * math.log(2)
             + special.betaln(a, b)
             - special.betaln(PRIOR, PRIOR)
             + np.log(upper)
         )
-    return found
+    return np.asarray(found, dtype=np.float64)
 
 
 def anytime_p_value(fixed: BoolArray, regressed: BoolArray) -> float:
