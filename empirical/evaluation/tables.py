@@ -71,7 +71,11 @@ def report(result: Evaluation) -> Report:
 
 def test(result: Evaluation) -> str:
     """The test that the verdicts come from."""
-    return "McNemar's exact test" if result.rules[0].anytime is None else "valid whenever one stops"
+    return (
+        "exact test of whole groups (McNemar's, where there are none)"
+        if result.rules[0].anytime is None
+        else "valid whenever one stops"
+    )
 
 
 def _difficulties(row: RuleResult) -> list[str]:
