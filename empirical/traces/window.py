@@ -82,15 +82,25 @@ class Sample:
         return prompt_intervals(ratios, self.clusters, self.seed, self.replicates)
 
 
-def headline(name: str, model: str, tokens: int, prompts: int, K: int) -> "Text":
-    """One line that says what is looked at; `name` is the file's where that is known."""
+def headline(
+    name: str,
+    model: str,
+    tokens: int,
+    prompts: int,
+    K: int,
+    over: str = "prompts, or groups of them where traces have groups",
+) -> "Text":
+    """One line that says what is looked at; `name` is the file's where that is known.
+
+    `over` is what intervals resample.
+    """
     from rich.text import Text
 
     file = f" ({name})" if name not in ("", model) else ""
     return Text.assemble(
         (model, "bold"),
         f"{file}: {count(tokens, 'token')} of {count(prompts, 'prompt')}, window of "
-        f"{count(K, 'step')}, 95% intervals over prompts",
+        f"{count(K, 'step')}, 95% intervals over {over}",
     )
 
 

@@ -105,6 +105,8 @@ class SearchedTokens:
         Layers from `L` back to `V^`.
     changed : bool
         Whether the most probable token at `V^` is another than at `L`.
+    clusters : int, optional
+        What intervals resample; default: prompts.
     """
 
     prompt: NDArray[np.int32]
@@ -114,6 +116,7 @@ class SearchedTokens:
     valley: FloatArray
     depth: IntArray
     changed: BoolArray
+    clusters: IntArray | None = None
 
 
 def token_statistics(sample: Sample) -> TokenStatistics:
@@ -129,6 +132,7 @@ def token_statistics(sample: Sample) -> TokenStatistics:
         valley=x[tokens, valley],
         depth=last - valley,
         changed=top1[tokens, valley] != top1[:, -1],
+        clusters=sample.clusters,
     )
     return statistics_of(searched, last, sample.seed, sample.replicates)
 
@@ -182,7 +186,8 @@ def statistics_of(tokens: SearchedTokens, K: int, seed: int, replicates: int) ->
     ratios |= {f"left {b}": mean(leaves, bins == b) for b in range(len(edges) - 1)}
     ratios |= {f"bin {b}": mean(changed, bins == b) for b in range(len(edges) - 1)}
     ratios |= {f"decile {d}": mean(leaves, decile == d) for d in range(1, 11)}
-    found = prompt_intervals(ratios, tokens.prompt, seed, replicates)
+    clusters = tokens.prompt if tokens.clusters is None else tokens.clusters
+    found = prompt_intervals(ratios, clusters, seed, replicates)
     return TokenStatistics(
         statistics=tuple(
             Statistic(key, quantity, unit, found[key], figure(key))

@@ -16,7 +16,8 @@ OWN_TEXT = (
 
 def report(result: Validation, name: str, by_difficulty: bool) -> Report:
     """All of it, with the differences by difficulty if asked for."""
-    yield headline(name, result.model, result.tokens, result.prompts, result.K)
+    over = count(result.clusters, result.cluster_kind)
+    yield headline(name, result.model, result.tokens, result.prompts, result.K, over)
     if result.reference_is_own_text:
         yield OWN_TEXT
     yield from differences(result)
@@ -32,9 +33,8 @@ def differences(result: Validation) -> Report:
     caption = "regret: log-loss above the oracle's"
     if not result.reference_is_own_text:
         caption += (
-            f"; verdict: log-loss, {result.compared} comparisons at 5% together, better or worse "
-            f"by more than {result.material:g} nats; intervals over "
-            f"{count(result.clusters, result.cluster_kind)}"
+            f"; verdict: log-loss, {count(result.compared, 'comparison')} at 5% together, better "
+            f"or worse by more than {result.material:g} nats"
         )
     rows = table(
         "Rules against the final layer (log-loss in nats)",
