@@ -206,7 +206,11 @@ def problems_options(least: int = 1) -> Callable[[C], C]:
     """Give a command `--prompts` and `--problems`; it gets them as `asked`."""
 
     def decorate(command: C) -> C:
-        @click.option("--prompts", type=PATH, help="JSONL file with your prompts.")
+        @click.option(
+            "--prompts",
+            type=PATH,
+            help="JSONL file with your prompts; its field group names what some of them share.",
+        )
         @click.option(
             "--problems",
             type=at_least(least),

@@ -24,7 +24,7 @@ RAW = "raw"
 
 @dataclass(frozen=True)
 class Side:
-    """The search on one lens, 95 % intervals over prompts.
+    """The search on one lens, 95 % intervals over clusters.
 
     Attributes
     ----------

@@ -26,7 +26,7 @@ MATERIALITY = 0.05
 
 @dataclass(frozen=True)
 class LayerCalibration:
-    """Calibration at one layer, 95 % intervals over prompts; `layer` counts from 1."""
+    """Calibration at one layer, 95 % intervals over clusters; `layer` counts from 1."""
 
     layer: int
     in_window: bool

@@ -1,4 +1,4 @@
-"""What is measured about one rule: a row of means with intervals over prompts."""
+"""What is measured about one rule: a row of means with intervals over clusters."""
 
 from dataclasses import dataclass
 
