@@ -13,6 +13,7 @@ from empirical.lenses.files import (
     load_lens,
     read_lens,
     require_lens,
+    weights_hash,
     write_lens,
 )
 from empirical.lenses.fit import fit_lens
@@ -30,5 +31,6 @@ __all__ = [
     "load_lens",
     "read_lens",
     "require_lens",
+    "weights_hash",
     "write_lens",
 ]

@@ -10,7 +10,7 @@ fitted on.
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
@@ -170,20 +170,28 @@ def require_lens(path: Path) -> LensFile:
 
 def head_hash(anatomy: Anatomy) -> str:
     """SHA-256, in hexadecimal, of the weights of final norm and head, rounded to bfloat16."""
-    digest = hashlib.sha256()
     parts = [(f"tail {i}", module) for i, module in enumerate(anatomy.final_norm)]
-    for part, module in [*parts, ("head", anatomy.headless)]:
-        for name, weight in module.named_parameters():
-            if weight.is_meta:
-                raise UserError(
-                    f"lens: the weight {name} of the head is offloaded and cannot be read; "
-                    "load the model onto a device"
-                )
-            digest.update(f"{part} {name} {tuple(weight.shape)}".encode())
-            for first in range(0, len(weight), _HASHED_ROWS):
-                # numpy has no bfloat16: its bits are hashed as integers.
-                rows = weight.detach()[first : first + _HASHED_ROWS].to(torch.bfloat16)
-                digest.update(rows.contiguous().view(torch.int16).cpu().numpy().tobytes())
+    return weights_hash(
+        (f"{part} {name}", weight)
+        for part, module in [*parts, ("head", anatomy.headless)]
+        for name, weight in module.named_parameters()
+    )
+
+
+def weights_hash(weights: Iterable[tuple[str, Tensor]]) -> str:
+    """SHA-256, in hexadecimal, of named weights, rounded to bfloat16."""
+    digest = hashlib.sha256()
+    for name, weight in weights:
+        if weight.is_meta:
+            raise UserError(
+                f"lens: the weight {name} is offloaded and cannot be read; "
+                "load the model onto a device"
+            )
+        digest.update(f"{name} {tuple(weight.shape)}".encode())
+        for first in range(0, len(weight), _HASHED_ROWS):
+            # numpy has no bfloat16: its bits are hashed as integers.
+            rows = weight.detach()[first : first + _HASHED_ROWS].to(torch.bfloat16)
+            digest.update(rows.contiguous().view(torch.int16).cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
