@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from empirical.capture.projections import AbstractReader, reader_for
+from empirical.capture.tiles import LayersReadout
 from empirical.lenses import AbstractLens, RawLens
 from empirical.lenses.soundness import require_sound_capture
 from empirical.model.anatomy import Anatomy
@@ -26,6 +27,9 @@ from empirical.provenance import Provenance
 from empirical.texts import Text
 from empirical.traces.files import Traces
 from stopping.errors import UserError
+
+Columns = dict[str, NDArray[np.generic]]
+"""Columns of `Traces` by name, of some tokens."""
 
 
 def last_layers(depth: int, count: int | None) -> tuple[int, ...]:
@@ -74,6 +78,16 @@ def capture(
         _capture_batch(anatomy, texts[start : start + batch], traced, lens, head)
         for start in range(0, len(texts), batch)
     ]
+    return traces_of(pieces, texts, traced, provenance)
+
+
+def traces_of(
+    pieces: Sequence[Columns],
+    texts: Sequence[Text],
+    traced: Sequence[int],
+    provenance: Provenance,
+) -> Traces:
+    """Join what was captured of texts, each once, into traces."""
     rows: dict[str, Any] = {
         name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]
     }
@@ -96,7 +110,7 @@ def _capture_batch(
     traced: tuple[int, ...],
     lens: AbstractLens,
     head: Unembedding | None,
-) -> dict[str, NDArray[np.generic]]:
+) -> Columns:
     """Trace one batch; columns as in `Traces`, rows in the order of `texts`."""
     device = anatomy.device
     width = max(map(len, texts))
@@ -116,17 +130,24 @@ def _capture_batch(
     listener = _Listener(reader, own, predicts.to(device), traced)
     with torch.inference_mode(), anatomy.listening(listener.hear):
         anatomy.decoder(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False)
-    lengths = [len(text.completion_ids) for text in texts]
     return {
-        "prompt": np.repeat(np.array([text.prompt for text in texts], dtype=np.int32), lengths),
-        "position": np.concatenate([np.arange(n, dtype=np.int32) for n in lengths]),
+        **places_of(texts),
         "token": np.array(tokens, dtype=np.int32),
         **listener.columns(),
     }
 
 
+def places_of(texts: Sequence[Text]) -> Columns:
+    """Prompt and position of each completion's tokens."""
+    lengths = [len(text.completion_ids) for text in texts]
+    return {
+        "prompt": np.repeat(np.array([text.prompt for text in texts], dtype=np.int32), lengths),
+        "position": np.concatenate([np.arange(n, dtype=np.int32) for n in lengths]),
+    }
+
+
 @dataclass(frozen=True, eq=False)
-class _Residual:
+class Residual:
     """Size of a layer's contribution and its direction against the stream, each (n,)."""
 
     norm: Tensor
@@ -146,42 +167,50 @@ class _Listener:
         self._reader, self._own = reader, own
         self._predicts, self._traced, self._last = predicts, frozenset(traced), traced[-1]
         self._before: Tensor | None = None
-        self._residuals: list[_Residual] = []
+        self._residuals: list[Residual] = []
 
     def hear(self, layer: int, state: Tensor) -> None:
         """Take the states of all rows that predict a traced token, (n, hidden)."""
         states = state[self._predicts.to(state.device)].to(self._predicts.device)
         if self._before is not None:
-            self._residuals.append(_residual(self._before, states))
+            self._residuals.append(residual_of(self._before, states))
         self._before = states
         if layer in self._traced:
             self._reader.add(layer, states)
         if layer == self._last and self._own is not None:
             self._own.add(layer, states)
 
-    def columns(self) -> dict[str, NDArray[np.generic]]:
+    def columns(self) -> Columns:
         """Return the statistics as arrays, the layer axis last."""
         seen = self._reader.read()
-        own = seen if self._own is None else self._own.read()
-        return {
-            "entropy": _array(seen.entropy.T, np.float32),
-            "log_prob": _array(seen.log_prob.T, np.float32),
-            "top1": _array(seen.top1.T, np.int32),
-            "top1_prob": _array(seen.top1_prob.T, np.float32),
-            "hindsight_gain": _array(seen.hindsight_gain.T, np.float32),
-            "tempered": _array(own.tempered.T, np.float32),
-            "residual_norm": _array(torch.stack([r.norm for r in self._residuals], 1), np.float32),
-            "residual_cosine": _array(
-                torch.stack([r.cosine for r in self._residuals], 1), np.float32
-            ),
-        }
+        return columns_of(seen, seen if self._own is None else self._own.read(), self._residuals)
 
 
-def _residual(before: Tensor, after: Tensor) -> _Residual:
+def columns_of(seen: LayersReadout, own: LayersReadout, residuals: Sequence[Residual]) -> Columns:
+    """Columns of `Traces` from what the traced layers say through the lens, and the model itself.
+
+    `residuals` are what each layer did.
+    """
+    norm = torch.stack([r.norm for r in residuals], dim=1)
+    cosine = torch.stack([r.cosine for r in residuals], dim=1)
+    return {
+        "entropy": _array(seen.entropy.T, np.float32),
+        "log_prob": _array(seen.log_prob.T, np.float32),
+        "top1": _array(seen.top1.T, np.int32),
+        "top1_prob": _array(seen.top1_prob.T, np.float32),
+        "hindsight_gain": _array(seen.hindsight_gain.T, np.float32),
+        "tempered": _array(own.tempered.T, np.float32),
+        "residual_norm": _array(norm, np.float32),
+        "residual_cosine": _array(cosine, np.float32),
+    }
+
+
+def residual_of(before: Tensor, after: Tensor) -> Residual:
+    """What a layer did to states (n, ...)."""
     # Streams with several lanes per position count as one long vector.
     h, previous = after.flatten(1).float(), before.flatten(1).float()
     norm = (h - previous).norm(dim=1) / previous.norm(dim=1)
-    return _Residual(norm, torch.cosine_similarity(h, previous, dim=1))
+    return Residual(norm, torch.cosine_similarity(h, previous, dim=1))
 
 
 def _array(column: Tensor, kind: type[np.generic]) -> NDArray[np.generic]:

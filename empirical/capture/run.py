@@ -1,11 +1,12 @@
 """A whole capture run: model, problems and settings in, one trace file out, part by part."""
 
+import abc
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
@@ -62,6 +63,75 @@ class Summary(Result):
     warning: str = ""
 
 
+class AbstractSource(abc.ABC):
+    """A model whose layers can be read, wherever it runs.
+
+    Attributes
+    ----------
+    loaded : its tokenizer, name, weights and precision.
+    depth, vocabulary_size : its layers, and the width of its logits.
+    architecture : the name of its class.
+    lens : the name of the lens that its layers are read through.
+    lens_file : where it stands; None for the raw one.
+    """
+
+    loaded: LoadedModel
+    depth: int
+    vocabulary_size: int
+    architecture: str
+    lens: str
+    lens_file: Path | None = None
+
+    @abc.abstractmethod
+    def texts(self, problems: Sequence[tuple[int, "Problem"]], settings: Settings) -> list[Text]:
+        """Prompts and completions of numbered problems."""
+
+    @abc.abstractmethod
+    def capture(
+        self, texts: Sequence[Text], provenance: Provenance, traced: Sequence[int], batch: int
+    ) -> Traces:
+        """Trace the completions of texts at the layers `traced`."""
+
+
+@final
+class InTransformers(AbstractSource):
+    """A model of transformers, its layers read through the raw lens or that of a file."""
+
+    def __init__(self, loaded: LoadedModel, lens_file: Path | None = None) -> None:
+        from empirical.lenses import RawLens, load_lens
+        from empirical.model.anatomy import Anatomy
+
+        self.loaded, self.lens_file = loaded, lens_file
+        self.anatomy = anatomy = Anatomy.of(loaded.model)
+        self.depth, self.vocabulary_size = len(anatomy.layers), anatomy.vocabulary_size
+        self.architecture = type(loaded.model).__name__
+        self._lens = RawLens(anatomy) if lens_file is None else load_lens(lens_file, anatomy)
+        self.lens = self._lens.name
+
+    def texts(self, problems: Sequence[tuple[int, "Problem"]], settings: Settings) -> list[Text]:
+        """Their own solutions, or what the model writes, some prompts at a time."""
+        if settings.mode == "reference":
+            return reference_texts(self.loaded, problems, settings.chat)
+        return [
+            text
+            for start in range(0, len(problems), settings.batch)
+            for text in generated_texts(
+                self.loaded,
+                problems[start : start + settings.batch],
+                settings.chat,
+                settings.max_new_tokens,
+            )
+        ]
+
+    def capture(
+        self, texts: Sequence[Text], provenance: Provenance, traced: Sequence[int], batch: int
+    ) -> Traces:
+        """One forward pass for each batch."""
+        from empirical.capture.batch import capture
+
+        return capture(self.anatomy, texts, provenance, traced, batch, self._lens)
+
+
 def trace_problems(
     loaded: LoadedModel,
     problems: Sequence["Problem"],
@@ -75,33 +145,60 @@ def trace_problems(
     report: Report = lambda tokens, prompts: None,
     lens_file: Path | None = None,
 ) -> Summary:
-    """Trace problems into the file `out`, going on where an interrupted run has ended.
-
-    With `shard`, only its parts are traced, into the shard's own file and in full precision: what
-    rounding costs is measured when the shards are merged. Each shard then stops at its share of
-    `settings.tokens`.
+    """Trace problems into the file `out` with a model of transformers; see `trace_source`.
 
     Layers are read through the raw logit lens, or through the lens of `lens_file`.
 
     Raises
     ------
     UserError
-        If the model's anatomy is unknown, a prompt does not fit, `out` or its parts belong to
-        another run, there are more shards than parts, no token was traced, or the lens is not
-        this model's.
+        As `trace_source`; or if the model's anatomy is unknown, or the lens is not this model's.
     """
-    from empirical.capture.batch import capture, last_layers
-    from empirical.lenses import RawLens, load_lens, require_lens
-    from empirical.model.anatomy import Anatomy
+    return trace_source(
+        InTransformers(loaded, lens_file),
+        problems,
+        settings,
+        out,
+        shard=shard,
+        fresh=fresh,
+        seed=seed,
+        command=command,
+        report=report,
+    )
+
+
+def trace_source(
+    source: AbstractSource,
+    problems: Sequence["Problem"],
+    settings: Settings,
+    out: Path,
+    *,
+    shard: Shard | None = None,
+    fresh: bool = False,
+    seed: int | None = None,
+    command: str = "",
+    report: Report = lambda tokens, prompts: None,
+) -> Summary:
+    """Trace problems into the file `out`, going on where an interrupted run has ended.
+
+    With `shard`, only its parts are traced, into the shard's own file and in full precision: what
+    rounding costs is measured when the shards are merged. Each shard then stops at its share of
+    `settings.tokens`.
+
+    Raises
+    ------
+    UserError
+        If a prompt does not fit, `out` or its parts belong to another run, there are more shards
+        than parts, or no token was traced.
+    """
+    from empirical.capture.batch import last_layers
+    from empirical.lenses import require_lens
 
     began = time.perf_counter()
-    anatomy = Anatomy.of(loaded.model)
-    traced = last_layers(len(anatomy.layers), settings.layers)
-    provenance = _provenance(
-        loaded, problems, settings, len(anatomy.layers), anatomy.vocabulary_size
-    )
-    lens = RawLens(anatomy) if lens_file is None else load_lens(lens_file, anatomy)
-    provenance = replace(provenance, seed=seed, command=command, lens=lens.name)
+    traced = last_layers(source.depth, settings.layers)
+    provenance = _provenance(source, problems, settings)
+    provenance = replace(provenance, seed=seed, command=command, lens=source.lens)
+    lens_file = source.lens_file
     warning = "" if lens_file is None else fitted_here(require_lens(lens_file).origin, problems)
     size, enough = 2 * settings.batch, settings.tokens
     if shard is not None:
@@ -121,10 +218,10 @@ def trace_problems(
                 continue
             part = finished.part(number)
             if part is None:
-                texts = _texts(loaded, list(enumerate(problems))[start : start + size], settings)
+                texts = source.texts(list(enumerate(problems))[start : start + size], settings)
                 here = replace(provenance, shard=number, date=now())
-                part = capture(anatomy, texts, here, traced, settings.batch, lens)
-                part = replace(part, vocabulary=_words(loaded.tokenizer, part))
+                part = source.capture(texts, here, traced, settings.batch)
+                part = replace(part, vocabulary=_words(source.loaded.tokenizer, part))
                 finished.keep(number, part)
                 fresh_tokens += len(part)
             parts.append(part)
@@ -184,38 +281,18 @@ def _require_parts(shard: Shard, prompts: int, size: int) -> None:
         )
 
 
-def _texts(
-    loaded: LoadedModel, problems: Sequence[tuple[int, "Problem"]], settings: Settings
-) -> list[Text]:
-    if settings.mode == "reference":
-        return reference_texts(loaded, problems, settings.chat)
-    return [
-        text
-        for start in range(0, len(problems), settings.batch)
-        for text in generated_texts(
-            loaded,
-            problems[start : start + settings.batch],
-            settings.chat,
-            settings.max_new_tokens,
-        )
-    ]
-
-
 def _provenance(
-    loaded: LoadedModel,
-    problems: Sequence["Problem"],
-    settings: Settings,
-    depth: int,
-    vocabulary_size: int,
+    source: AbstractSource, problems: Sequence["Problem"], settings: Settings
 ) -> Provenance:
     from empirical.problems import prompts_hash
 
+    loaded = source.loaded
     return Provenance(
         model=loaded.name,
-        architecture=type(loaded.model).__name__,
-        layers=depth,
+        architecture=source.architecture,
+        layers=source.depth,
         hidden_size=int(loaded.text_config.hidden_size),
-        vocabulary_size=vocabulary_size,
+        vocabulary_size=source.vocabulary_size,
         mode=settings.mode,
         weights=loaded.weights,
         dtype=loaded.dtype,
@@ -232,7 +309,7 @@ def _identity(provenance: Provenance, traced: Sequence[int], settings: Settings)
     """Return all that a part depends on: the same in every process that adds to a run."""
     ignored = {"date", "command", "shard", "storage"}
     known = {name: value for name, value in asdict(provenance).items() if name not in ignored}
-    return {**known, "probed": list(traced), "batch": settings.batch}
+    return {**known, "traced": list(traced), "batch": settings.batch}
 
 
 def _words(tokenizer: Any, traces: Traces) -> dict[int, str]:

@@ -1,0 +1,46 @@
+"""Tiny models of many families: layers and tokens of the decoder in transformers, in float32."""
+
+from typing import Any
+
+import pytest
+
+from tests.serving.engines import K, decoded, engine, prompts, save_tiny
+
+SEARCH = f"search:K={K}"
+MOE: dict[str, Any] = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "mistral": {"sliding_window": None},
+    "qwen2": {},
+    "qwen3": {"head_dim": 32},
+    "qwen3_moe": {**MOE, "decoder_sparse_step": 1, "mlp_only_layers": []},
+    "phi3": {},
+    "granite": {"logits_scaling": 4.0, "residual_multiplier": 0.5, "embedding_multiplier": 2.0},
+    "olmo2": {},
+}
+THROUGH_TRANSFORMERS: dict[str, dict[str, Any]] = {
+    "gemma2": {"query_pre_attn_scalar": 32, "sliding_window": 128},
+    "gemma3_text": {"query_pre_attn_scalar": 32, "sliding_window": 128},
+}
+"""Families whose classes in vLLM hand out no states, on its transformers back-end."""
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, *THROUGH_TRANSFORMERS])
+def test_layers_and_tokens_are_those_of_the_decoder(tmp_path, family):
+    own = FAMILIES.get(family)
+    model = save_tiny(tmp_path, family, **(own or THROUGH_TRANSFORMERS.get(family, {})))
+    texts = prompts(3)
+    options = {} if own is not None else {"model_impl": "transformers"}
+    with engine(tmp_path, {"K": K}, **options) as served:
+        assert served.tokens(texts) == [t for t, _ in decoded(model, texts, "final")]
+        found = served.steps(texts, SEARCH)
+        assert found == decoded(model, texts, SEARCH)
+        assert any(j > 0 for _, depths in found for j in depths)
+
+
+def test_a_class_that_hands_out_no_states_is_refused(tmp_path):
+    save_tiny(tmp_path, "gemma2", **THROUGH_TRANSFORMERS["gemma2"])
+    with (
+        pytest.raises(Exception, match=r"Gemma2ForCausalLM does not hand out.*model-impl"),
+        engine(tmp_path, {"K": K}),
+    ):
+        pass

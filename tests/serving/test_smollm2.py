@@ -1,0 +1,78 @@
+"""SmolLM2-135M-Instruct: fifty prompts in an engine and in transformers, float32.
+
+`make serving-test` fetches the weights; their path is in `SMOLLM2`.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from empirical.model.load import LoadedModel, load_model
+from empirical.problems import generate
+from tests.serving.engines import Engine, engine
+
+TOKENS = 10
+RULE = "search:K=10"
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedModel:
+    return load_model(os.environ["SMOLLM2"], "float32", "cpu")
+
+
+@pytest.fixture(scope="module")
+def texts(loaded) -> list[list[int]]:
+    """Prompts of arithmetic and of logic, cut to lengths of 8 to 57 tokens."""
+    ids = [loaded.tokenizer(problem.prompt)["input_ids"] for problem in generate(50, 7)]
+    return [one[-(8 + i) :] for i, one in enumerate(ids)]
+
+
+@pytest.fixture(scope="module")
+def references(loaded, texts) -> list[tuple[list[int], list[int]]]:
+    """Tokens and layers back, all prompts in one batch, padded on the left."""
+    from empirical.decoding import ConfidentDecoding
+
+    loaded.model.generation_config.eos_token_id = None
+    width = max(map(len, texts))
+    ids = torch.tensor([[0] * (width - len(text)) + text for text in texts])
+    mask = torch.tensor([[0] * (width - len(text)) + [1] * len(text) for text in texts])
+    with ConfidentDecoding(loaded.model, rule=RULE) as decoding:
+        out = loaded.model.generate(
+            input_ids=ids, attention_mask=mask, max_new_tokens=TOKENS, do_sample=False
+        )
+    depth = decoding.statistics.depth
+    return [(row[width:].tolist(), d.tolist()) for row, d in zip(out, depth, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def served(loaded, tmp_path_factory) -> Iterator[Engine]:
+    folder: Path = tmp_path_factory.mktemp("smollm2")
+    model: Any = loaded.model
+    model.config.quantization_config = None
+    del model.config.quantization_config
+    torch.manual_seed(0)
+    from transformers import LlamaForCausalLM
+
+    plain = LlamaForCausalLM(model.config).float()
+    plain.load_state_dict(model.state_dict())
+    plain.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+    with engine(folder, {"K": 10}, skip_tokenizer_init=False, max_num_seqs=25) as one:
+        yield one
+
+
+def test_layers_and_tokens_of_fifty_prompts_are_those_of_the_decoder(served, texts, references):
+    found = served.steps(texts, RULE, tokens=TOKENS)
+    different = [i for i, (a, b) in enumerate(zip(found, references, strict=True)) if a != b]
+    assert not different
+    depths = np.array([depths for _, depths in found])
+    assert depths.shape == (50, TOKENS)
+    assert 0.5 < (depths > 0).mean() < 1  # as the paper's rule does on this model
+    plain = served.tokens(texts, tokens=TOKENS)
+    assert plain != [tokens for tokens, _ in found]
+    assert plain == served.tokens(texts, {"rule": RULE, "p": 0}, tokens=TOKENS)
