@@ -309,7 +309,7 @@ def _identity(provenance: Provenance, traced: Sequence[int], settings: Settings)
     """Return all that a part depends on: the same in every process that adds to a run."""
     ignored = {"date", "command", "shard", "storage"}
     known = {name: value for name, value in asdict(provenance).items() if name not in ignored}
-    return {**known, "traced": list(traced), "batch": settings.batch}
+    return {**known, "probed": list(traced), "batch": settings.batch}
 
 
 def _words(tokenizer: Any, traces: Traces) -> dict[int, str]:

@@ -30,6 +30,7 @@ from stopping.cli.options import FILE, fresh_option, seed_option
 from stopping.cli.progress import progress
 from stopping.cli.reply import Reply, with_json
 from stopping.cli.ui import prose, refuse_ignored
+from stopping.errors import UserError
 from stopping.support.files import require_writable
 from stopping.support.store import require_room
 
@@ -48,6 +49,7 @@ Examples:
   stopping trace --model HuggingFaceTB/SmolLM2-135M-Instruct --tokens 2000 --out smol.parquet
   stopping trace --model ./model.gguf --prompts mine.jsonl --mode generated --out mine.parquet
   stopping trace --model ./folder --problems 400 --out big.parquet --shard 1/4
+  stopping trace --model ./folder --engine vllm --gpus 4 --out big.parquet
   torchrun --nproc-per-node 4 --no-python stopping trace --model ./folder --out big.parquet
 """,
 )
@@ -84,6 +86,14 @@ Examples:
     type=click.Choice(["auto"]),
     help="Spread a large model over all GPUs and the CPU (by accelerate), instead of --device.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["transformers", "vllm"]),
+    default="transformers",
+    show_default=True,
+    help="What runs the model; vllm (--mode reference alone) needs the extra serving.",
+)
+@click.option("--gpus", type=at_least(), help="GPUs that --engine vllm splits each layer over.")
 @storage_option
 @click.option(
     "--shard",
@@ -105,6 +115,8 @@ def trace(
     batch: int,
     max_new_tokens: int,
     device_map: str | None,
+    engine: str,
+    gpus: int | None,
     storage: Any,
     shard: str | None,
     fresh: bool,
@@ -117,6 +129,15 @@ def trace(
     """
     if mode == "reference":
         refuse_ignored("with --mode reference", "max_new_tokens")
+    if engine == "vllm":
+        refuse_ignored("with --engine vllm", "device", "device_map", "batch")
+        if mode != "reference":
+            raise UserError(
+                "--engine vllm reads texts that are given: write the model's own with your "
+                "server, and trace them as the solutions of --prompts (--mode reference)"
+            )
+    else:
+        refuse_ignored("without --engine vllm", "gpus")
     default = _SUPPLY if tokens else DEFAULT_PROBLEMS
     chosen = asked.choose(seed, references=mode == "reference", default=default)
     own = choose_shard(shard, os.environ)
@@ -147,8 +168,8 @@ def trace(
             rate = f"{traced / (time.monotonic() - began):.0f} tokens/s"
             bar.update(task, completed=traced if tokens else done, rate=rate)
 
-        summary = trace_problems(
-            loaded,
+        summary = trace_source(
+            source,
             chosen,
             settings,
             out,
@@ -157,7 +178,6 @@ def trace(
             seed=asked.seed(seed),
             command=command_line(["stopping", *sys.argv[1:]]),
             report=report,
-            lens_file=lens,
         )
     return Reply(summary, partial(show, summary=summary))
 

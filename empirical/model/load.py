@@ -188,6 +188,12 @@ def _explain(name: str, source: str, error: Exception) -> str:
     )
 
 
+def weights_of(spec: str) -> dict[str, str]:
+    """SHA-256 of each weights file of a model that has been loaded, by file name."""
+    source, options, _ = locate(spec)
+    return _hashes(source, options)
+
+
 def _hashes(source: str, options: dict[str, str]) -> dict[str, str]:
     folder = Path(source)
     if "gguf_file" in options:

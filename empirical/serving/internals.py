@@ -34,6 +34,7 @@ from empirical.serving.lens import Parts, ServedLens, projector_of, temperatures
 from empirical.serving.searching import Searcher, Step
 from empirical.serving.settings import KEY, Engine, Request
 from empirical.serving.statistics import Counts
+from empirical.serving.tracing import Recorder
 from stopping.errors import UserError
 from stopping.rules import Search
 
@@ -299,7 +300,7 @@ def _chosen_class(base: type[nn.Module], model_config: Any) -> type[nn.Module]:
 
 
 @functools.cache
-def _subclass(base: type[nn.Module]) -> type[nn.Module]:
+def _subclass(base: Any) -> Any:
     """Class of models of class `base` that search."""
 
     class Confident(base):  # type: ignore[misc, valid-type]
@@ -330,7 +331,10 @@ def _subclass(base: type[nn.Module]) -> type[nn.Module]:
             )
             if not isinstance(output, tuple):
                 return output  # of a rank that is not the last of its pipeline, or no layer asked
-            return self.confident_window.joined(*output, positions, input_ids)
+            final, states = output
+            if self.confident_window.engine.traces:
+                return self.confident_window.heard(final, states, positions)
+            return self.confident_window.joined(final, states, positions, input_ids)
 
         def compute_logits(self, hidden_states: Tensor) -> Any:
             return self.confident_window.logits(hidden_states)
@@ -369,7 +373,8 @@ class Window:
         self.publishes = get_tensor_model_parallel_rank() == 0
         self._aux: tuple[int, ...] = ()
         self._model: Callable[[], Any] = lambda: model
-        self._head: Callable[[Tensor], Any] = super(type(model), model).compute_logits
+        head: Any = super(type(model), model)
+        self._head: Callable[[Tensor], Any] = head.compute_logits
         self._searcher: Searcher | None = None
         language = model.get_language_model() if hasattr(model, "get_language_model") else model
         decoder = getattr(language, "model", language)
@@ -382,8 +387,13 @@ class Window:
                 f"{decoder.start_layer + 1} to {self.depth}; ask for K <= "
                 f"{self.depth - decoder.start_layer - 1}"
             )
-        self.layers = tuple(range(self.depth - K, self.depth))
-        """Numbers of the layers below `L` whose states are asked for."""
+        if engine.traces:
+            if not group.is_first_rank:
+                raise UserError(f"{KEY}: texts are not traced through pipeline ranks; use tensors'")
+            self.layers: tuple[int, ...] = tuple(range(self.depth + 1))
+        else:
+            self.layers = tuple(range(self.depth - K, self.depth))
+        self.recorder: Recorder | None = None
         norms = [getattr(decoder, n, None) for n in _NORMS]
         self._norm = next((m for m in norms if isinstance(m, nn.Module)), None)
         if self._norm is None:
@@ -402,11 +412,17 @@ class Window:
         wide = _wide(final, [named[i] for i in reversed(self.layers)], positions, tokens)
         return (wide, [named[i] for i in self._aux]) if self._aux else wide
 
+    def heard(self, final: Tensor, states: list[Tensor], positions: Tensor) -> Tensor:
+        """Final states, after whoever listens has heard all of them."""
+        if self.recorder is not None:
+            self.recorder.hear(final, states, positions)
+        return final
+
     def logits(self, rows: Tensor) -> Any:
         """Logits of wide rows; the chosen layers' where they are about to be sampled."""
-        final = rows[:, : self.hidden].contiguous()
+        final = rows[:, : self.hidden].contiguous() if self.layers else rows
         logits = self._head(final)
-        if not self.layers or rows.shape[1] == self.hidden or not _picked(rows):
+        if rows.shape[1] == self.hidden or not _picked(rows):
             return logits
         requests = self.rows.requests(len(rows))
         if not any(request.reach for request in requests):
@@ -426,31 +442,51 @@ class Window:
     @property
     def searcher(self) -> Searcher:
         """What searches."""
-        return self._searcher or self._made()
+        if self._searcher is None:
+            lens = self.lens
+            device = self.vllm_config.device_config.device_type
+            lazy = {"lazy": True, "together": False, "auto": device == "cpu"}
+            self._searcher = Searcher(
+                lens,
+                projector_of(lens),
+                (*self.layers, self.depth),
+                lazy[self.engine.projections],
+                Counts(len(self.layers), self.publishes),
+            )
+        return self._searcher
 
-    def _made(self) -> Searcher:
-        """Make what searches, now that the weights are loaded."""
+    @functools.cached_property
+    def lens(self) -> ServedLens:
+        """How layers are read; asked for when the weights are loaded."""
         assert self._norm is not None
         words = int(self.vllm_config.model_config.get_vocab_size())
         weights = _plain_weights(self._model(), words)
         parts = Parts(self.depth, words, self._norm, self._head, weights)
-        temperatures: dict[int, float] = {}
-        name = "raw"
-        if self.engine.lens is not None:
-            temperatures, name = temperatures_of(self.engine.lens, parts, len(self.layers))
-        lens = ServedLens(parts, temperatures, name)
-        lazy = self.engine.projections == "lazy" or (
-            self.engine.projections == "auto"
-            and self.vllm_config.device_config.device_type == "cpu"
-        )
-        self._searcher = Searcher(
-            lens,
-            projector_of(lens),
-            (*self.layers, self.depth),
-            lazy,
-            Counts(len(self.layers), self.publishes),
-        )
-        return self._searcher
+        if self.engine.lens is None:
+            return ServedLens(parts, {})
+        window = 0 if self.engine.traces else len(self.layers)
+        return ServedLens(parts, *temperatures_of(self.engine.lens, parts, window))
+
+
+def model_of(llm: Any) -> dict[str, Any]:
+    """What is known of an engine's model: its configuration, precision, device and tokenizer."""
+    config = llm.llm_engine.vllm_config
+    return {
+        "config": config.model_config.hf_config,
+        "dtype": str(config.model_config.dtype).removeprefix("torch."),
+        "device": str(config.device_config.device_type),
+        "tokenizer": llm.get_tokenizer(),
+        "context": int(config.model_config.max_model_len),
+        "vocabulary": int(config.model_config.get_vocab_size()),
+    }
+
+
+def close(llm: Any) -> None:
+    """Shut an engine of this process down, and forget what its workers shared."""
+    from vllm.distributed import cleanup_dist_env_and_memory
+
+    llm.llm_engine.engine_core.shutdown()
+    cleanup_dist_env_and_memory()
 
 
 def _wide(final: Tensor, states: list[Tensor], positions: Tensor, tokens: Tensor | None) -> Tensor:
@@ -482,7 +518,8 @@ def _plain_weights(model: Any, words: int) -> Tensor | None:
     from vllm.model_executor.layers.vocab_parallel_embedding import UnquantizedEmbeddingMethod
 
     language = model.get_language_model() if hasattr(model, "get_language_model") else model
-    head, after = getattr(language, "lm_head", None), getattr(language, "logits_processor", None)
+    head: Any = getattr(language, "lm_head", None)
+    after: Any = getattr(language, "logits_processor", None)
     plain = (
         type(after) is LogitsProcessor
         and after.scale == 1.0

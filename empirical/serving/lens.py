@@ -73,7 +73,18 @@ class ServedLens(AbstractLens):
         return h, self.temperature(layer)
 
     def temperature(self, layer: int) -> float:
-        """What the logits of a layer are divided by."""
+        """What the logits of a layer are divided by.
+
+        Raises
+        ------
+        UserError
+            If the lens was not fitted at this layer.
+        """
+        if self._temperatures and layer != self.parts.depth and layer not in self._temperatures:
+            raise UserError(
+                f"lens {self._name!r}: not fitted at layer {layer}; probe fewer layers, or fit a "
+                "lens with a larger --layers"
+            )
         return self._temperatures.get(layer, 1.0)
 
 

@@ -101,6 +101,8 @@ class Engine:
     projections : "auto", "lazy" or "together"
     any_version : bool
         Whether to try a vLLM that was not tested.
+    traces : bool
+        Whether the engine reads texts for `empirical.serving.tracing`, and searches nothing.
     """
 
     default: Request
@@ -108,6 +110,7 @@ class Engine:
     lens: Path | None = None
     projections: Projections = "auto"
     any_version: bool = False
+    traces: bool = False
 
     @classmethod
     def of(cls, additional_config: object) -> "Engine | None":
@@ -163,10 +166,11 @@ def _engine(text: str) -> Engine:
         raise UserError(f"{KEY}: projections={projections!r}: choose from {choices}")
     if lens is not None and not isinstance(lens, str):
         raise UserError(f"{KEY}: lens must be the name of a file, got {lens!r}")
-    any_version = asked.get("any_version", False)
-    if not isinstance(any_version, bool):
-        raise UserError(f"{KEY}: any_version must be true or false, got {any_version!r}")
-    return Engine(default, window, Path(lens) if lens else None, projections, any_version)
+    flags = {name: asked.get(name, False) for name in ("any_version", "traces")}
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise UserError(f"{KEY}: {name} must be true or false, got {value!r}")
+    return Engine(default, window, Path(lens) if lens else None, projections, **flags)
 
 
 @lru_cache(maxsize=4096)

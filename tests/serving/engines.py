@@ -96,7 +96,10 @@ class Engine:
     def steps(
         self, texts: Sequence[Any], asked: Any = None, **options: Any
     ) -> list[tuple[list[int], list[int]]]:
-        """Tokens that were written and the layers back that each was taken from."""
+        """Tokens that were written and the layers back that each was taken from.
+
+        What is decoded at the end of a chunk of a prompt is dropped, by vLLM and here.
+        """
         names, seen = self.runner.input_batch, {}
         searcher = self.model.confident
         decode = searcher.decode
@@ -113,7 +116,8 @@ class Engine:
         finally:
             del searcher.decode
         order = sorted(seen, key=lambda name: int(name.split("-")[0]))
-        return list(zip(written, [seen[name] for name in order], strict=True))
+        depths = [seen[name][-len(ids) :] for name, ids in zip(order, written, strict=True)]
+        return list(zip(written, depths, strict=True))
 
     @property
     def runner(self) -> Any:

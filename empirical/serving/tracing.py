@@ -1,0 +1,249 @@
+"""Traces through an engine: texts are read by vLLM, their layers as in `stopping trace`.
+
+An engine that was started to trace hands all its residual states to a recorder, one text at a
+time. The model is vLLM's, so one that lies on several GPUs (tensor parallel), or that vLLM alone
+can load, is traced without further code. What is read off the states, and the file, are those of
+`empirical.capture`; entropies differ from a capture in transformers by roundings.
+
+Texts are teacher-forced. To trace what the model itself writes, write it first, and give it as the
+prompts' solutions.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from empirical.capture.batch import Columns, Residual, columns_of, residual_of, traces_of
+from empirical.capture.projections import LensReader
+from empirical.capture.run import AbstractSource, Settings
+from empirical.lenses import AbstractLens
+from empirical.model.load import weights_of
+from empirical.provenance import Provenance
+from empirical.texts import Text, reference_texts
+from empirical.traces.files import Traces
+from stopping.errors import UserError, missing_extra
+
+if TYPE_CHECKING:
+    from empirical.problems import Problem
+
+# Positions of a text that an engine reads at a time; all layers' states of them are held.
+_CHUNK = 512
+
+
+@dataclass(eq=False)
+class Recorder:
+    """Hears the states of one text, chunk by chunk, and keeps those that are traced.
+
+    Attributes
+    ----------
+    lens : how layers are read; it takes the final layer's state with its norm applied.
+    vocabulary : width of the logits.
+    probed : numbers of the layers to read, ascending, ending in `L`.
+    first : place of the first state that predicts a traced token.
+    tokens : the traced tokens.
+    """
+
+    lens: AbstractLens
+    vocabulary: int
+    probed: tuple[int, ...]
+    first: int
+    tokens: tuple[int, ...]
+    _next: int = 0
+    _states: dict[int, list[Tensor]] = field(default_factory=dict)
+    _residuals: list[list[Residual]] = field(default_factory=list)
+
+    def hear(self, final_state: Tensor, states: Sequence[Tensor], positions: Tensor) -> None:
+        """Take a chunk: states (n, hidden) of layers 0 to `L`, and `L`'s with its norm applied.
+
+        Rows that do not go on where the last chunk ended are padding.
+        """
+        places = positions if positions.ndim == 1 else positions[0]
+        expected = self._next + torch.arange(len(places), device=places.device)
+        rows = int((places == expected).long().cumprod(0).sum())
+        keep = slice(max(0, self.first - self._next), rows)
+        end = self.first + len(self.tokens) - self._next
+        keep = slice(keep.start, min(rows, max(0, end)))
+        self._next += rows
+        if keep.start >= keep.stop:
+            return
+        some = [h[keep].clone() for h in states]
+        self._residuals.append([residual_of(a, b) for a, b in pairwise(some)])
+        for layer in self.probed:
+            h = final_state[keep].clone() if layer == len(states) - 1 else some[layer]
+            self._states.setdefault(layer, []).append(h)
+
+    def columns(self) -> Columns:
+        """Columns of `Traces` for the text, but for where it stands."""
+        device = self._states[self.probed[-1]][0].device
+        reader = LensReader(self.lens, torch.tensor(self.tokens, device=device), self.vocabulary)
+        for layer in self.probed:
+            reader.add(layer, torch.cat(self._states[layer]))
+        layers = zip(*self._residuals, strict=True)
+        residuals = [
+            Residual(torch.cat([r.norm for r in parts]), torch.cat([r.cosine for r in parts]))
+            for parts in layers
+        ]
+        return columns_of(reader.read(), residuals)
+
+
+@final
+class InEngine(AbstractSource):
+    """A model in an engine that traces.
+
+    Parameters
+    ----------
+    model : a folder or a hub id.
+    lens_file : a lens of temperatures; default the raw lens.
+    dtype : precision; "auto" is float32 on a CPU, else the model's own.
+    gpus : how many to split each layer over.
+    options : further ones of `vllm.LLM`.
+
+    Raises
+    ------
+    UserError
+        If vLLM is not installed, or refuses the model.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        lens_file: Path | None = None,
+        dtype: str = "auto",
+        gpus: int = 1,
+        **options: Any,
+    ) -> None:
+        # The recorder goes to workers that are other processes of this machine.
+        os.environ.setdefault("VLLM_ALLOW_INSECURE_SERIALIZATION", "1")
+        try:
+            from vllm import LLM
+        except ImportError:
+            raise missing_extra("--engine vllm needs vLLM", "serving") from None
+        from empirical.serving.internals import model_of
+
+        confident: dict[str, Any] = {"traces": True}
+        if lens_file is not None:
+            confident["lens"] = str(lens_file)
+        if dtype == "auto" and not torch.cuda.is_available():
+            dtype = "float32"
+        try:
+            self._llm = LLM(
+                str(model),
+                dtype=dtype,
+                tensor_parallel_size=gpus,
+                enforce_eager=True,
+                max_num_seqs=1,
+                max_num_batched_tokens=_CHUNK,
+                enable_prefix_caching=False,
+                additional_config={"confident": confident},
+                **options,
+            )
+        except ValueError as error:  # of the plug-in, or of vLLM's checks
+            raise UserError(f"{model}: vLLM cannot trace this model ({error})") from error
+        known = model_of(self._llm)
+        config = known["config"].get_text_config(decoder=True)
+        self.loaded = _Loaded(
+            tokenizer=known["tokenizer"],
+            name=Path(model).name if Path(model).exists() else str(model),
+            weights=weights_of(str(model)),
+            dtype=known["dtype"],
+            device_name=known["device"],
+            context=known["context"],
+            text_config=config,
+        )  # type: ignore[assignment]  # all that is asked of a loaded model here
+        self.depth, self.vocabulary_size = int(config.num_hidden_layers), known["vocabulary"]
+        (self.architecture, *_) = known["config"].architectures
+        self.lens = self._llm.apply_model(_lens_name)[0]
+
+    def close(self) -> None:
+        """Let go of the engine."""
+        from empirical.serving.internals import close
+
+        close(self._llm)
+        self._llm = None
+
+    def texts(self, problems: Sequence[tuple[int, "Problem"]], settings: Settings) -> list[Text]:
+        """Their own solutions.
+
+        Raises
+        ------
+        UserError
+            If the model's own texts are asked for.
+        """
+        if settings.mode != "reference":
+            raise UserError(
+                "--engine vllm reads texts that are given; write the model's own with your "
+                "server, and trace them as the solutions of --prompts"
+            )
+        return reference_texts(self.loaded, problems, settings.chat)
+
+    def capture(
+        self, texts: Sequence[Text], provenance: Provenance, probed: Sequence[int], batch: int
+    ) -> Traces:
+        """One text after the other."""
+        texts = [text for text in texts if text.completion_ids]
+        if not texts:
+            return Traces.empty(tuple(probed), provenance)
+        pieces = [self._captured(text, tuple(probed)) for text in texts]
+        return traces_of(pieces, texts, probed, provenance)
+
+    def _captured(self, text: Text, probed: tuple[int, ...]) -> Columns:
+        from vllm import SamplingParams
+
+        tokens = text.completion_ids
+        self._llm.apply_model(_listening(probed, len(text.prompt_ids) - 1, tokens))
+        once = SamplingParams(temperature=0, max_tokens=1, detokenize=False)
+        given = {"prompt_token_ids": list(text.ids[:-1])}
+        self._llm.generate([given], once, use_tqdm=False)
+        columns: Columns = self._llm.apply_model(_columns)[0]
+        n = len(tokens)
+        return {
+            "prompt": np.full(n, text.prompt, dtype=np.int32),
+            "position": np.arange(n, dtype=np.int32),
+            "token": np.array(tokens, dtype=np.int32),
+            **columns,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    """What a capture asks of a model that is loaded elsewhere; see `LoadedModel`."""
+
+    tokenizer: Any
+    name: str
+    weights: dict[str, str]
+    dtype: str
+    device_name: str
+    context: int
+    text_config: Any
+
+
+def _listening(
+    probed: tuple[int, ...], first: int, tokens: tuple[int, ...]
+) -> Callable[[Any], None]:
+    """Let a model in a worker listen to the next text."""
+
+    def listen(model: Any) -> None:
+        window = model.confident_window
+        lens = window.lens
+        window.recorder = Recorder(lens, lens.parts.vocabulary, probed, first, tokens)
+
+    return listen
+
+
+def _columns(model: Any) -> Columns:
+    window = model.confident_window
+    recorder, window.recorder = window.recorder, None
+    columns: Columns = recorder.columns()
+    return columns
+
+
+def _lens_name(model: Any) -> str:
+    name: str = model.confident_window.lens.name
+    return name
