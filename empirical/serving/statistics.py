@@ -1,7 +1,8 @@
 """Counts of what was chosen, and where they can be read.
 
 They stand in the process that runs the model. What vLLM decodes and drops (the end of a chunk of a
-prompt that goes on, a drafted token that is rejected) is counted with the rest. `read` says them for one model; with an engine `llm`
+prompt that goes on, a drafted token that is rejected) is counted with the rest. `read` says them
+for one model; with an engine `llm`
 
     llm.apply_model(empirical.serving.statistics.read)
 

@@ -209,7 +209,10 @@ def test_preempted_requests_go_on_where_they_were(llama):
         preempted = []
         scheduler = served.llm.llm_engine.engine_core.engine_core.scheduler
         preempt = scheduler._preempt_request
-        scheduler._preempt_request = lambda *args: (preempted.append(1), preempt(*args))[1]
+        scheduler._preempt_request = lambda *args, **options: (
+            preempted.append(1),
+            preempt(*args, **options),
+        )[1]
         crowded = served.tokens(texts, tokens=60)
         assert preempted
         assert [served.tokens([text], tokens=60)[0] for text in texts[:3]] == crowded[:3]
