@@ -11,7 +11,7 @@ from typing import Any
 import click
 import torch
 
-from benchmarks.gpu import captures, decoding, families, kernels, montecarlo, steps
+from benchmarks.gpu import captures, decoding, families, kernels, montecarlo, serving, steps
 from empirical.model.load import LoadedModel, load_model
 from empirical.provenance import library_versions, now
 from stopping.support.documents import plain
@@ -60,6 +60,11 @@ class Bench:
         self.write("status", self.status)
         click.echo(f"{name}: {outcome.strip().splitlines()[-1]} ({seconds} s)")
 
+    @property
+    def failed(self) -> bool:
+        """Whether any step did not come to its end."""
+        return any(row["outcome"] != "done" for row in self.status)
+
     def write(self, name: str, rows: list[Row]) -> None:
         """Write a table as JSON with what made it, and as Markdown."""
         made = {
@@ -91,13 +96,23 @@ def _cell(value: Any) -> str:
 @click.option("--dtype", default=None, help="Default: bfloat16, on a CPU float32.")
 @click.option("--quick", is_flag=True, help="A few tokens only; a tiny model if none is named.")
 @click.option("--seconds", default=480.0)
+@click.option("--engine", is_flag=True, help="The plug-in in vLLM alone, which must be installed.")
 def main(
-    out: Path, models: tuple[str, ...], device: str, dtype: str | None, quick: bool, seconds: float
+    out: Path,
+    models: tuple[str, ...],
+    device: str,
+    dtype: str | None,
+    quick: bool,
+    seconds: float,
+    engine: bool,
 ) -> None:
     """Do what wants a GPU; see run.sh."""
     dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
     bench = Bench(out, device, dtype, quick, time.monotonic() + seconds)
     out.mkdir(parents=True, exist_ok=True)
+    if engine:
+        bench.step("serving", lambda: serving.overhead(bench))
+        raise SystemExit(bench.failed)
     if quick and not models:
         models = (str(save_tiny_folder(out / "tiny-llama")),)
     if not models:
@@ -112,8 +127,7 @@ def main(
     bench.step("throughput", lambda: captures.throughput(bench, each))
     bench.step("recapture-generated", lambda: captures.recapture(bench, each, "generated"))
     bench.step("montecarlo", lambda: montecarlo.rates(bench))
-    if any(row["outcome"] != "done" for row in bench.status):
-        raise SystemExit(1)
+    raise SystemExit(bench.failed)
 
 
 if __name__ == "__main__":

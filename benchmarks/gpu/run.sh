@@ -3,6 +3,7 @@
 #
 #   benchmarks/gpu/run.sh OUTDIR MODEL...                      on the first GPU, in bfloat16
 #   benchmarks/gpu/run.sh OUTDIR --device cpu --quick          a rehearsal with a tiny model
+#   benchmarks/gpu/run.sh OUTDIR --engine                      the plug-in, where vLLM is installed
 #
 # MODEL is a .gguf file, a folder, or a hub id, as for `stopping trace`; MODELS in the environment
 # (separated by blanks) does as well. No step begins after SECONDS_LIMIT (480), and a minute later

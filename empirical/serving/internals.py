@@ -408,6 +408,8 @@ class Window:
         self, final: Tensor, states: list[Tensor], positions: Tensor, tokens: Tensor | None
     ) -> Any:
         """Wide rows, and the states that a drafter wants."""
+        if not self.layers:
+            return final, states
         named = dict(zip(sorted({*self._aux, *self.layers}), states, strict=True))
         wide = _wide(final, [named[i] for i in reversed(self.layers)], positions, tokens)
         return (wide, [named[i] for i in self._aux]) if self._aux else wide
@@ -420,12 +422,14 @@ class Window:
 
     def logits(self, rows: Tensor) -> Any:
         """Logits of wide rows; the chosen layers' where they are about to be sampled."""
-        final = rows[:, : self.hidden].contiguous() if self.layers else rows
+        if rows.shape[1] == self.hidden:
+            return self._head(rows)
+        final = rows[:, : self.hidden].contiguous()
         logits = self._head(final)
-        if rows.shape[1] == self.hidden or not _picked(rows):
+        if not _picked(rows):
             return logits
         requests = self.rows.requests(len(rows))
-        if not any(request.reach for request in requests):
+        if not any(request.reach for request in {id(one): one for one in requests}.values()):
             return logits
         states = {
             layer: rows[:, self.hidden * j : self.hidden * (j + 1)]

@@ -49,7 +49,7 @@ class Step:
     position: Tensor
     token: Tensor
 
-    def rows(self, rows: Tensor) -> "Step":
+    def rows(self, rows: Tensor | slice) -> "Step":
         """Some of the rows, copied."""
         states = {layer: h[rows] for layer, h in self.states.items()}
         return Step(self.logits[rows], states, self.position[rows], self.token[rows])
@@ -81,12 +81,9 @@ class Searcher:
         (n,) int64
             Layers back from `L`, 0 where nothing was asked.
         """
-        groups: dict[Request, list[int]] = {}
-        for row, request in enumerate(requests):
-            if request.reach > 0:
-                groups.setdefault(request.group, []).append(row)
+        groups = _grouped(requests)
         depth = torch.zeros_like(step.position)
-        if not groups:
+        if not groups or len(self.layers) == 1:
             return depth
         decode = self._lazily if self.lazy else self._together
         searched = decode(step, groups, depth)
@@ -130,7 +127,7 @@ class Searcher:
     def _together(self, step: Step, groups: Mapping[Request, list[int]], depth: Tensor) -> Tensor:
         order = [row for rows in groups.values() for row in rows]
         everyone = order == list(range(len(depth)))
-        index = torch.tensor(order).to(depth.device, non_blocking=True)
+        index: Tensor | slice = slice(None) if everyone else _sent(order, depth.device)
         some = step if everyone else step.rows(index)
         reach = max(min(request.reach, len(self.layers) - 1) for request in groups)
         entropies, held = self._entropies(some, self.layers[::-1][: reach + 1])
@@ -185,8 +182,33 @@ class Searcher:
         temperatures = [self.lens.temperature(layer) for layer in layers]
         if len(set(temperatures)) == 1:
             return z
-        scales = temperatures[0] / torch.tensor(temperatures, dtype=torch.float64)
-        return z * scales.to(z.device, non_blocking=True)[before, None].to(z)
+        scales = _sent([temperatures[0] / t for t in temperatures], z.device)
+        return z * scales[before, None].to(z)
+
+
+def _grouped(requests: Sequence[Request]) -> dict[Request, list[int]]:
+    """Rows that are decided alike; those of plain requests are left out."""
+    # Requests that ask alike are mostly one object, which is known faster than its content.
+    alike: dict[int, list[int]] = {}
+    for row, request in enumerate(requests):
+        alike.setdefault(id(request), []).append(row)
+    groups: dict[Request, list[int]] = {}
+    for rows in alike.values():
+        request = requests[rows[0]]
+        if request.reach > 0:
+            groups.setdefault(request.group, []).extend(rows)
+    return groups
+
+
+def _sent(values: Sequence[float], device: torch.device) -> Tensor:
+    """Numbers on a device, the host not waiting for it."""
+    host = torch.tensor(values, pin_memory=device.type == "cuda")
+    return host.to(device, non_blocking=True)
+
+
+def entropies(logits: Tensor) -> Tensor:
+    """Entropies (n,) of rows of logits, nats, from float32 sums; NaN where a row is no numbers."""
+    return _sums_of(logits).entropy
 
 
 def _sums_of(z: Tensor) -> Sums:

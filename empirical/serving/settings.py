@@ -136,7 +136,7 @@ class Engine:
         asked = (extra_args or {}).get(KEY)
         own = self.default.seed if seed is None or seed < 0 else seed
         if asked is None:
-            return Request(self.default.rule, own)
+            return self.default if own == self.default.seed else Request(self.default.rule, own)
         found = _request(json.dumps(asked, sort_keys=True), own)
         if found.reach > self.K:
             raise UserError(
@@ -159,7 +159,7 @@ def _engine(text: str) -> Engine:
         default = Request(_rule(asked["rule"], asked.get("p"), K), default.seed)
     elif "p" in asked:
         raise UserError(f"{KEY}: p belongs to a rule; name one, such as search:K=10")
-    window = max(default.reach, K or 0) if "rule" in asked else (WINDOW if K is None else K)
+    window = max(default.reach, K if K is not None else 0 if default.reach else WINDOW)
     projections, lens = asked.get("projections", "auto"), asked.get("lens")
     if projections not in get_args(Projections):
         choices = ", ".join(get_args(Projections))

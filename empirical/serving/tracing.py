@@ -145,7 +145,9 @@ class InEngine(AbstractSource):
                 **options,
             )
         except ValueError as error:  # of the plug-in, or of vLLM's checks
-            raise UserError(f"{model}: vLLM cannot trace this model ({error})") from error
+            details: Any = error  # vLLM's checks wrap what was said
+            reason = details.errors()[0]["msg"] if hasattr(error, "errors") else error
+            raise UserError(f"{model}: vLLM cannot trace this model ({reason})") from error
         known = model_of(self._llm)
         config = known["config"].get_text_config(decoder=True)
         self.loaded = _Loaded(
