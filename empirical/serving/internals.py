@@ -473,14 +473,13 @@ class Window:
 
 
 def model_of(llm: Any) -> dict[str, Any]:
-    """What is known of an engine's model: its configuration, precision, device and tokenizer."""
+    """What is known of an engine's model."""
     config = llm.llm_engine.vllm_config
     return {
         "config": config.model_config.hf_config,
-        "dtype": str(config.model_config.dtype).removeprefix("torch."),
+        "dtype": config.model_config.dtype,
         "device": str(config.device_config.device_type),
         "tokenizer": llm.get_tokenizer(),
-        "context": int(config.model_config.max_model_len),
         "vocabulary": int(config.model_config.get_vocab_size()),
     }
 

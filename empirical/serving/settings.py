@@ -148,9 +148,8 @@ class Engine:
 
 @lru_cache
 def _engine(text: str) -> Engine:
-    asked = _settings(
-        json.loads(text), "rule", "p", "seed", "K", "lens", "projections", "any_version"
-    )
+    known = ("rule", "p", "seed", "K", "lens", "projections", "any_version", "traces")
+    asked = _settings(json.loads(text), *known)
     K = asked.get("K")
     if K is not None and (isinstance(K, bool) or not isinstance(K, int) or K < 0):
         raise UserError(f"{KEY}: K must be a whole number >= 0, got {K!r}")

@@ -10,7 +10,7 @@ prompts' solutions.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +24,7 @@ from empirical.capture.batch import Columns, Residual, columns_of, residual_of, 
 from empirical.capture.projections import LensReader
 from empirical.capture.run import AbstractSource, Settings
 from empirical.lenses import AbstractLens
-from empirical.model.load import weights_of
+from empirical.model.load import LoadedModel, weights_of
 from empirical.provenance import Provenance
 from empirical.texts import Text, reference_texts
 from empirical.traces.files import Traces
@@ -149,16 +149,13 @@ class InEngine(AbstractSource):
             reason = details.errors()[0]["msg"] if hasattr(error, "errors") else error
             raise UserError(f"{model}: vLLM cannot trace this model ({reason})") from error
         known = model_of(self._llm)
-        config = known["config"].get_text_config(decoder=True)
-        self.loaded = _Loaded(
-            tokenizer=known["tokenizer"],
-            name=Path(model).name if Path(model).exists() else str(model),
-            weights=weights_of(str(model)),
-            dtype=known["dtype"],
-            device_name=known["device"],
-            context=known["context"],
-            text_config=config,
-        )  # type: ignore[assignment]  # all that is asked of a loaded model here
+        self.loaded = LoadedModel(
+            _Elsewhere(known["config"], known["dtype"], torch.device(known["device"])),
+            known["tokenizer"],
+            Path(model).name if Path(model).exists() else str(model),
+            weights_of(str(model)),
+        )
+        config = self.loaded.text_config
         self.depth, self.vocabulary_size = int(config.num_hidden_layers), known["vocabulary"]
         (self.architecture, *_) = known["config"].architectures
         self.lens = self._llm.apply_model(_lens_name)[0]
@@ -214,16 +211,16 @@ class InEngine(AbstractSource):
 
 
 @dataclass(frozen=True, eq=False)
-class _Loaded:
-    """What a capture asks of a model that is loaded elsewhere; see `LoadedModel`."""
+class _Elsewhere:
+    """What `LoadedModel` asks of a model, of one that runs in an engine."""
 
-    tokenizer: Any
-    name: str
-    weights: dict[str, str]
-    dtype: str
-    device_name: str
-    context: int
-    text_config: Any
+    config: Any
+    dtype: torch.dtype
+    device: torch.device
+
+    def parameters(self) -> Iterator[Tensor]:
+        """Something that lies where the weights do."""
+        yield torch.empty(0, device=self.device)
 
 
 def _listening(

@@ -51,7 +51,7 @@ _OWN_NAMES = {"gpt2": {"hidden_size", "intermediate_size", "num_hidden_layers"}}
 
 def tiny_model(family: str = "llama", seed: int = 0, **options: Any) -> Any:
     """A random model of `family` in float32, ready for inference."""
-    settings = {**_SMALL, **FAMILIES[family], **options}
+    settings = {**_SMALL, **FAMILIES.get(family, {}), **options}
     for name in _OWN_NAMES.get(family, ()):
         settings.pop(name, None)
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **settings))

@@ -200,3 +200,17 @@ def test_counts():
     assert chosen.depth == pytest.approx(depth[:30].double().mean().item())
     assert chosen.moved == pytest.approx((depth[:30] > 0).double().mean().item())
     assert searcher(True).counts.chosen().tokens == 0
+
+
+def test_a_row_without_numbers_is_plain_and_the_others_are_not():
+    request = Request(Search(K))
+    whole, broken = step(), step()
+    right = searcher(False).decode(whole, [request] * ROWS)
+    row = int(right.argmax())
+    broken.states[DEPTH - 2][row] = float("nan")
+    own = broken.logits[row].clone()
+    found = searcher(False).decode(broken, [request] * ROWS)
+    assert found[row] == 0
+    assert torch.equal(broken.logits[row], own)
+    others = torch.arange(ROWS) != row
+    assert torch.equal(found[others], right[others])
