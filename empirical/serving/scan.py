@@ -35,7 +35,7 @@ _LOW = 0xFFFFFFFF
 
 
 def steps_back(rule: AbstractRule, x: Tensor, draws: Tensor | None = None) -> Tensor:
-    """Layers back from `L` that a rule chooses, (n,) int64.
+    """Layers back from `L` that a rule chooses, (n,) int64; 0 where its window holds a NaN.
 
     Parameters
     ----------
@@ -49,8 +49,9 @@ def steps_back(rule: AbstractRule, x: Tensor, draws: Tensor | None = None) -> Te
     reach = min(int(getattr(rule, "K", 0)), x.shape[1] - 1)
     if reach == 0:
         return torch.zeros(len(x), dtype=torch.int64, device=x.device)
-    found: Tensor = _RULES[type(rule)](rule, x[:, : reach + 1].double(), draws)
-    return found
+    window = x[:, : reach + 1].double()
+    found: Tensor = _RULES[type(rule)](rule, window, draws)
+    return torch.where(window.isnan().any(1), 0, found)
 
 
 def _run(goes_on: Tensor) -> Tensor:

@@ -167,10 +167,7 @@ class Searcher:
             draws = None
             if request.randomises:
                 draws = draw(request.seed, step.position[here], step.token[here])
-            window = entropies[here, : request.reach + 1]
-            back = steps_back(request.rule, window, draws)
-            # A row with a layer that holds no number is decoded plainly.
-            parts.append(torch.where(window.isnan().any(1), 0, back))
+            parts.append(steps_back(request.rule, entropies[here], draws))
             start += len(rows)
         return torch.cat(parts)
 

@@ -23,9 +23,10 @@ from torch import Tensor
 from empirical.capture.batch import Columns, Residual, columns_of, residual_of, traces_of
 from empirical.capture.projections import LensReader
 from empirical.capture.run import AbstractSource, Settings
-from empirical.lenses import AbstractLens
+from empirical.capture.tiles import LayersReadout
 from empirical.model.load import LoadedModel, weights_of
 from empirical.provenance import Provenance
+from empirical.serving.lens import ServedLens
 from empirical.texts import Text, reference_texts
 from empirical.traces.files import Traces
 from stopping.errors import UserError, missing_extra
@@ -44,15 +45,13 @@ class Recorder:
     Attributes
     ----------
     lens : how layers are read; it takes the final layer's state with its norm applied.
-    vocabulary : width of the logits.
-    probed : numbers of the layers to read, ascending, ending in `L`.
+    traced : numbers of the layers to read, ascending, ending in `L`.
     first : place of the first state that predicts a traced token.
     tokens : the traced tokens.
     """
 
-    lens: AbstractLens
-    vocabulary: int
-    probed: tuple[int, ...]
+    lens: ServedLens
+    traced: tuple[int, ...]
     first: int
     tokens: tuple[int, ...]
     _next: int = 0
@@ -75,22 +74,29 @@ class Recorder:
             return
         some = [h[keep].clone() for h in states]
         self._residuals.append([residual_of(a, b) for a, b in pairwise(some)])
-        for layer in self.probed:
+        for layer in self.traced:
             h = final_state[keep].clone() if layer == len(states) - 1 else some[layer]
             self._states.setdefault(layer, []).append(h)
 
     def columns(self) -> Columns:
         """Columns of `Traces` for the text, but for where it stands."""
-        device = self._states[self.probed[-1]][0].device
-        reader = LensReader(self.lens, torch.tensor(self.tokens, device=device), self.vocabulary)
-        for layer in self.probed:
-            reader.add(layer, torch.cat(self._states[layer]))
-        layers = zip(*self._residuals, strict=True)
+        seen = self._read(self.lens, self.traced)
+        # What the model itself says, where the lens corrects its final layer as well.
+        raw = ServedLens(self.lens.parts, {})
+        own = seen if self.lens.keeps_final else self._read(raw, self.traced[-1:])
         residuals = [
             Residual(torch.cat([r.norm for r in parts]), torch.cat([r.cosine for r in parts]))
-            for parts in layers
+            for parts in zip(*self._residuals, strict=True)
         ]
-        return columns_of(reader.read(), residuals)
+        return columns_of(seen, own, residuals)
+
+    def _read(self, lens: ServedLens, layers: tuple[int, ...]) -> LayersReadout:
+        states = {layer: torch.cat(self._states[layer]) for layer in layers}
+        tokens = torch.tensor(self.tokens, device=states[layers[-1]].device)
+        reader = LensReader(lens, tokens, lens.parts.vocabulary)
+        for layer, h in states.items():
+            reader.add(layer, h)
+        return reader.read()
 
 
 @final
@@ -183,20 +189,20 @@ class InEngine(AbstractSource):
         return reference_texts(self.loaded, problems, settings.chat)
 
     def capture(
-        self, texts: Sequence[Text], provenance: Provenance, probed: Sequence[int], batch: int
+        self, texts: Sequence[Text], provenance: Provenance, traced: Sequence[int], batch: int
     ) -> Traces:
         """One text after the other."""
         texts = [text for text in texts if text.completion_ids]
         if not texts:
-            return Traces.empty(tuple(probed), provenance)
-        pieces = [self._captured(text, tuple(probed)) for text in texts]
-        return traces_of(pieces, texts, probed, provenance)
+            return Traces.empty(tuple(traced), provenance)
+        pieces = [self._captured(text, tuple(traced)) for text in texts]
+        return traces_of(pieces, texts, traced, provenance)
 
-    def _captured(self, text: Text, probed: tuple[int, ...]) -> Columns:
+    def _captured(self, text: Text, traced: tuple[int, ...]) -> Columns:
         from vllm import SamplingParams
 
         tokens = text.completion_ids
-        self._llm.apply_model(_listening(probed, len(text.prompt_ids) - 1, tokens))
+        self._llm.apply_model(_listening(traced, len(text.prompt_ids) - 1, tokens))
         once = SamplingParams(temperature=0, max_tokens=1, detokenize=False)
         given = {"prompt_token_ids": list(text.ids[:-1])}
         self._llm.generate([given], once, use_tqdm=False)
@@ -224,14 +230,13 @@ class _Elsewhere:
 
 
 def _listening(
-    probed: tuple[int, ...], first: int, tokens: tuple[int, ...]
+    traced: tuple[int, ...], first: int, tokens: tuple[int, ...]
 ) -> Callable[[Any], None]:
     """Let a model in a worker listen to the next text."""
 
     def listen(model: Any) -> None:
         window = model.confident_window
-        lens = window.lens
-        window.recorder = Recorder(lens, lens.parts.vocabulary, probed, first, tokens)
+        window.recorder = Recorder(window.lens, traced, first, tokens)
 
     return listen
 
