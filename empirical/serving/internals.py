@@ -287,8 +287,10 @@ def _chosen_class(base: type[nn.Module], model_config: Any) -> type[nn.Module]:
             target = model_config is vllm_config.model_config and not prefix
             if vllm_config.speculative_config is not None:
                 target &= model_config is vllm_config.speculative_config.target_model_config
-            asked = target and engine_of(vllm_config) is not None
-            return (_subclass(base) if asked else base)(vllm_config=vllm_config, prefix=prefix)
+            build: Any = base
+            if target and engine_of(vllm_config) is not None:
+                build = _subclass(build)
+            return build(vllm_config=vllm_config, prefix=prefix)
 
         def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
             """For those who look at the signature; never called."""
@@ -303,7 +305,7 @@ def _chosen_class(base: type[nn.Module], model_config: Any) -> type[nn.Module]:
 def _subclass(base: Any) -> Any:
     """Class of models of class `base` that search."""
 
-    class Confident(base):  # type: ignore[misc, valid-type]
+    class Confident(base):  # type: ignore[misc]
         def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
             super().__init__(vllm_config=vllm_config, prefix=prefix)
             self.confident_window = Window(self, vllm_config)
