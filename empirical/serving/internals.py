@@ -305,7 +305,7 @@ def _chosen_class(base: type[nn.Module], model_config: Any) -> type[nn.Module]:
 def _subclass(base: Any) -> Any:
     """Class of models of class `base` that search."""
 
-    class Confident(base):  # type: ignore[misc]
+    class Confident(base):
         def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
             super().__init__(vllm_config=vllm_config, prefix=prefix)
             self.confident_window = Window(self, vllm_config)
