@@ -61,13 +61,19 @@ class Engine:
         }
         if confident is not None:
             settings["additional_config"] = {"confident": confident}
-        self.llm: Any = LLM(str(folder), **settings)
+        self.llm: Any = None
+        try:
+            self.llm = LLM(str(folder), **settings)
+        finally:
+            if self.llm is None:
+                self.close()
 
     def close(self) -> None:
         """Let go of the engine and of what its workers share."""
         from vllm.distributed import cleanup_dist_env_and_memory
 
-        self.llm.llm_engine.engine_core.shutdown()
+        if self.llm is not None:
+            self.llm.llm_engine.engine_core.shutdown()
         self.llm = None
         gc.collect()
         cleanup_dist_env_and_memory()
