@@ -10,7 +10,14 @@ from typing import Any
 import click
 from rich.console import Console
 
-from empirical.capture.run import Settings, Summary, fitted_here, trace_problems
+from empirical.capture.run import (
+    AbstractSource,
+    InTransformers,
+    Settings,
+    Summary,
+    fitted_here,
+    trace_source,
+)
 from empirical.commands.options import (
     DEFAULT_PROBLEMS,
     Asked,
@@ -145,13 +152,19 @@ def trace(
     require_writable((file, FORMAT.kind), inputs=asked.reads(lens))
     require_room(file, fresh)
     place = model.device if device_map else local_device(model.device, os.environ)
-    loaded = model.open(lens, place, device_map)
+    source: AbstractSource
+    if engine == "vllm":
+        from empirical.serving.tracing import InEngine
+
+        source = InEngine(model.name, lens, model.dtype, gpus or 1)
+    else:
+        source = InTransformers(model.open(lens, place, device_map), lens)
     if lens is not None:
         from empirical.lenses import require_lens
 
         if warning := fitted_here(require_lens(lens).origin, chosen):
             click.echo(f"Warning: {warning}", err=True)
-    chat = model.uses_chat(loaded)
+    chat = model.uses_chat(source.loaded)
     settings = Settings(mode, chat, layers, tokens, batch, max_new_tokens, storage)
     began = time.monotonic()
     bar = progress("{task.fields[rate]}", alike=True)

@@ -164,7 +164,7 @@ class InEngine(AbstractSource):
         config = self.loaded.text_config
         self.depth, self.vocabulary_size = int(config.num_hidden_layers), known["vocabulary"]
         (self.architecture, *_) = known["config"].architectures
-        self.lens = self._llm.apply_model(_lens_name)[0]
+        self.lens, self.lens_file = self._llm.apply_model(_lens_name)[0], lens_file
 
     def close(self) -> None:
         """Let go of the engine."""
