@@ -1,6 +1,6 @@
 """A served model's own norm and head as a lens of this package.
 
-What the engine's model computes after its last layer is `head(norm(h))`, `head` being its own
+What the engine's model computes after its final layer is `head(norm(h))`, `head` being its own
 `compute_logits` (scales, soft-caps, gathering of shards and all). Where the head is a product with
 weights that are whole and plain, candidates go through `empirical.decoding.projecting` as in
 `generate`: float32 sums whatever the precision, and the fused kernel on a GPU. Any other head is
@@ -28,7 +28,7 @@ class Parts:
     Attributes
     ----------
     depth, vocabulary : int
-    norm : what comes between the last layer and the head.
+    norm : what comes between the final layer and the head.
     head : logits of normed states (n, hidden).
     weights : the head's (vocabulary, hidden) if it is a product with them and nothing more.
     """
@@ -82,7 +82,7 @@ class ServedLens(AbstractLens):
         """
         if self._temperatures and layer != self.parts.depth and layer not in self._temperatures:
             raise UserError(
-                f"lens {self._name!r}: not fitted at layer {layer}; probe fewer layers, or fit a "
+                f"lens {self._name!r}: not fitted at layer {layer}; trace fewer layers, or fit a "
                 "lens with a larger --layers"
             )
         return self._temperatures.get(layer, 1.0)
