@@ -219,7 +219,6 @@ def test_solve_knows_when_the_answer_is_exact(tmp_path: Path) -> None:
         (("--rule", "nonsense"), "unknown kind"),
         (("--rule", "offset:k=9", "--paths", "1000", "--rule", "offset:k=9"), "one name"),
         (("--figure", "a.gif"), "name a figure"),
-        (("--resume", "cells.jsonl"), "belong to --phases"),
     ],
 )
 def test_bad_input(arguments: tuple[str, ...], words: str) -> None:
@@ -231,6 +230,6 @@ def test_bad_input(arguments: tuple[str, ...], words: str) -> None:
 def test_phases_of_a_model_with_classes_are_refused(tmp_path: Path) -> None:
     model = tmp_path / "m.json"
     write_model(model, two_classes(Scale(0.2)))
-    done = run(str(model), "--phases")
+    done = run("phases", str(model))
     assert done.returncode == 2
     assert "one component" in done.stderr
