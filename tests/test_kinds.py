@@ -175,7 +175,7 @@ def test_what_is_no_rule_on_entropies_is_refused_with_the_reason(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     others = set(kinds()) - set(rules(folder))
-    assert others == {"dola", "sled", "calm", "released-score"}
+    assert others == {"dola", "sled", "calm", "mix", "released-score"}
     for command in ("validate", "solve", "sweep"):
         for kind in others:
             assert "is no rule on entropies" in refused(capsys, command, "--rule", kind)

@@ -45,7 +45,8 @@ class AbstractRival(AbstractDecoder):
         -------
         logits : (n, vocabulary)
         column : (n,) int, or None
-            Column of the layer whose logits these are; None where they are no layer's.
+            Column of the layer whose logits these are, or that is mixed in; None where there is no
+            such layer.
         """
 
     def chooser(
