@@ -93,8 +93,10 @@ def evaluate(
         if not settings.until_decided:
             return False
         plain = [answer.correct for answer in answers[PLAIN]]
+        offered = len(problems)
         return all(
-            anytime([a.correct for a in answers[spec]], plain, len(specs), 0, ERROR).p_value < ERROR
+            anytime([a.correct for a in answers[spec]], plain, len(specs), offered, ERROR).p_value
+            < ERROR
             for spec in specs
         )
 

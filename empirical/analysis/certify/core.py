@@ -24,6 +24,7 @@ from typing import Literal
 
 import numpy as np
 
+from empirical.analysis.validate.core import reach
 from empirical.model.fitted import require_own_fit
 from empirical.traces.files import Traces
 from stopping.errors import UserError
@@ -258,15 +259,14 @@ def require_enough(
 
 def choose(rule: AbstractRule, traces: Traces, rng: np.random.Generator) -> IntArray:
     """Return the column of the traces that a rule decodes, shape (n,)."""
-    reach = int(getattr(rule, "K", getattr(rule, "k", 0)))
-    traced = len(traces.layers)
-    if reach >= traced:
+    back, traced = reach(rule), len(traces.layers)
+    if back >= traced:
         raise UserError(
-            f"{rule.name}: needs {reach + 1} traced layers, the traces have {traced}; ask for a "
+            f"{rule.name}: needs {back + 1} traced layers, the traces have {traced}; ask for a "
             "smaller window, or trace more layers"
         )
-    x = traces.entropy[:, -reach - 1 :].astype(np.float64)
-    chosen: IntArray = choose_streams(rule, x, traces.prompt, rng) + (traced - reach - 1)
+    x = traces.entropy[:, -back - 1 :].astype(np.float64)
+    chosen: IntArray = choose_streams(rule, x, traces.prompt, rng) + (traced - back - 1)
     return chosen
 
 

@@ -1,5 +1,7 @@
 """What a certificate prints: the tests in their order, and what may be signed."""
 
+import math
+
 from empirical.analysis.certify.core import Certificate, Setting
 from stopping.support.results import Report
 from stopping.support.tables import NONE, count, number, status_text, table
@@ -26,7 +28,7 @@ def report(result: Certificate, name: str) -> Report:
     )
     for setting in result.settings:
         answer = "certified" if setting.certified else "not certified"
-        untested = setting.p_value != setting.p_value  # NaN
+        untested = math.isnan(setting.p_value)
         rows.add_row(
             setting.rule,
             f"{setting.share:g}",
