@@ -116,6 +116,7 @@ def paper(
     )  # fmt: skip
     found = [run(model)]
     if against is not None:
+        gc.collect()  # the model before, whose modules and hooks refer to each other
         found.append(run(replace(model, name=against)))
         if found[0].provenance.model == found[1].provenance.model:
             raise UserError(f"--against names {against} again; name another model")
@@ -140,7 +141,6 @@ def _one(
     fresh: bool,
     problems_seed: int | None,
 ) -> ModelResult:
-    gc.collect()  # the model before, whose modules and hooks refer to each other
     loaded = model.open()
     label = loaded.name.replace("/", "--")
     with progress() as bar:

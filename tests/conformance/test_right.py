@@ -93,7 +93,7 @@ BATCHES: tuple[tuple[Callable[..., Any], Kind, dict[str, Any], set[str]], ...] =
 def test_right_implementations_pass(
     function: Callable[..., Any], kind: Kind, options: dict[str, Any], not_asked: set[str]
 ) -> None:
-    report = suite(function, kind, **{"examples": 20, **options}).report()
+    report = suite(function, kind, **{"examples": 10, **options}).report()
     report.require()
     assert {r.requirement for r in report.results if r.status is Status.NOT_ASKED} == not_asked
 
@@ -120,7 +120,7 @@ test_own_tolerance_of_zero = conformance_tests(
     Tolerance(0.0, K=3).choose, "selection", K=3, examples=10
 )
 test_own_readout = conformance_tests(own.entropy, "entropy", framework="torch", examples=20)
-test_own_decoder = pytest.mark.slow(conformance_tests(own.decode, "decoder", K=own.K, examples=20))
+test_own_decoder = pytest.mark.slow(conformance_tests(own.decode, "decoder", K=own.K, examples=10))
 test_own_lens = pytest.mark.slow(conformance_tests(own.read, "lens", examples=5))
 
 

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from lm_eval._cli import HarnessCLI
 from pytablewriter import MarkdownTableWriter  # type: ignore[import-untyped]
 
 import empirical.evaluation.harness.model  # noqa: F401  # makes "confident" known
+from empirical.decoding.rivals import decoder_of
 from empirical.evaluation.harness.local_tasks import write_tasks
 from empirical.evaluation.harness.mistakes import as_mistakes, require_sound
 from stopping.errors import UserError
@@ -44,6 +45,8 @@ def run_harness(arguments: Sequence[str]) -> None:
                 options = HarnessCLI().parse_args()
                 if options.command == "run":
                     require_sound(options)
+                    if options.model == "confident":
+                        require_decoder(options.model_args or {})
                 cli_evaluate()
         finally:
             sys.argv = before
@@ -66,6 +69,18 @@ def headings() -> Iterator[None]:
         yield
     finally:
         del MarkdownTableWriter.headers
+
+
+def require_decoder(given: Mapping[str, object]) -> None:
+    """Read the decoder now: the harness reads its thousands of task files before it makes a model.
+
+    Raises
+    ------
+    UserError
+        If the decoder is not understood.
+    """
+    rule = str(given.get("rule", "search"))
+    decoder_of(rule, *(given.get(name) for name in ("window", "p", "norm")))
 
 
 def completed(arguments: Sequence[str], tasks: Path) -> list[str]:

@@ -49,12 +49,12 @@ def decoder(lazy: bool, last: int = 0):
 
 @pytest.mark.parametrize("lazy", [True, False])
 def test_the_decoder(lazy):
-    check(decoder(lazy), "decoder", K=K, framework="torch").require()
+    check(decoder(lazy), "decoder", K=K, framework="torch", examples=20).require()
 
 
 @pytest.mark.parametrize("lazy", [True, False])
 def test_a_decoder_that_is_one_layer_off_is_noticed(lazy):
-    report = check(decoder(lazy, last=1), "decoder", K=K, framework="torch", layers=(8, 9))
+    report = check(decoder(lazy, last=1), "decoder", K=K, framework="torch", layers=(8, 9), examples=20)
     assert not report.passed
 
 
@@ -62,8 +62,8 @@ def test_the_selection():
     def select(x: Tensor) -> Tensor:
         return x.shape[1] - 1 - steps_back(Search(K), x.flip(1))
 
-    check(select, "selection", K=K, framework="torch").require()
+    check(select, "selection", K=K, framework="torch", examples=20).require()
 
 
 def test_the_entropy():
-    check(entropies, "entropy", framework="torch").require()
+    check(entropies, "entropy", framework="torch", examples=20).require()
