@@ -145,12 +145,13 @@ def test_half_precision_is_summed_before_it_is_rounded(dtype: torch.dtype) -> No
     assert np.abs(rounded - entropies(z)).max() > 10 * CLOSE
 
 
-@pytest.mark.parametrize(("batch", "first"), [(1, 2), (BATCH, 1), (BATCH, 4), (20, 2)])
+@pytest.mark.parametrize(("batch", "first"), [(1, 2), (BATCH, 1), (BATCH, 4), (17, 2)])
 def test_two_rounds_choose_as_one(batch: int, first: int) -> None:
     weight, x = inputs(4, batch=batch)
     whole = kernel(weight, batch=batch).step(x)
     parts = kernel(weight, batch=batch, first=first)
-    for _ in range(2):  # what an earlier step has left in the buffers does not matter
+    # What an earlier step has left in the buffers does not matter: asked where it costs little.
+    for _ in range(2 if batch <= BATCH else 1):
         found = parts.step(x)
         assert torch.equal(found.column, whole.column)
         assert torch.equal(found.token, whole.token)
@@ -161,9 +162,10 @@ def test_two_rounds_choose_as_one(batch: int, first: int) -> None:
         goes_on = whole.column.numpy() >= first - 1
         falls = np.diff(whole.entropy[:, :first].numpy(), axis=1) < 0
         assert np.array_equal(read[:, first:].all(1).numpy(), goes_on & falls.all(1))
-        parts.step(x.flip(0))
-    if batch == 20:
-        assert 0 < read[:, first:].all(1).sum() < 20 or first == 1
+        if batch <= BATCH:
+            parts.step(x.flip(0))
+    if batch > 16:  # two blocks of rows
+        assert 0 < read[:, first:].all(1).sum() < batch
 
 
 def test_rows_that_are_not_searched_and_a_tolerance() -> None:
