@@ -5,7 +5,13 @@ from pathlib import Path
 import click
 
 from empirical.analysis.audit import audit as run_audit
-from empirical.commands.options import for_each, replicates_option, traces_argument, window_option
+from empirical.commands.options import (
+    calibrate_final_option,
+    for_each,
+    replicates_option,
+    traces_argument,
+    window_option,
+)
 from stopping.cli.lazy import WithMore
 from stopping.cli.numbers import NATS
 from stopping.cli.options import seed_option
@@ -26,12 +32,19 @@ from stopping.cli.reply import Reply, of_each, with_json
     show_default=True,
     help="Noise level eps_max, nats, that the verdicts on A1-A3 are about.",
 )
+@calibrate_final_option
 @click.option("--brief", is_flag=True, help="Verdicts and summary only.")
 @replicates_option
 @seed_option
 @with_json("brief")
 def audit(
-    traces: tuple[Path, ...], K: int, noise_ceiling: float, brief: bool, replicates: int, seed: int
+    traces: tuple[Path, ...],
+    K: int,
+    noise_ceiling: float,
+    calibrate_final: bool,
+    brief: bool,
+    replicates: int,
+    seed: int,
 ) -> Reply:
     """Say how far the assumptions A0-A4 hold on traced tokens.
 
@@ -50,5 +63,6 @@ def audit(
         traces,
         "audit",
         lambda t: run_audit(t, K=K, seed=seed, replicates=replicates, noise_ceiling=noise_ceiling),
+        own_temperature=seed if calibrate_final else None,
     )
     return of_each(results, "audit", lambda name, result: result.report(name, brief))

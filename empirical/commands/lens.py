@@ -103,8 +103,9 @@ Examples:
 @click.option(
     "--final-too",
     is_flag=True,
-    help="Correct the final layer like the others: the fair baseline for a lens that was trained "
-    "on reference tokens.",
+    help="Correct the final layer like the others, so that a search is not held there by its own "
+    "gap: the decoder reads it so, and what it decodes there stays the model's own. Of a lens that "
+    "was trained on reference tokens, the fair baseline.",
 )
 @click.option(
     "--tokens",

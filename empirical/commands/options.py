@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import click
 from rich.console import Console
 
+from empirical.analysis.final_reading import READING, with_own_temperature
 from empirical.data import bundled_traces
 from empirical.model.load import DTYPES, LoadedModel, load_model, require_models_extra
 from empirical.problems import Problem, generate, read_prompts
@@ -83,6 +84,13 @@ lens_option = click.option(
     help="Read layers through this lens (see `stopping lens fit`) instead of the raw one.",
 )
 
+calibrate_final_option = click.option(
+    "--calibrate-final",
+    is_flag=True,
+    help="Read the final layer at its own temperature, fitted on other prompts, in the choice "
+    "alone; what it decodes stays as it is.",
+)
+
 
 def material_option(default: float) -> Callable[[C], C]:
     """`--materiality NATS`: which difference counts."""
@@ -101,17 +109,22 @@ def for_each(
     what: str,
     compute: Callable[[Traces], R],
     bundled: Callable[[Traces], bool] = lambda _: True,
+    own_temperature: int | None = None,
 ) -> list[tuple[str, R]]:
     """Read each trace file and compute its result, under a bar.
 
-    Without any file the bundled ones are taken, those for which `bundled` is true.
+    Without any file the bundled ones are taken, those for which `bundled` is true. Where a seed
+    `own_temperature` is given, the final layer is read so (`--calibrate-final`).
     """
     results = []
     with progress() as bar:
         for path in bar.track(list(traces) or [*bundled_traces().values()], description=what):
             read = read_traces(path)
             if traces or bundled(read):
-                results.append((str(path) if traces else path.stem, compute(read)))
+                name = str(path) if traces else path.stem
+                if own_temperature is not None:
+                    read, name = with_own_temperature(read, own_temperature), f"{name}, {READING}"
+                results.append((name, compute(read)))
     return results
 
 

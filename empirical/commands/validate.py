@@ -7,6 +7,7 @@ import click
 from empirical.analysis.decisions import MATERIAL
 from empirical.analysis.validate import validate as run_validate
 from empirical.commands.options import (
+    calibrate_final_option,
     for_each,
     material_option,
     replicates_option,
@@ -23,6 +24,7 @@ from stopping.rules import parse_rule
 @rules_option("Rule to compare, such as search or tolerance:tau=0.5; repeat. [default: all]")
 @window_option
 @click.option("--by-difficulty", is_flag=True, help="Add the differences by difficulty.")
+@calibrate_final_option
 @material_option(MATERIAL)
 @replicates_option
 @seed_option
@@ -32,6 +34,7 @@ def validate(
     specs: tuple[str, ...],
     K: int,
     by_difficulty: bool,
+    calibrate_final: bool,
     material: float,
     replicates: int,
     seed: int,
@@ -48,10 +51,14 @@ def validate(
       stopping validate my.parquet --by-difficulty
       stopping validate my.parquet --rule search --rule tolerance:tau=0.5
       stopping validate my.parquet --rule search:p=0.5 --window 6
+      stopping validate my.parquet --calibrate-final      the search is not held at L by its gap
       stopping validate my.parquet --json > v.json        everything, machine-readable
     """
     rules = [parse_rule(spec, K) for spec in specs] or None
     results = for_each(
-        traces, "validate", lambda t: run_validate(t, rules, K, seed, replicates, material)
+        traces,
+        "validate",
+        lambda t: run_validate(t, rules, K, seed, replicates, material),
+        own_temperature=seed if calibrate_final else None,
     )
     return of_each(results, "validation", lambda name, result: result.report(name, by_difficulty))

@@ -9,18 +9,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from empirical.analysis.final_reading import own_temperature
 from empirical.analysis.validate.rows import Outcome
-from empirical.logits.temperatures import (
-    INVERSE_TEMPERATURES,
-    best_inverse_temperature,
-    weights,
-)
+from empirical.logits.temperatures import INVERSE_TEMPERATURES
 from empirical.traces.window import Sample
 from stopping.types import FloatArray
 
 AS_IT_IS = "final layer as it is"
 OWN_TEMPERATURE = "final layer, own temperature"
-FOLDS = 5
 
 
 def rivals(sample: Sample) -> Iterator[tuple[str, Outcome]]:
@@ -32,19 +28,7 @@ def rivals(sample: Sample) -> Iterator[tuple[str, Outcome]]:
     # Half precision rounds each column for itself.
     if np.abs(own - sample.log_loss[:, -1]).max() > 0.02:
         yield AS_IT_IS, _outcome(sample, own)
-    yield OWN_TEMPERATURE, _outcome(sample, -tempered_elsewhere(kept, sample))
-
-
-def tempered_elsewhere(kept: FloatArray, sample: Sample) -> FloatArray:
-    """Log-probability of each token at the temperature that is best on other clusters, (n,)."""
-    names = np.unique(sample.clusters)
-    fold = np.random.default_rng(sample.seed).permutation(len(names)) % FOLDS
-    of_token = fold[sample.clusters]
-    found = np.empty(len(kept))
-    for part in np.unique(of_token):
-        here = of_token == part
-        found[here] = kept[here] @ weights(best_inverse_temperature(kept[~here].mean(axis=0)))
-    return found
+    yield OWN_TEMPERATURE, _outcome(sample, -own_temperature(kept, sample.clusters, sample.seed)[0])
 
 
 def _outcome(sample: Sample, loss: FloatArray) -> Outcome:
