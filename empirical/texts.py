@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from empirical.model.load import LoadedModel
 from empirical.prompts import Part, encode_parts, parts_of
+from empirical.provenance import Mode
 from stopping.errors import UserError
 
 if TYPE_CHECKING:
     from empirical.problems import Problem
 
 Chat = Literal["auto", "on", "off"]
+_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,30 @@ def reference_texts(
         _text(index, problem, *_split(loaded, problem, index, chat), loaded)
         for index, problem in problems
     ]
+
+
+def texts_of(
+    loaded: LoadedModel,
+    problems: Sequence["Problem"],
+    mode: Mode,
+    chat: bool,
+    max_new_tokens: int,
+    advance: Callable[[int], None] = lambda count: None,
+) -> list[Text]:
+    """Prompts with their own solutions, or with what the model writes, a few at a time.
+
+    `advance` is told how many more are done.
+    """
+    numbered = list(enumerate(problems))
+    found: list[Text] = []
+    for start in range(0, len(numbered), _BATCH):
+        some = numbered[start : start + _BATCH]
+        if mode == "generated":
+            found += generated_texts(loaded, some, chat, max_new_tokens)
+        else:
+            found += reference_texts(loaded, some, chat)
+        advance(len(some))
+    return found
 
 
 def generated_texts(

@@ -1,7 +1,6 @@
 """`stopping lens`: fit a calibrated lens on held-out prompts, and look at one."""
 
 import sys
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ import click
 from rich.console import Console
 
 from empirical.analysis.projection_noise import measured_noise
+from empirical.commands.lens_pools import pools
 from empirical.commands.lens_tables import show_lens, show_noise
 from empirical.commands.options import (
     PATH,
@@ -20,10 +20,10 @@ from empirical.commands.options import (
     model_options,
     problems_options,
 )
-from empirical.model.load import LoadedModel, require_models_extra
-from empirical.problems import Problem, prompts_hash
+from empirical.model.load import require_models_extra
+from empirical.problems import prompts_hash
 from empirical.provenance import Mode, command_line
-from empirical.texts import Text, generated_texts, reference_texts
+from empirical.texts import texts_of
 from empirical.traces.files import read_traces
 from stopping.cli.numbers import SEED, CountOr, at_least
 from stopping.cli.options import FILE, seed_option
@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     from empirical.lenses import LensFile
     from empirical.lenses.states import Target
 
-_BATCH = 8
 FULL = "full"
-Advance = Callable[[int], None]
 
 
 @click.group()
@@ -51,6 +49,9 @@ def lens() -> None:
     `show` prints what a lens does on prompts that had no part in fitting it; `stopping trace --lens
     FILE` traces with it.
     """
+
+
+lens.add_command(pools)
 
 
 @lens.command(
@@ -187,7 +188,7 @@ def fit(
         with progress() as bar:
             task = bar.add_task("reading prompts", total=2 * len(chosen) + len(origin.layers))
 
-            texts = _texts(
+            texts = texts_of(
                 loaded, chosen, origin.mode, in_chat, max_new_tokens, lambda n: bar.advance(task, n)
             )
             fit_lens(
@@ -246,26 +247,6 @@ def show(file: Path, traces: tuple[Path, Path] | None, seed: int) -> Reply:
             show_noise(out, noise, "on the traces")
 
     return Reply(_plain(file, content) | extra, text)
-
-
-def _texts(
-    loaded: LoadedModel,
-    problems: Sequence[Problem],
-    mode: Mode,
-    chat: bool,
-    max_new_tokens: int,
-    advance: Advance,
-) -> list[Text]:
-    numbered = list(enumerate(problems))
-    found: list[Text] = []
-    for start in range(0, len(numbered), _BATCH):
-        some = numbered[start : start + _BATCH]
-        if mode == "generated":
-            found += generated_texts(loaded, some, chat, max_new_tokens)
-        else:
-            found += reference_texts(loaded, some, chat)
-        advance(len(some))
-    return found
 
 
 def _plain(path: Path, content: "LensFile") -> dict[str, Any]:

@@ -13,7 +13,7 @@ larger than the rest. It *stops* when the validation loss no longer falls, and t
 kept: a translation is never worse, on the validation prompts, than no translation.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,13 +21,9 @@ from torch import Tensor
 
 from empirical.lenses.calibrated import Correction, Translation
 from empirical.lenses.states import States, Target, expected_logit, finite_logits
+from empirical.lenses.training import Tell, descend
 from empirical.model.anatomy import Anatomy
 
-Tell = Callable[[str], None]
-
-_BATCH = 64
-_RATE = 1e-3
-_PATIENCE = 2
 _RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
 _TINY = 1e-6
 
@@ -115,30 +111,17 @@ def _train(
     tell: Tell,
 ) -> FittedTranslation:
     """Improve the weights `start` as long as the validation loss falls."""
-    weights = [weight.clone().requires_grad_() for weight in start]
-    optimiser = torch.optim.Adam(weights, lr=_RATE)
-    best, losses, failures = scales.fold(start), [start_loss], 0
-    for epoch in range(1, epochs + 1):
-        order = torch.randperm(len(task.train), generator=generator)
-        for first in range(0, len(order), _BATCH):
-            batch = task.train.rows(order[first : first + _BATCH])
-            # Gradients of the translation alone: the model's own are never computed.
-            gradients = torch.autograd.grad(task.loss(batch, scales.fold(weights)), weights)
-            for weight, gradient in zip(weights, gradients, strict=True):
-                weight.grad = gradient
-            optimiser.step()
-        candidate = scales.fold([weight.detach() for weight in weights])
-        losses.append(task.judge(candidate))
-        tell(f"layer {task.layer}: epoch {epoch}, {losses[-1]:.3f} nats")
-        if losses[-1] < min(losses[:-1]):
-            best, failures = candidate, 0
-            continue
-        failures += 1
-        if failures > _PATIENCE:
-            break
-        for group in optimiser.param_groups:
-            group["lr"] /= 2
-    return FittedTranslation(best, tuple(losses))
+    found = descend(
+        start,
+        start_loss,
+        lambda weights, rows: task.loss(task.train.rows(rows), scales.fold(weights)),
+        lambda weights: task.judge(scales.fold(weights)),
+        len(task.train),
+        epochs,
+        generator,
+        tell=lambda text: tell(f"layer {task.layer}: {text}"),
+    )
+    return FittedTranslation(scales.fold(found.weights), found.losses)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from empirical.lenses.affine import Task, Tell, fit_translation
+from empirical.lenses.affine import Task, fit_translation
 from empirical.lenses.calibrated import Correction
 from empirical.lenses.evaluation import evaluate
 from empirical.lenses.files import LensFile, Origin, read_lens, write_lens
-from empirical.lenses.states import States, gather, joined, split_prompts
+from empirical.lenses.states import HeldOut, States, gather, joined, split_prompts
 from empirical.lenses.temperature import fit_temperature
+from empirical.lenses.training import Tell
 from empirical.model.anatomy import Anatomy
 from empirical.provenance import library_versions, now
 from empirical.texts import Text
@@ -74,7 +75,7 @@ def fit_lens(
     corrections: dict[int, Correction] = {}
     epochs: dict[int, int | None] = {}
     with kept.kept():
-        sample = gather_sample(anatomy, texts, origin, advance)
+        sample = sample_of(anatomy, texts, origin.layers, origin.tokens, origin.seed, advance)
         for layer in corrected:
             part = kept.part(layer)
             if part is None:
@@ -102,16 +103,30 @@ def fit_lens(
     return content
 
 
-def gather_sample(
-    anatomy: Anatomy, texts: Sequence[Text], origin: Origin, advance: Advance
+def sample_of(
+    anatomy: Anatomy,
+    texts: Sequence[Text],
+    layers: Sequence[int],
+    tokens: int,
+    seed: int,
+    advance: Advance = lambda: None,
+    by: HeldOut = "prompts",
 ) -> Sample:
-    """Deal the prompts to three parts and sample the tokens of each."""
-    rng = np.random.default_rng(origin.seed)
-    third = -(-origin.tokens // 3)
-    split = split_prompts([text for text in texts if text.completion_ids], rng)
-    sizes = origin.tokens, third, third
+    """Deal the prompts to three parts and sample the tokens of each.
+
+    Parameters
+    ----------
+    tokens
+        Most training tokens; validation and test have a third of it each.
+    by
+        What is dealt whole: prompts, or groups of them.
+    """
+    rng = np.random.default_rng(seed)
+    third = -(-tokens // 3)
+    split = split_prompts([text for text in texts if text.completion_ids], rng, by)
+    sizes = tokens, third, third
     parts = (
-        gather(anatomy, part, origin.layers, size, rng, advance)
+        gather(anatomy, part, layers, size, rng, advance)
         for part, size in zip(split, sizes, strict=True)
     )
     return Sample(*parts)

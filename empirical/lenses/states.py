@@ -22,6 +22,7 @@ from empirical.texts import Text
 from stopping.errors import UserError
 
 Target = Literal["final", "reference"]
+HeldOut = Literal["prompts", "groups"]
 
 LEAST_PROMPTS = 10
 _SHARES = (0.6, 0.2, 0.2)
@@ -88,24 +89,39 @@ def joined(first: States, second: States) -> States:
 
 
 def split_prompts(
-    texts: Sequence[Text], rng: np.random.Generator
+    texts: Sequence[Text], rng: np.random.Generator, by: HeldOut = "prompts"
 ) -> tuple[list[Text], list[Text], list[Text]]:
     """Deal texts, one per prompt, to training, validation and test at 3 : 1 : 1.
+
+    `by` says what is never in two of them: a prompt, or a group of prompts.
 
     Raises
     ------
     UserError
-        If there are too few prompts.
+        If there are too few prompts, or groups.
     """
     if len(texts) < LEAST_PROMPTS:
         raise UserError(
             f"lens: {len(texts)} prompt(s) with a completion; fitting, validating and testing "
             f"need at least {LEAST_PROMPTS} (--problems)"
         )
-    order = rng.permutation(len(texts))
-    first, second = np.cumsum([round(share * len(texts)) for share in _SHARES[:2]]).tolist()
-    parts = order[:first], order[first:second], order[second:]
-    train, validation, test = ([texts[i] for i in sorted(part.tolist())] for part in parts)
+    labels = [
+        text.group if by == "groups" and text.group else f" {i}" for i, text in enumerate(texts)
+    ]
+    names = list(dict.fromkeys(labels))
+    if len(names) < LEAST_PROMPTS:
+        raise UserError(
+            f"lens: {len(names)} group(s) of prompts; dealing them out whole needs at least "
+            f"{LEAST_PROMPTS}; hold out prompts instead"
+        )
+    order = rng.permutation(len(names))
+    first, second = np.cumsum([round(share * len(names)) for share in _SHARES[:2]]).tolist()
+    parts = (
+        {names[i] for i in part} for part in (order[:first], order[first:second], order[second:])
+    )
+    train, validation, test = (
+        [text for text, label in zip(texts, labels, strict=True) if label in part] for part in parts
+    )
     return train, validation, test
 
 

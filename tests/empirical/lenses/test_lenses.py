@@ -399,10 +399,24 @@ def test_temperature_lens_never_changes_a_top_token(anatomy: Anatomy, tmp_path: 
         assert not torch.equal(read, anatomy.lens(h))
 
 
+def test_groups_are_dealt_whole() -> None:
+    texts = [replace(text, group=f"g{i % 12}") for i, text in enumerate(texts_of(60))]
+    parts = split_prompts(texts, np.random.default_rng(0), "groups")
+    groups = [{text.group for text in part} for part in parts]
+    assert sum(map(len, groups)) == len(set().union(*groups)) == 12
+    assert sum(map(len, parts)) == 60
+    # Negative control: prompts that are dealt one by one share their groups.
+    mixed = split_prompts(texts, np.random.default_rng(0))
+    assert len({t.group for t in mixed[0]} & {t.group for t in mixed[2]}) > 3
+    with pytest.raises(UserError, match="group"):
+        split_prompts([replace(t, group="one") for t in texts], np.random.default_rng(0), "groups")
+
+
 def test_report_is_of_test_prompts_alone(anatomy: Anatomy, fitted: tuple[Path, LensFile]) -> None:
     """Recomputed from scratch: entropies and log-losses of the test tokens of each layer."""
     content = fitted[1]
-    parts = fitting.gather_sample(anatomy, TEXTS, content.origin, lambda: None)
+    origin = content.origin
+    parts = fitting.sample_of(anatomy, TEXTS, origin.layers, origin.tokens, origin.seed)
     prompts = [set(part.prompt.tolist()) for part in (parts.train, parts.validation, parts.test)]
     assert sum(map(len, prompts)) == len(set().union(*prompts)) == len(TEXTS)
     report = content.report

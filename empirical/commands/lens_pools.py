@@ -1,0 +1,124 @@
+"""`stopping lens pools`: is there anything to gain from earlier layers at all?"""
+
+import sys
+from typing import Any
+
+import click
+
+from empirical.commands.options import (
+    Asked,
+    ModelChoice,
+    model_options,
+    problems_options,
+)
+from empirical.problems import prompts_hash
+from empirical.provenance import command_line, now
+from empirical.texts import texts_of
+from stopping.cli.numbers import SEED, at_least
+from stopping.cli.progress import progress
+from stopping.cli.reply import Reply, with_json
+from stopping.cli.ui import show
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  stopping lens pools --model ./model.gguf
+  stopping lens pools --model ./model.gguf --problems 300 --layers 4 --held-out groups
+  stopping lens pools --model ./model.gguf --json > pools.json
+"""
+)
+@model_options
+@problems_options()
+@click.option(
+    "--seed",
+    type=SEED,
+    default=1,
+    show_default=True,
+    help="Seed of the problems and of every draw.",
+)
+@click.option(
+    "--held-out",
+    type=click.Choice(["prompts", "groups"]),
+    default="prompts",
+    show_default=True,
+    help="What is dealt to training and test whole; of groups (templates), none is in both.",
+)
+@click.option(
+    "--layers",
+    type=click.IntRange(2, 1000),
+    default=5,
+    show_default=True,
+    help="How many layers to pool, counted from the last.",
+)
+@click.option("--rank", type=at_least(), default=16, show_default=True, help="Of the corrections.")
+@click.option(
+    "--tokens",
+    type=at_least(30, 1_000_000_000),
+    default=3000,
+    show_default=True,
+    help="Most training tokens; validation and test take a third of it each.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(0, 10_000),
+    default=8,
+    show_default=True,
+    help="Most passes over the training tokens.",
+)
+@with_json()
+def pools(
+    model: ModelChoice,
+    asked: Asked,
+    seed: int,
+    held_out: Any,
+    layers: int,
+    rank: int,
+    tokens: int,
+    epochs: int,
+) -> Reply:
+    """Measure what earlier layers add to the final one, on prompts that trained nothing.
+
+    Linear and log-linear pools of the last layers, with global weights and with weights from their
+    entropies, and a low-rank correction of the final state from all of these states. Beside each
+    stands the same thing without the earlier layers: what it gains beyond that is theirs, the rest
+    is a temperature or the wording of the training text.
+    """
+    from empirical.lenses.fit import sample_of
+    from empirical.model.anatomy import Anatomy
+    from empirical.studies.pools import Parts, Settings, pool
+    from empirical.studies.pools.data import Head
+
+    chosen = asked.choose(seed, references=True)
+    loaded = model.open()
+    anatomy = Anatomy.of(loaded.model)
+    head = Head.of(anatomy)
+    depth = len(anatomy.layers)
+    numbers = tuple(range(max(1, depth - layers + 1), depth + 1))
+    with progress() as bar:
+        task = bar.add_task("reading prompts", total=2 * len(chosen) + 7)
+        texts = texts_of(
+            loaded, chosen, "reference", model.uses_chat(loaded), 0, lambda n: bar.advance(task, n)
+        )
+        sample = sample_of(
+            anatomy, texts, numbers, tokens, seed, lambda: bar.advance(task), by=held_out
+        )
+        found = pool(
+            head,
+            Parts.of(anatomy, sample),
+            Settings(layers, rank, epochs, seed),
+            model=loaded.name,
+            layers=numbers,
+            clusters={text.prompt: text.group for text in texts if text.group},
+            tell=lambda text: bar.update(task, description=text),
+            advance=lambda: bar.advance(task),
+        )
+    content = {
+        "held_out": held_out,
+        "prompts_hash": prompts_hash(chosen),
+        "weights": dict(loaded.weights),
+        "date": now(),
+        "command": command_line(["stopping", *sys.argv[1:]]),
+        "pools": found,
+    }
+    return Reply(content, lambda out: show(out, found.report()))
