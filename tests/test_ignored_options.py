@@ -36,6 +36,7 @@ IGNORED: list[tuple[Words, Words, Words, Words]] = [
     (LENS, ("--max-new-tokens", "9"), (), ("--mode", "generated")),
     (LENS, ("--rank", "9"), ("--kind", "temperature"), ("--kind", "affine")),
     (LENS, ("--epochs", "9"), ("--kind", "temperature"), ("--kind", "affine")),
+    (LENS, ("--rank", "9"), ("--kind", "jacobian"), ("--kind", "affine")),
     (PAPER, ("--samples", "9"), ("--sections", "p"), ("--sections", "difficulty")),
     (PAPER, ("--temperatures", "1"), ("--sections", "p"), ("--sections", "temperature")),
     (("audit", "phases", "missing"), ("--brief",), ("--json",), ()),

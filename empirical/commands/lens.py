@@ -58,6 +58,7 @@ lens.add_command(pools)
     epilog="""\b
 Examples:
   stopping lens fit --model ./model.gguf --kind temperature --out model.safetensors
+  stopping lens fit --model ./model.gguf --kind jacobian --final-too --out model.jacobian
   stopping lens fit --model ./model.gguf --kind affine --rank 16 --target final \\
       --problems 200 --seed 1 --out model.affine.safetensors
 """
@@ -66,10 +67,11 @@ Examples:
 @click.option("--out", type=FILE, required=True, help="Lens file.")
 @click.option(
     "--kind",
-    type=click.Choice(["temperature", "affine"]),
+    type=click.Choice(["temperature", "affine", "jacobian"]),
     default="temperature",
     show_default=True,
-    help="One temperature per layer; or a translation of the state too (a tuned lens).",
+    help="One temperature per layer; or a translation of the state too: trained (a tuned lens), or "
+    "the mean Jacobian from the layer to the final one.",
 )
 @click.option(
     "--rank",
@@ -83,7 +85,8 @@ Examples:
     "--target",
     type=click.Choice(["final", "reference"]),
     help="Match the final layer's distribution (KL), or the reference tokens (log-loss).  "
-    "[default: reference for temperatures, final for an affine lens]",
+    "[default: reference for temperatures, final for an affine lens, of a Jacobian lens "
+    "the temperatures alone are fitted: reference]",
 )
 @problems_options()
 @click.option(
@@ -146,8 +149,8 @@ def fit(
     other than those that you will trace: a lens judged on its own prompts looks better than it
     is. An interrupted run goes on after its last finished layer when the same command is given.
     """
-    if kind == "temperature":
-        refuse_ignored("with --kind temperature", "rank", "epochs")
+    if kind != "affine":
+        refuse_ignored(f"with --kind {kind}", "rank", "epochs")
     if mode == "reference":
         refuse_ignored("with --mode reference", "max_new_tokens")
     from empirical.lenses import Origin, fit_lens, head_hash

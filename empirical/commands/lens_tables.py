@@ -12,6 +12,15 @@ ADAPTED = (
     "A translation that was trained on reference tokens also learns the kind of text that they "
     "come from. Compare rules with a final layer that was adapted in the same way."
 )
+GIVEN = (
+    " Given the reading (C2), where a layer reads less than the final one, it pays more than it "
+    "promises by, in the worst bin, chosen on other prompts: {before} nats through the raw lens, "
+    "{after} through this one."
+)
+JACOBIAN = (
+    "Each layer's matrix is its mean Jacobian to the final layer, estimated; the relative error is "
+    "{error:.0%} at most (layer {worst}), by comparison of two halves of the texts."
+)
 UNFAIR = " Here it was not (--final-too)."
 
 if TYPE_CHECKING:
@@ -35,6 +44,9 @@ def show_lens(out: Console, file: str, content: "LensFile") -> None:
     show_calibration(out, report)
     show_noise(out, report.noise, f"on {report.tokens:,} test tokens")
     out.print(prose(summary(report)))
+    if content.errors:
+        worst = max(content.errors, key=lambda layer: content.errors[layer])
+        out.print(prose(JACOBIAN.format(worst=worst, error=content.errors[worst])))
     if origin.kind == "affine" and origin.target == "reference":
         out.print(prose(ADAPTED if origin.final_too else ADAPTED + UNFAIR))
 
@@ -90,9 +102,17 @@ def summary(report: "LensReport") -> str:
     ]
     before, after = max(gaps[0]), max(gaps[1])
     calibrated = sum(0.0 in row.fitted.gap for row in report.layers)
+    given = (
+        ""
+        if report.fitted_kappa is None
+        else GIVEN.format(
+            before=estimate(report.raw_kappa, "+.2f") if report.raw_kappa else "unknown",
+            after=estimate(report.fitted_kappa, "+.2f"),
+        )
+    )
     return (
         f"The largest calibration gap goes from {before:.2f} to {after:.2f} nats; at {calibrated} "
         f"of {len(report.layers)} layers the fitted lens's gap is compatible with 0. This is "
         "calibration in the mean: a rule that picks the least entropy still picks the layers that "
-        "are over-confident on that token."
+        f"are over-confident on that token.{given}"
     )

@@ -7,8 +7,9 @@ Layer `l` is read as
 where `lens` is the model's own final norm and head. A *temperature lens* has `A = 0, b = 0`: it
 only makes a layer more or less sure of what the raw lens says, so it never changes a most probable
 token. An *affine lens* (tuned lens; Belrose et al. 2023, arXiv:2303.08112) also translates the
-state into the final layer's coordinates, with `A` of full or of low rank. The final layer is left
-as the model has it, unless its correction was asked for.
+state into the final layer's coordinates, with `A` of full or of low rank. A *Jacobian lens* takes
+for `I + A` the mean Jacobian to the final layer (`empirical.lenses.jacobian`). The final layer is
+left as the model has it, unless its correction was asked for.
 
 What calibration can and cannot do. At the best temperature the mean entropy *equals* the mean
 log-loss on the tokens of the fit (see `empirical.lenses.temperature`), at every layer that is

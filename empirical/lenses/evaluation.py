@@ -1,6 +1,6 @@
 """What a lens does on prompts that had no part in fitting it: before and after, by layer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -8,12 +8,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from empirical.analysis.audit.calibration import MATERIALITY
+from empirical.analysis.audit.given_reading import audit_given_reading
 from empirical.analysis.projection_noise import MeasuredNoise, noise_between
 from empirical.intervals import Ratio, mean, prompt_intervals
 from empirical.lenses.calibrated import Correction
 from empirical.lenses.states import States, finite_logits
 from empirical.logits.readout import read_logits
 from empirical.model.anatomy import Anatomy
+from empirical.traces.schema import Traces
+from empirical.traces.window import take_sample
 from stopping.support.statistics import Interval
 
 _REPLICATES = 1000
@@ -63,12 +67,21 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class LensReport:
-    """All layers of a lens, and the projection noise of the raw lens that it measures."""
+    """All layers of a lens, and the projection noise of the raw lens that it measures.
+
+    Attributes
+    ----------
+    raw_kappa, fitted_kappa : Interval or None
+        Calibration given the reading, the premise of C2 (`empirical.analysis.audit`), through both
+        lenses; None where there are too few prompts.
+    """
 
     tokens: int
     prompts: int
     layers: tuple[LayerReport, ...]
     noise: MeasuredNoise
+    raw_kappa: Interval | None = None
+    fitted_kappa: Interval | None = None
 
 
 def evaluate(
@@ -78,9 +91,15 @@ def evaluate(
     test: States,
     lens: str,
     seed: int,
+    depth: int,
 ) -> LensReport:
-    """Read the test tokens through the raw and the fitted lens."""
-    lenses = {"raw": dict.fromkeys(corrections, Correction()), "fitted": dict(corrections)}
+    """Read the test tokens through the raw and the fitted lens; `depth` is the final layer's."""
+    as_it_is = Correction()
+    every = [*corrections, *({depth} - corrections.keys())]
+    lenses = {
+        "raw": dict.fromkeys(every, as_it_is),
+        "fitted": {layer: corrections.get(layer, as_it_is) for layer in every},
+    }
     evaluated = _read(anatomy, lenses, test)
     ratios: dict[str, Ratio] = {
         f"{name} {layer} {key}": mean(values)
@@ -105,6 +124,8 @@ def evaluate(
             )
             for layer, correction in corrections.items()
         ),
+        raw_kappa=_kappa(evaluated, "raw", every, test.prompt, seed),
+        fitted_kappa=_kappa(evaluated, "fitted", every, test.prompt, seed),
         noise=noise_between(
             np.column_stack([evaluated["raw", layer]["entropy"] for layer in corrections]),
             np.column_stack([evaluated["fitted", layer]["entropy"] for layer in corrections]),
@@ -114,6 +135,26 @@ def evaluate(
             seed,
         ),
     )
+
+
+def _kappa(
+    evaluated: Mapping[tuple[str, int], Mapping[str, NDArray[np.float64]]],
+    name: str,
+    layers: Sequence[int],
+    prompt: NDArray[np.int32],
+    seed: int,
+) -> Interval | None:
+    """Calibration given the reading, of one lens."""
+    if len(layers) < 2 or len(np.unique(prompt)) < 2:
+        return None
+
+    def column(key: str) -> NDArray[np.float64]:
+        return np.column_stack([evaluated[name, layer][key] for layer in sorted(layers)])
+
+    traces = Traces.of(column("entropy"), log_prob=-column("log_loss"), prompt=prompt)
+    sample = take_sample(traces, len(layers) - 1, seed, _REPLICATES)
+    kappa = audit_given_reading(sample, MATERIALITY).kappa
+    return None if np.isnan([kappa.estimate, kappa.low, kappa.high]).any() else kappa
 
 
 def _read(

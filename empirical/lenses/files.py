@@ -31,7 +31,7 @@ from stopping.support.documents import Format
 from stopping.support.files import written_aside
 
 FORMAT = Format("layer-stopping lens", 1, "lens file", "fit one with `stopping lens fit`")
-Kind = Literal["temperature", "affine"]
+Kind = Literal["temperature", "affine", "jacobian"]
 
 _HASHED_ROWS = 1 << 14
 
@@ -86,11 +86,15 @@ class _Metadata:
     versions: Mapping[str, str]
     date: str
     command: str
+    errors: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class LensFile:
-    """The content of a lens file; `corrections` may lack layers while fitting is under way."""
+    """The content of a lens file; `corrections` may lack layers while fitting is under way.
+
+    `errors` are the relative errors of a Jacobian lens's matrices, by layer.
+    """
 
     origin: Origin
     corrections: Mapping[int, Correction]
@@ -99,6 +103,7 @@ class LensFile:
     versions: Mapping[str, str] = field(default_factory=dict)
     date: str = ""
     command: str = ""
+    errors: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:

@@ -5,7 +5,7 @@ part is kept beside the result for every layer. A run that was killed resumes, a
 one that the run would have made undisturbed; parts of another fit are thrown away.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from empirical.lenses.affine import Task, fit_translation
 from empirical.lenses.calibrated import Correction
 from empirical.lenses.evaluation import evaluate
 from empirical.lenses.files import LensFile, Origin, read_lens, write_lens
+from empirical.lenses.jacobian import MeanJacobian, mean_jacobians
 from empirical.lenses.states import HeldOut, States, gather, joined, split_prompts
 from empirical.lenses.temperature import fit_temperature
 from empirical.lenses.training import Tell
@@ -32,11 +33,12 @@ LAYERS = Codec("safetensors", write_lens, read_lens)
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """States for training, validation and test."""
+    """States for training, validation and test, and the texts of the training prompts."""
 
     train: States
     validation: States
     test: States
+    texts: Sequence[Text]
 
 
 def fit_lens(
@@ -74,17 +76,27 @@ def fit_lens(
     corrected = [n for n in origin.layers if n < origin.depth or origin.final_too]
     corrections: dict[int, Correction] = {}
     epochs: dict[int, int | None] = {}
+    errors: dict[int, float] = {}
     with kept.kept():
         sample = sample_of(anatomy, texts, origin.layers, origin.tokens, origin.seed, advance)
-        for layer in corrected:
-            part = kept.part(layer)
+        parts = {layer: kept.part(layer) for layer in corrected}
+        jacobians: Mapping[int, MeanJacobian] = {}
+        if origin.kind == "jacobian":
+            tell("Jacobians")
+            missing = [n for n, part in parts.items() if part is None and n < origin.depth]
+            jacobians = mean_jacobians(anatomy, sample.texts, missing, origin.seed)
+        for layer, part in parts.items():
             if part is None:
-                correction, epoch = fit_layer(anatomy, sample, origin, layer, tell)
-                part = kept.keep(layer, LensFile(origin, {layer: correction}, {layer: epoch}))
+                found = jacobians.get(layer)
+                correction, epoch = fit_layer(anatomy, sample, origin, layer, tell, found)
+                error = {} if found is None else {layer: found.error}
+                one = LensFile(origin, {layer: correction}, {layer: epoch}, errors=error)
+                part = kept.keep(layer, one)
             corrections.update(part.corrections)
             epochs.update(part.epochs)
+            errors.update(part.errors)
             advance()
-        content = LensFile(origin, corrections, epochs)
+        content = LensFile(origin, corrections, epochs, errors=errors)
         tell("test prompts")
         report = evaluate(
             anatomy,
@@ -93,6 +105,7 @@ def fit_lens(
             sample.test,
             content.name,
             origin.seed,
+            depth=origin.depth,
         )
         content = replace(
             content, report=report, versions=library_versions(), date=now(), command=command
@@ -125,24 +138,31 @@ def sample_of(
     third = -(-tokens // 3)
     split = split_prompts([text for text in texts if text.completion_ids], rng, by)
     sizes = tokens, third, third
-    parts = (
+    train, validation, test = (
         gather(anatomy, part, layers, size, rng, advance)
         for part, size in zip(split, sizes, strict=True)
     )
-    return Sample(*parts)
+    return Sample(train, validation, test, split[0])
 
 
 def fit_layer(
-    anatomy: Anatomy, sample: Sample, origin: Origin, layer: int, tell: Tell
+    anatomy: Anatomy,
+    sample: Sample,
+    origin: Origin,
+    layer: int,
+    tell: Tell,
+    jacobian: MeanJacobian | None = None,
 ) -> tuple[Correction, int | None]:
     """Fit one layer; also return the epoch whose translation was kept."""
     tell(f"layer {layer}")
     # No translation brings the final layer nearer to its own distribution.
     own_target = layer == origin.depth and origin.target == "final"
-    if origin.kind == "temperature" or own_target:
+    if origin.kind != "affine" or own_target:
         # Nothing is trained that could be stopped too late: both parts set the temperature.
         both = joined(sample.train, sample.validation)
-        return Correction(fit_temperature(anatomy, both, layer, origin.target)), None
+        read = Correction(1.0, None if jacobian is None else jacobian.translation)
+        temperature = fit_temperature(anatomy, both, layer, origin.target, read)
+        return replace(read, temperature=temperature), None
     task = Task(anatomy, sample.train, sample.validation, layer, origin.target, origin.rank)
     found = fit_translation(task, origin.epochs, seed=origin.seed * 1000 + layer, tell=tell)
     translated = Correction(1.0, found.translation)

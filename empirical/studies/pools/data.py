@@ -6,6 +6,7 @@ weighted sum of their logits, and with it the log-linear pool, at the price of o
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -119,9 +120,7 @@ def temperatures(head: Head, tokens: Tokens, seed: int) -> Tensor:
 
     with torch.no_grad():
         layers = range(tokens.x.shape[1])
-        return torch.tensor(
-            [best_temperature(lambda layer=layer: chunks(layer)) for layer in layers]
-        )
+        return torch.tensor([best_temperature(partial(chunks, layer)) for layer in layers])
 
 
 def listen(head: Head, tokens: Tokens, temperature: Tensor) -> Said:

@@ -296,11 +296,11 @@ def _rows(outcomes: Mapping[str, _Outcome], clusters: IntArray, seed: int) -> tu
     return tuple(
         Row(
             name,
-            *(
-                found[f"{key} {name}"]
-                for key in ("log_loss", "accuracy", "log_loss_vs_own", "accuracy_vs_own")
-            ),
-            found.get(f"earlier {name}"),
+            log_loss=found[f"log_loss {name}"],
+            accuracy=found[f"accuracy {name}"],
+            log_loss_vs_own=found[f"log_loss_vs_own {name}"],
+            accuracy_vs_own=found[f"accuracy_vs_own {name}"],
+            earlier=found.get(f"earlier {name}"),
         )
         for name in order
     )
