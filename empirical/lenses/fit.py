@@ -38,7 +38,7 @@ class Sample:
     train: States
     validation: States
     test: States
-    texts: Sequence[Text]
+    texts: Sequence[Text] = ()
 
 
 def fit_lens(

@@ -18,7 +18,7 @@ positions have mean zero. So `E g_l[t] = J_t' w_t`, and
 is the least-squares estimate. It is exact where `J_t` is one matrix and positions do not mix.
 *Error.* Texts go to two halves in turn; half the distance between both estimates, relative to the
 size of the whole one (Frobenius norm), estimates the relative error. Of `n` positions and `d`
-dimensions it falls like `sqrt(d / n)`; probes are drawn until there are `_ROWS d` rows.
+dimensions it falls like `sqrt(d / n)`; they are drawn anew until there are `_ROWS d` rows.
 """
 
 import math
@@ -112,15 +112,15 @@ def mean_jacobians(
         for layer, state in states.items():
             rows = state.detach()[0, here].flatten(1).double().cpu()
             means[layer] = means.get(layer, 0) + rows.sum(0) / positions
-        probes = max(1, math.ceil(_ROWS * width / positions))
-        for probe in range(probes):
+        draws = max(1, math.ceil(_ROWS * width / positions))
+        for draw in range(draws):
             w = torch.zeros(final.shape)
             w[0, here] = torch.randn(w[0, here].shape, generator=generator)
             found = torch.autograd.grad(
                 final,
                 [states[layer] for layer in layers],
                 w.to(final),
-                retain_graph=probe < probes - 1,
+                retain_graph=draw < draws - 1,
             )
             products = {
                 layer: g[0, here].flatten(1).double().cpu()

@@ -24,7 +24,7 @@ _RATES = {"pool": 5e-3, "correction": 1e-3}
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Tokens with the features of their readings, (n, layers) float32."""
+    """Tokens with the features of their entropies, (n, layers) float32."""
 
     tokens: Tokens
     features: Tensor
@@ -73,7 +73,7 @@ def pool_of(start: Tensor, features: int, first: int = 0) -> Predictor:
     start : (layers,)
         Weights to begin with.
     features : int
-        How many of the last readings its weights depend on; 0 for global weights.
+        How many of the last entropies its weights depend on; 0 for global weights.
     """
 
     def make(weights: Weights, seen: Seen) -> Tensor:

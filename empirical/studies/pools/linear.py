@@ -39,7 +39,7 @@ class Standard:
 
 @dataclass(frozen=True, eq=False)
 class LinearPool:
-    """Scores `c` (layers,) and their dependence `C` (layers, features) on the readings."""
+    """Scores `c` (layers,) and their dependence `C` (layers, features) on the entropies."""
 
     bias: FloatArray
     slope: FloatArray
@@ -62,7 +62,7 @@ def fit_global(train: Said) -> LinearPool:
 
 
 def fit_gated(train: Said, validation: Said, standard: Standard) -> LinearPool:
-    """Weights from the readings; the ridge is that of least log-loss on the validation tokens."""
+    """Weights from the entropies; the ridge is that of least log-loss on the validation tokens."""
     features, held_out = standard(train.entropy), standard(validation.entropy)
     layers = train.log_prob.shape[1]
     start = np.zeros((layers, features.shape[1]))

@@ -2,9 +2,10 @@
 
 What a trained predictor gains over the final layer need not come from earlier layers: it may be the
 final layer's temperature, or the wording of the text that it was trained on. So each has a baseline
-that is the same thing without the earlier layers: a pool with global weights the final layer at its
-own temperature, a pool with weights from the readings the final layer at a temperature from its own
-reading, a correction the same correction from the final state alone. `earlier` is the difference.
+that is the same thing without the earlier layers. Of a pool with global weights it is the final
+layer at its own temperature; of one with weights from the entropies, the final layer at a
+temperature from its own entropy; of a correction, the same correction from the final state alone.
+`earlier` is the difference.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -111,7 +111,7 @@ def test_linear_pool_finds_a_mixture() -> None:
     assert found[LINEAR].log_loss.estimate < found[LOG_LINEAR].log_loss.estimate
 
 
-def test_weights_from_the_readings_find_the_layer_that_is_sure() -> None:
+def test_weights_from_the_entropies_find_the_layer_that_is_sure() -> None:
     found = pools_in(told)
     assert found[GATED].log_loss.high < found[LINEAR].log_loss.low
     assert found[LOG_GATED].log_loss.estimate < found[LOG_LINEAR].log_loss.estimate - 0.1
@@ -139,7 +139,7 @@ def test_weights_of_a_linear_pool_are_those_of_the_mixture() -> None:
     np.testing.assert_allclose(shares.mean(axis=0), weights[0], atol=1e-4)
 
 
-def test_readings_that_say_nothing_leave_global_weights() -> None:
+def test_entropies_that_say_nothing_leave_global_weights() -> None:
     rng = np.random.default_rng(1)
     parts = [
         Said(np.log(rng.uniform(0.01, 1.0, (n, 3))), rng.random((n, 3)), rng.random((n, 3)) < 0.5)
