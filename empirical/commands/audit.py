@@ -29,7 +29,6 @@ from stopping.cli.reply import Reply, of_each, with_json
     "noise_ceiling",
     type=NATS,
     default=0.25,
-    show_default=True,
     help="Noise level eps_max, nats, that the verdicts on A1-A3 are about.",
 )
 @calibrate_final_option

@@ -26,31 +26,25 @@ SHARE = Number(0, 1, min_open=True, max_open=True)
     "--loss",
     type=click.Choice(["log-loss", "accuracy"]),
     default="log-loss",
-    show_default=True,
     help="What is certified: log-loss of a linear pool, or accuracy of a randomised rule.",
 )
 @click.option(
     "--alpha",
     type=NATS,
     default=0.01,
-    show_default=True,
     help="Accepted expected excess over plain decoding: nats a token, or share of tokens.",
 )
-@click.option(
-    "--delta", type=SHARE, default=0.1, show_default=True, help="Probability of being wrong."
-)
+@click.option("--delta", type=SHARE, default=0.1, help="Probability of being wrong.")
 @click.option(
     "--grid",
     type=Numbers(SHARE),
     default=",".join(f"{share:g}" for share in GRID),
-    show_default=True,
     help="Shares of the final layer, from the safest down.",
 )
 @click.option(
     "--unit",
     type=click.Choice(["prompt", "group"]),
     default="prompt",
-    show_default=True,
     help="What is exchangeable: prompts, or groups of them (templates, documents, users).",
 )
 @click.option(

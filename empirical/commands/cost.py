@@ -58,36 +58,31 @@ and, if wanted, kernel_seconds, name and source.
     type=click.IntRange(1, 4096),
     multiple=True,
     default=(1, 8, 64),
-    show_default=True,
     help="Rows that are decoded at once; may be given several times.",
 )
 @click.option(
     "--rate",
     type=Number(0, 1),
     default=PAPER_RATE,
-    show_default=True,
     help="Share of rows that go on after a layer; see `stopping generate` for a model's own.",
 )
 @click.option(
     "--window",
     type=click.IntRange(0, 1000),
     default=COST.window,
-    show_default=True,
     help="Most steps back, K.",
 )
-@click.option("--device", default="h200", show_default=True, metavar="NAME|FILE")
+@click.option("--device", default="h200", metavar="NAME|FILE")
 @click.option(
     "--context",
     type=click.IntRange(0, 1_000_000_000),
     default=1024,
-    show_default=True,
     help="Tokens in each row's cache.",
 )
 @click.option(
     "--width",
     type=Number(0, 64, min_open=True),
     default=2.0,
-    show_default=True,
     help="Bytes of a weight and of a logit.",
 )
 @with_json()

@@ -58,9 +58,7 @@ Examples:
 @problems_options(2)
 @seed_option
 @max_new_tokens_option
-@click.option(
-    "--batch", type=BATCH, default=8, show_default=True, help="Problems answered at once."
-)
+@click.option("--batch", type=BATCH, default=8, help="Problems answered at once.")
 @click.option(
     "--out",
     type=FILE,

@@ -39,7 +39,6 @@ SCALES = ("nats", "log", "softplus")
 @click.option(
     "--compare/--no-compare",
     default=True,
-    show_default=True,
     help="Choose the treatment of skewed entropies by held-out likelihood.",
 )
 @click.option(
@@ -52,7 +51,6 @@ SCALES = ("nats", "log", "softplus")
     "--final-noise",
     type=click.Choice(["none", "tied"]),
     default="none",
-    show_default=True,
     help="Convention for the final layer's noise, which no data identify.",
 )
 @click.option(
@@ -64,7 +62,6 @@ SCALES = ("nats", "log", "softplus")
     "--refits",
     type=click.IntRange(0, 10_000),
     default=REFITS,
-    show_default=True,
     help="Refits on resampled prompts; 0 leaves the bootstrap out.",
 )
 @replicates_option

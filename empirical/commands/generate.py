@@ -59,7 +59,6 @@ Examples:
     "--rule",
     "spec",
     default="search:K=10",
-    show_default=True,
     help="A rule as in `stopping validate`, or a rival: dola, sled, calm, released-score.",
 )
 @norm_option
@@ -69,7 +68,7 @@ Examples:
     help="Share of tokens on which the search may leave the final layer.  [default: the rule's]",
 )
 @lens_option
-@click.option("--max-new-tokens", type=at_least(), default=200, show_default=True)
+@click.option("--max-new-tokens", type=at_least(), default=200)
 @click.option(
     "--temperature",
     type=Number(0, 1000),
@@ -86,7 +85,6 @@ Examples:
     "--show",
     type=click.Choice(["text", "layers"]),
     default="text",
-    show_default=True,
     help="layers: colour each token by its layer, and show what the final layer would have said.",
 )
 @click.option(

@@ -51,7 +51,6 @@ class Job:
     "--cost",
     type=NATS,
     default=0.02,
-    show_default=True,
     help="Cost of a projection for the Snell rule, nats.",
 )
 @click.option("--no-theory", is_flag=True, help="Skip the rules of a fitted model.")

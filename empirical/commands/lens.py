@@ -69,7 +69,6 @@ Examples:
     "--kind",
     type=click.Choice(["temperature", "affine", "jacobian"]),
     default="temperature",
-    show_default=True,
     help="One temperature per layer; or a translation of the state too: trained (a tuned lens), or "
     "the mean Jacobian from the layer to the final one.",
 )
@@ -78,7 +77,6 @@ Examples:
     type=CountOr(FULL, 1_000_000),
     metavar=f"R|{FULL}",
     default="16",
-    show_default=True,
     help="Rank of an affine lens.",
 )
 @click.option(
@@ -93,7 +91,6 @@ Examples:
     "--seed",
     type=SEED,
     default=1,
-    show_default=True,
     help="Seed of the problems and of every draw; the bundled traces are of problems of seed 0.",
 )
 @mode_option
@@ -101,7 +98,6 @@ Examples:
     "--layers",
     type=click.IntRange(2, 1000),
     default=12,
-    show_default=True,
     help="How many layers to fit, counted from the last; that one stays as it is by default.",
 )
 @click.option(
@@ -115,14 +111,12 @@ Examples:
     "--tokens",
     type=at_least(30, 1_000_000_000),
     default=3000,
-    show_default=True,
     help="Most training tokens; validation and test take a third of it each.",
 )
 @click.option(
     "--epochs",
     type=click.IntRange(0, 10_000),
     default=8,
-    show_default=True,
     help="Most passes over the training tokens, of an affine lens; 0: linear regression only.",
 )
 @max_new_tokens_option

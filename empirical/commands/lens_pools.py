@@ -34,36 +34,31 @@ Examples:
     "--seed",
     type=SEED,
     default=1,
-    show_default=True,
     help="Seed of the problems and of every draw.",
 )
 @click.option(
     "--held-out",
     type=click.Choice(["prompts", "groups"]),
     default="prompts",
-    show_default=True,
     help="What is dealt to training and test whole; of groups (templates), none is in both.",
 )
 @click.option(
     "--layers",
     type=click.IntRange(2, 1000),
     default=5,
-    show_default=True,
     help="How many layers to pool, counted from the last.",
 )
-@click.option("--rank", type=at_least(), default=16, show_default=True, help="Of the corrections.")
+@click.option("--rank", type=at_least(), default=16, help="Of the corrections.")
 @click.option(
     "--tokens",
     type=at_least(30, 1_000_000_000),
     default=3000,
-    show_default=True,
     help="Most training tokens; validation and test take a third of it each.",
 )
 @click.option(
     "--epochs",
     type=click.IntRange(0, 10_000),
     default=8,
-    show_default=True,
     help="Most passes over the training tokens.",
 )
 @with_json()

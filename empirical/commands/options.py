@@ -34,21 +34,18 @@ window_option = click.option(
     "K",
     type=WINDOW,
     default=10,
-    show_default=True,
     help="Steps back from the final layer that the search may take.",
 )
 replicates_option = click.option(
     "--replicates",
     type=REPLICATES,
     default=1000,
-    show_default=True,
     help="Resamples of the bootstrap over prompts.",
 )
 max_new_tokens_option = click.option(
     "--max-new-tokens",
     type=at_least(),
     default=160,
-    show_default=True,
     help="Longest text to generate.",
 )
 norm_option = click.option(
@@ -60,7 +57,6 @@ plan_option = click.option(
     "--plan",
     type=click.Choice(["fixed", "measured"]),
     default="fixed",
-    show_default=True,
     help="measured: project as many layers together as is fastest here; texts may differ by "
     "roundings from run to run.",
 )
@@ -68,14 +64,12 @@ mode_option = click.option(
     "--mode",
     type=click.Choice(["reference", "generated"]),
     default="reference",
-    show_default=True,
     help="The prompts' own solutions, or what the model writes (greedily).",
 )
 storage_option = click.option(
     "--storage",
     type=click.Choice(["float16", "float32"]),
     default="float16",
-    show_default=True,
     help="Precision of the stored numbers.",
 )
 lens_option = click.option(
@@ -99,7 +93,6 @@ def material_option(default: float) -> Callable[[C], C]:
         "material",
         type=NATS,
         default=default,
-        show_default=True,
         help="Difference in log-loss, nats, that counts: less is called neither better nor worse.",
     )
 
@@ -162,15 +155,13 @@ def model_options(command: C) -> C:
         "--chat",
         type=click.Choice(["auto", "on", "off"]),
         default="auto",
-        show_default=True,
         help="Put prompts into the tokenizer's chat template.",
     )
-    @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
+    @click.option("--device", default="auto", help="cpu, cuda, cuda:1, ...")
     @click.option(
         "--dtype",
         type=click.Choice(DTYPES),
         default="auto",
-        show_default=True,
         help="Precision of the weights; auto is float32 on a CPU, bfloat16 on a GPU.",
     )
     @functools.wraps(command)

@@ -58,24 +58,21 @@ Examples:
     "--temperatures",
     type=Numbers(Number(0, 1000, min_open=True)),
     default="0.5,1.0",
-    show_default=True,
     help="Of the temperature sweep, besides 0.",
 )
 @click.option(
     "--samples",
     type=click.IntRange(2, 1000),
     default=4,
-    show_default=True,
     help="Plain runs at temperature 0.7 that rank the problems by difficulty.",
 )
 @seed_option
 @max_new_tokens_option
-@click.option("--batch", type=BATCH, default=8, show_default=True)
+@click.option("--batch", type=BATCH, default=8)
 @click.option(
     "--out",
     type=FOLDER,
     default=Path("paper"),
-    show_default=True,
     help="Folder for paper.json and paper.html. Finished batches are kept there, so that a killed "
     "run resumes.",
 )

@@ -39,7 +39,6 @@ EARLY = "Verdicts so far; claims, fits and the page follow"
     "folder",
     type=PATH,
     default=Path("report"),
-    show_default=True,
     help=f"Folder for {PAGE} and {DATA}.",
 )
 @click.option(

@@ -76,7 +76,6 @@ Examples:
     type=CountOr("all", 1000),
     metavar="N|all",
     default="12",
-    show_default=True,
     help="How many layers to read, counted from the last.",
 )
 @lens_option
@@ -84,7 +83,6 @@ Examples:
     "--batch",
     type=BATCH,
     default=8,
-    show_default=True,
     help="Texts per forward pass; a part is twice as many.",
 )
 @max_new_tokens_option
@@ -97,7 +95,6 @@ Examples:
     "--engine",
     type=click.Choice(["transformers", "vllm"]),
     default="transformers",
-    show_default=True,
     help="What runs the model; vllm (--mode reference alone) needs the extra serving.",
 )
 @click.option("--gpus", type=at_least(), help="GPUs that --engine vllm splits each layer over.")

@@ -17,7 +17,7 @@ PROBLEMS = Kind("file of built-in problems", b'"template": "')
 
 
 @click.command()
-@click.option("--n", type=at_least(), default=20, show_default=True, help="How many.")
+@click.option("--n", type=at_least(), default=20, help="How many.")
 @seed_option
 @click.option(
     "--difficulty",

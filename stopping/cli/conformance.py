@@ -75,10 +75,9 @@ FLAGS = {"K": "window", "batched": "one-by-one"}
     "--framework",
     type=click.Choice(("auto", "numpy", "torch")),
     default="auto",
-    show_default=True,
     help="Arrays that it takes.",
 )
-@click.option("--device", default="cpu", show_default=True, help="Device of torch tensors.")
+@click.option("--device", default="cpu", help="Device of torch tensors.")
 @click.option(
     "--only",
     multiple=True,
@@ -95,14 +94,13 @@ FLAGS = {"K": "window", "batched": "one-by-one"}
     "--examples",
     type=at_least(),
     default=100,
-    show_default=True,
     help="Most cases for each requirement.",
 )
 @click.option(
     "--path",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=Path(),
-    help="Folder to import from (default: the current one).",
+    help="Folder to import from.",
 )
 @seed_option
 @with_json()

@@ -25,14 +25,12 @@ def draws_options(command: C) -> C:
         "--effort",
         type=Number(0, MOST, min_open=True),
         default=1.0,
-        show_default=True,
         help="Multiply the number of draws.",
     )
     @click.option(
         "--error",
         type=Number(0, 1, min_open=True, max_open=True),
         default=1e-3,
-        show_default=True,
         help="Chance that any verdict of the run is wrong.",
     )
     @functools.wraps(command)

@@ -45,7 +45,11 @@ def places() -> dict[str, str]:
 
 @click.command(
     cls=Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "show_default": True,  # of every option of every command
+    },
     epilog="`stopping COMMAND --help` shows options, examples, and further commands below it.",
 )
 @click.version_option(package_name="layer-stopping", prog_name="stopping")

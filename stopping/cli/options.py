@@ -21,9 +21,7 @@ Options = Callable[[C], C]
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
-seed_option = click.option(
-    "--seed", type=SEED, default=0, show_default=True, help="Seed of every draw."
-)
+seed_option = click.option("--seed", type=SEED, default=0, help="Seed of every draw.")
 fresh_option = click.option(
     "--fresh", is_flag=True, help="Throw away what an earlier run left, and start anew."
 )
@@ -31,7 +29,6 @@ paths_option = click.option(
     "--paths",
     type=click.IntRange(1000, 10_000_000),
     default=20_000,
-    show_default=True,
     help="Tokens of the regression, and as many fresh ones to judge the rules.",
 )
 jobs_option = click.option(
@@ -62,7 +59,6 @@ def workers_options(command: C) -> C:
         "--backend",
         type=click.Choice(BACKENDS),
         default="loky",
-        show_default=True,
         help="This machine, or a cluster (extra `cluster`). Results do not depend on it.",
     )
     @click.option(

@@ -36,7 +36,6 @@ from stopping.support.parallel import Workers
     "--cost",
     type=NATS,
     default=0.02,
-    show_default=True,
     help="Cost of a projection (an unembedding), nats.",
 )
 @click.option("--no-recall", is_flag=True, help="A layer that was passed is lost.")

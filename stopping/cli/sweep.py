@@ -36,23 +36,21 @@ SIGNS = {1: "+", 0: ".", -1: "-"}
 
 
 @click.command()
-@click.option("--drift", default="0:1:21", show_default=True, type=UNITS, help="Fall per layer.")
-@click.option("--rise", default="0:4:21", show_default=True, type=UNITS, help="Rise beyond V*.")
+@click.option("--drift", default="0:1:21", type=UNITS, help="Fall per layer.")
+@click.option("--rise", default="0:4:21", type=UNITS, help="Rise beyond V*.")
 @click.option(
     "--perturbed",
     default="0.05,0.1,0.2,0.4,0.8",
-    show_default=True,
     type=Axis(Number(0, 1)),
     help="Share of tokens that turn before the final layer.",
 )
-@click.option("--law", type=click.Choice(LAWS), default="uniform", show_default=True)
-@click.option("--window", type=WINDOW, default=10, show_default=True, help="K.")
+@click.option("--law", type=click.Choice(LAWS), default="uniform")
+@click.option("--window", type=WINDOW, default=10, help="K.")
 @rules_option("Default: the zoo; repeatable.")
 @click.option(
     "--tokens",
     type=click.IntRange(2, 1_000_000_000),
     default=1 << 16,
-    show_default=True,
     help="Tokens per world.",
 )
 @figure_option("the worlds")

@@ -26,7 +26,6 @@ SHOWN = 4
     "--layers",
     type=click.IntRange(min=1, max=12),
     default=8,
-    show_default=True,
     help="Largest number of layers below V* whose falls are searched.",
 )
 @seed_option

@@ -19,7 +19,6 @@ from stopping.support.files import FIGURE, require_writable
     "folder",
     type=FOLDER,
     default=Path("figures"),
-    show_default=True,
     help="Folder of the files; made if missing.",
 )
 @click.option(
@@ -27,7 +26,6 @@ from stopping.support.files import FIGURE, require_writable
     "suffix",
     type=click.Choice(("svg", "png", "pdf")),
     default="svg",
-    show_default=True,
     help="File format.",
 )
 @click.option("--quick", is_flag=True, help="Fewer draws and layers: seconds in place of a minute.")
