@@ -54,24 +54,4 @@ _HOMES = {
     "write_traces": "empirical.traces.files",
 }
 
-__all__ = [
-    "Anatomy",
-    "ConfidentDecoding",
-    "Traces",
-    "__version__",
-    "audit",
-    "bundled_traces",
-    "certify",
-    "decode",
-    "evaluate",
-    "fit_traces",
-    "generate",
-    "load_lens",
-    "load_model",
-    "read_traces",
-    "trace_problems",
-    "validate",
-    "write_traces",
-]
-
-__getattr__, __dir__ = lazily(__name__, _HOMES)
+__getattr__, __dir__, __all__ = lazily(__name__, _HOMES)

@@ -73,35 +73,4 @@ _HOMES = {
     "zoo": "stopping.rules",
 }
 
-__all__ = [
-    "CLAIMS",
-    "AbstractRule",
-    "ChangePointModel",
-    "Final",
-    "GaussianNoise",
-    "Guarded",
-    "Hedged",
-    "Minimax",
-    "Paths",
-    "Process",
-    "Search",
-    "Tolerance",
-    "UniformNoise",
-    "UserError",
-    "__version__",
-    "average_case",
-    "certify",
-    "check",
-    "compare_rules",
-    "containment_margin",
-    "identify",
-    "overshoot_bound",
-    "parse_rule",
-    "read_model",
-    "regret_bound",
-    "simulate",
-    "stopping_distribution",
-    "zoo",
-]
-
-__getattr__, __dir__ = lazily(__name__, _HOMES)
+__getattr__, __dir__, __all__ = lazily(__name__, _HOMES)

@@ -6,8 +6,8 @@ from importlib import import_module
 
 def lazily(
     package: str, homes: Mapping[str, str]
-) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """Return `__getattr__` and `__dir__` of a package.
+) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
+    """Return `__getattr__`, `__dir__` and `__all__` of a package.
 
     Parameters
     ----------
@@ -16,6 +16,7 @@ def lazily(
     homes : mapping of str to str
         Each public name and the module that holds it. `__version__` is added.
     """
+    names = sorted((*homes, "__version__"))
 
     def get(name: str) -> object:
         if name == "__version__":
@@ -26,4 +27,4 @@ def lazily(
             return getattr(import_module(homes[name]), name)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    return get, lambda: sorted((*homes, "__version__"))
+    return get, lambda: names, names
