@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from empirical.model.load import LoadedModel
-from empirical.provenance import Mode, Provenance, Storage, library_versions, now
+from empirical.provenance import Mode, Provenance, Storage, now
 from empirical.texts import Text, generated_texts, reference_texts
 from empirical.traces.files import PARTS, Traces, merge_traces, write_traces
 from empirical.traces.split import Shard
@@ -133,42 +133,7 @@ class InTransformers(AbstractSource):
 
 
 def trace_problems(
-    loaded: LoadedModel,
-    problems: Sequence["Problem"],
-    settings: Settings,
-    out: Path,
-    *,
-    shard: Shard | None = None,
-    fresh: bool = False,
-    seed: int | None = None,
-    command: str = "",
-    report: Report = lambda tokens, prompts: None,
-    lens_file: Path | None = None,
-) -> Summary:
-    """Trace problems into the file `out` with a model of transformers; see `trace_source`.
-
-    Layers are read through the raw logit lens, or through the lens of `lens_file`.
-
-    Raises
-    ------
-    UserError
-        As `trace_source`; or if the model's anatomy is unknown, or the lens is not this model's.
-    """
-    return trace_source(
-        InTransformers(loaded, lens_file),
-        problems,
-        settings,
-        out,
-        shard=shard,
-        fresh=fresh,
-        seed=seed,
-        command=command,
-        report=report,
-    )
-
-
-def trace_source(
-    source: AbstractSource,
+    model: LoadedModel | AbstractSource,
     problems: Sequence["Problem"],
     settings: Settings,
     out: Path,
@@ -181,23 +146,35 @@ def trace_source(
 ) -> Summary:
     """Trace problems into the file `out`, going on where an interrupted run has ended.
 
-    With `shard`, only its parts are traced, into the shard's own file and in full precision: what
-    rounding costs is measured when the shards are merged. Each shard then stops at its share of
-    `settings.tokens`.
+    A loaded model is read through the raw logit lens; `InTransformers(model, lens_file)` reads it
+    through that of a file. With `shard`, only its parts are traced, into the shard's own file and
+    in full precision: what rounding costs is measured when the shards are merged. Each shard then
+    stops at its share of `settings.tokens`.
 
     Raises
     ------
     UserError
         If a prompt does not fit, `out` or its parts belong to another run, there are more shards
-        than parts, or no token was traced.
+        than parts, no token was traced, or the model's anatomy is unknown.
     """
     from empirical.capture.batch import last_layers
     from empirical.lenses import require_lens
 
     began = time.perf_counter()
+    source = model if isinstance(model, AbstractSource) else InTransformers(model)
     traced = last_layers(source.depth, settings.layers)
-    provenance = _provenance(source, problems, settings)
-    provenance = replace(provenance, seed=seed, command=command, lens=source.lens)
+    provenance = source.loaded.provenance(
+        problems,
+        architecture=source.architecture,
+        layers=source.depth,
+        vocabulary_size=source.vocabulary_size,
+        mode=settings.mode,
+        chat=settings.chat,
+        max_new_tokens=settings.max_new_tokens if settings.mode == "generated" else None,
+        lens=source.lens,
+        seed=seed,
+        command=command,
+    )
     lens_file = source.lens_file
     warning = "" if lens_file is None else fitted_here(require_lens(lens_file).origin, problems)
     size, enough = 2 * settings.batch, settings.tokens
@@ -279,30 +256,6 @@ def _require_parts(shard: Shard, prompts: int, size: int) -> None:
             f"{shard.count} shards, but {prompts} prompts are only {parts} part(s) of {size}; use "
             "fewer processes, a smaller --batch or more prompts"
         )
-
-
-def _provenance(
-    source: AbstractSource, problems: Sequence["Problem"], settings: Settings
-) -> Provenance:
-    from empirical.problems import prompts_hash
-
-    loaded = source.loaded
-    return Provenance(
-        model=loaded.name,
-        architecture=source.architecture,
-        layers=source.depth,
-        hidden_size=int(loaded.text_config.hidden_size),
-        vocabulary_size=source.vocabulary_size,
-        mode=settings.mode,
-        weights=loaded.weights,
-        dtype=loaded.dtype,
-        device=loaded.device_name,
-        versions=library_versions(),
-        prompts_hash=prompts_hash(problems),
-        prompts=len(problems),
-        chat=settings.chat,
-        max_new_tokens=settings.max_new_tokens if settings.mode == "generated" else None,
-    )
 
 
 def _identity(provenance: Provenance, traced: Sequence[int], settings: Settings) -> dict[str, Any]:

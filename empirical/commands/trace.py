@@ -16,7 +16,7 @@ from empirical.capture.run import (
     Settings,
     Summary,
     fitted_here,
-    trace_source,
+    trace_problems,
 )
 from empirical.commands.options import (
     DEFAULT_PROBLEMS,
@@ -178,7 +178,7 @@ def trace(
             rate = f"{traced / (time.monotonic() - began):.0f} tokens/s"
             bar.update(task, completed=traced if tokens else done, rate=rate)
 
-        summary = trace_source(
+        summary = trace_problems(
             source,
             chosen,
             settings,

@@ -19,8 +19,8 @@ from empirical.evaluation.sequential import drawn_order
 from empirical.evaluation.trail import Trail, trail_of
 from empirical.model.fitted import require_own_fit
 from empirical.model.load import LoadedModel
-from empirical.problems import Problem, prompts_hash
-from empirical.provenance import Provenance, library_versions, now
+from empirical.problems import Problem
+from empirical.provenance import Provenance, now
 from empirical.texts import generated_texts
 from stopping.errors import UserError
 from stopping.support.store import Parts, json_codec
@@ -114,19 +114,12 @@ def run_arms(
     require_answers(problems)
     anatomy = Anatomy.of(loaded.model)
     reader = _lens(lens, anatomy)
-    provenance = Provenance(
-        model=loaded.name,
+    provenance = loaded.provenance(
+        problems,
         architecture=type(loaded.model).__name__,
         layers=len(anatomy.layers),
-        hidden_size=int(loaded.text_config.hidden_size),
         vocabulary_size=anatomy.vocabulary_size,
         mode="generated",
-        weights=loaded.weights,
-        dtype=loaded.dtype,
-        device=loaded.device_name,
-        versions=library_versions(),
-        prompts_hash=prompts_hash(problems),
-        prompts=len(problems),
         chat=settings.chat,
         max_new_tokens=settings.max_new_tokens,
         lens=reader.name if reader else "raw",

@@ -9,17 +9,20 @@ import importlib.util
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from empirical.provenance import Provenance, library_versions
 from stopping.errors import UserError, missing_extra
 
 if TYPE_CHECKING:
     import torch
+
+    from empirical.problems import Problem
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -64,6 +67,25 @@ class LoadedModel:
     def dtype(self) -> str:
         """Precision of the model's parameters, such as "float32"."""
         return str(self.model.dtype).removeprefix("torch.")
+
+    def provenance(self, problems: "Sequence[Problem]", **run: Any) -> Provenance:
+        """Say where what is made with this model and these problems comes from.
+
+        `run` are the fields of `Provenance` that only the run knows.
+        """
+        from empirical.problems import prompts_hash
+
+        return Provenance(
+            model=self.name,
+            hidden_size=int(self.text_config.hidden_size),
+            weights=self.weights,
+            dtype=self.dtype,
+            device=self.device_name,
+            versions=library_versions(),
+            prompts_hash=prompts_hash(problems),
+            prompts=len(problems),
+            **run,
+        )
 
     @property
     def context(self) -> int | None:

@@ -1,6 +1,8 @@
 """Each figure of a model with the one message that its numbers bear out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from empirical.analysis.audit import Audit, Status
@@ -17,9 +19,10 @@ from empirical.report.figures import (
 )
 from empirical.report.results import ModelResult
 from empirical.report.verdict import COVERED, MATERIAL, SEARCH, covering_level
-from stopping.figures.inline import drawn_svg
+from stopping.figures.inline import SIZE, drawn_svg
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -30,6 +33,20 @@ class Illustration:
     svg: str
     message: str
     note: str
+
+    @classmethod
+    def of(
+        cls,
+        draw: "Callable[[Axes], object]",
+        name: str,
+        title: str,
+        message: str,
+        note: str,
+        size: tuple[float, float] = SIZE,
+    ) -> "Illustration":
+        """Draw on one pair of axes; `name`, `title` and `size` are those of `drawn_svg`."""
+        svg = drawn_svg(lambda figure: draw(figure.add_subplot()), name, title, size)
+        return cls(svg, message, note)
 
 
 def audit_illustrations(model: ModelResult, name: str) -> tuple[Illustration, ...]:
@@ -57,20 +74,17 @@ def rule_illustrations(model: ModelResult, name: str) -> tuple[Illustration, ...
 def _differences(validation: Validation, name: str) -> Illustration:
     rows = [row for row in validation.rows if row.decisive is not None]
     counts = {c: validation.count(c) for c in Comparison}
-    svg = drawn_svg(
-        lambda figure: draw_differences(figure.add_subplot(), rows, SEARCH),
+    return Illustration.of(
+        partial(draw_differences, rules=rows, marked=SEARCH),
         f"{name}-rules",
         f"Difference in log-loss of {len(rows)} rules to the final layer, {validation.model}",
-        (4.6, 0.9 + 0.2 * len(rows)),
-    )
-    return Illustration(
-        svg,
         f"Of {validation.compared} rules, {counts[Comparison.BETTER]} predict better than the "
         f"final layer by more than {general(validation.material)} nats, "
         f"{counts[Comparison.WORSE]} worse; of {counts[Comparison.UNDECIDED]} neither can be said.",
         "Intervals hold jointly for all rules, with 5 % error for all together. "
         "Green diamonds: better; orange squares: worse; grey circles: undecided. The shaded row is "
         "the paper's search.",
+        size=(4.6, 0.9 + 0.2 * len(rows)),
     )
 
 
@@ -93,23 +107,21 @@ def _calibration(audit: Audit, name: str, model: str) -> Illustration:
             message += ": no layer is further off than the final one."
         else:
             message += f"; at the final layer {number(window[-1].gap.estimate, signed=True)}."
-    svg = drawn_svg(
-        lambda figure: draw_calibration(figure.add_subplot(), calibration),
+    return Illustration.of(
+        partial(draw_calibration, calibration=calibration),
         f"{name}-calibration",
         f"Mean entropy and mean log-loss by layer, {model}",
+        message,
+        "If A0 held, both lines would coincide. Bands: 95 %.",
     )
-    return Illustration(svg, message, "If A0 held, both lines would coincide. Bands: 95 %.")
 
 
 def _entropy_bands(curves: Curves, audit: Audit, name: str, model: str) -> Illustration:
     perturbed, rise = (audit.statistics[key].ours.estimate for key in ("perturbed", "last_rise"))
-    svg = drawn_svg(
-        lambda figure: draw_entropy_bands(figure.add_subplot(), curves),
+    return Illustration.of(
+        partial(draw_entropy_bands, curves=curves),
         f"{name}-bands",
         f"Median entropy by layer, tokens that rise at the final layer and others, {model}",
-    )
-    return Illustration(
-        svg,
         f"{percent(perturbed)} of the tokens rise at the final layer"
         + (f", by {number(rise)} nats on average." if perturbed > 0 else "."),
         "Lines: medians; bands: middle half of the tokens. Grey ground: what the search reads.",
@@ -122,12 +134,13 @@ def _depths(audit: Audit, name: str, model: str) -> Illustration:
     message = f"The search leaves the final layer on {percent(leaves.estimate)} of the tokens"
     if leaves.estimate > 0:
         message += f" and then goes {number(depth.estimate)} layers back on average"
-    svg = drawn_svg(
-        lambda figure: draw_depths(figure.add_subplot(), shares),
+    return Illustration.of(
+        partial(draw_depths, shares=shares),
         f"{name}-depths",
         f"Share of tokens by how far before the final layer the search stops, {model}",
+        f"{message}.",
+        "Blue: stays; orange: moves.",
     )
-    return Illustration(svg, f"{message}.", "Blue: stays; orange: moves.")
 
 
 def _token_paths(curves: Curves, name: str, model: str) -> Illustration:
@@ -151,13 +164,10 @@ def _token_paths(curves: Curves, name: str, model: str) -> Illustration:
 
 def _guarantee(audit: Audit, log_loss: float, name: str, model: str) -> Illustration:
     level = covering_level(audit)
-    svg = drawn_svg(
-        lambda figure: draw_guarantee(figure.add_subplot(), audit.noise, MATERIAL, log_loss),
+    return Illustration.of(
+        lambda ax: draw_guarantee(ax, audit.noise, MATERIAL, log_loss),
         f"{name}-guarantee",
         f"Share of tokens against the guaranteed loss in nats, {model}",
-    )
-    return Illustration(
-        svg,
         f"To cover {COVERED}, the guarantee must allow a loss of {number(level.bound)} nats: "
         f"{percent(level.bound_to_log_loss, 0)} of the final layer's whole log-loss.",
         "T9 gives the least noise level eps_max that explains each token; T2 then promises a loss "

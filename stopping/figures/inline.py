@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
 FONT_STACK = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
+SIZE = (4.6, 3.1)
+"""Inches of a figure on a page."""
+
 
 def drawn_svg(
     draw: "Callable[[Figure], object]",
     name: str,
     title: str,
-    size: tuple[float, float] = (4.6, 3.1),
+    size: tuple[float, float] = SIZE,
 ) -> str:
     """Draw on an empty figure of this size, in inches, and return it as `inline_svg` does.
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 import transformers
 
-from empirical.capture.run import InTransformers, Settings, trace_source
+from empirical.capture.run import InTransformers, Settings, trace_problems
 from empirical.model.load import LoadedModel, load_model
 from empirical.problems import generate
 from empirical.serving.tracing import InEngine
@@ -71,10 +71,10 @@ def test_entropies_of_a_trace_are_those_of_transformers(loaded, folder, tmp_path
     own, through = tmp_path / "transformers.parquet", tmp_path / "vllm.parquet"
     source = InEngine(folder, max_model_len=512)
     try:
-        trace_source(source, problems, settings, through)
+        trace_problems(source, problems, settings, through)
     finally:
         source.close()
-    trace_source(InTransformers(loaded), problems, settings, own)
+    trace_problems(InTransformers(loaded), problems, settings, own)
     one, other = read_traces(own), read_traces(through)
     assert len(one) > 20
     assert np.abs(one.entropy - other.entropy).max() < 1e-4

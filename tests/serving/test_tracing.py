@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from empirical.capture.run import InTransformers, Settings, trace_source
+from empirical.capture.run import InTransformers, Settings, trace_problems
 from empirical.model.load import load_model
 from empirical.problems import generate
 from empirical.serving.tracing import InEngine
@@ -29,10 +29,12 @@ def folder(tmp_path_factory):
 def test_a_trace_is_that_of_transformers(folder, tmp_path):
     problems = generate(3, 1)
     files = [tmp_path / "transformers.parquet", tmp_path / "vllm.parquet"]
-    trace_source(InTransformers(load_model(folder, "float32", "cpu")), problems, SETTINGS, files[0])
+    trace_problems(
+        InTransformers(load_model(folder, "float32", "cpu")), problems, SETTINGS, files[0]
+    )
     source = InEngine(folder, max_model_len=1024)
     try:
-        trace_source(source, problems, SETTINGS, files[1])
+        trace_problems(source, problems, SETTINGS, files[1])
         with pytest.raises(ValueError, match="texts that are given"):
             source.texts([], Settings(mode="generated"))
     finally:

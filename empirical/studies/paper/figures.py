@@ -5,6 +5,7 @@ diamonds and stand for the shape alone.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from empirical.numbers import number, percent
@@ -12,7 +13,6 @@ from empirical.published import BY_QUARTER, P_SWEEP
 from empirical.report.illustrations import Illustration
 from empirical.studies.paper.difficulty import Quartile
 from empirical.studies.paper.results import ArmResult, ModelResult
-from stopping.figures.inline import drawn_svg
 from stopping.figures.theme import BLUE, GREEN, MUTED, PURPLE, VERMILION
 from stopping.rules import Search
 from stopping.support.statistics import Interval
@@ -152,27 +152,23 @@ def arm_label(arm: ArmResult) -> str:
 def _table(model: ModelResult, name: str) -> Illustration:
     worse = sum(a.p_adjusted < 0.05 and a.overall.fixed < a.overall.regressed for a in model.arms)
     better = sum(a.p_adjusted < 0.05 and a.overall.fixed > a.overall.regressed for a in model.arms)
-    return Illustration(
-        drawn_svg(
-            lambda figure: draw_gains(figure.add_subplot(), model.arms),
-            f"{name}-gains",
-            "Gain of each decoder",
-            (4.8, 1.0 + 0.22 * len(model.arms)),
-        ),
+    return Illustration.of(
+        partial(draw_gains, arms=model.arms),
+        f"{name}-gains",
+        "Gain of each decoder",
         f"More problems than plain decoding are solved by {better} of {len(model.arms)}, fewer by "
         f"{worse}, by tests that hold for all together.",
         "Each interval at 95 % for itself.",
+        size=(4.8, 1.0 + 0.22 * len(model.arms)),
     )
 
 
 def _deciles(model: ModelResult, name: str) -> Illustration:
     leaves = model.tokens["leaves"].ours.estimate
-    return Illustration(
-        drawn_svg(
-            lambda figure: draw_deciles(figure.add_subplot(), model),
-            f"{name}-deciles",
-            "Valley rate by position",
-        ),
+    return Illustration.of(
+        partial(draw_deciles, model=model),
+        f"{name}-deciles",
+        "Valley rate by position",
         f"The search leaves the final layer on {percent(leaves)} of the tokens.",
         "Hollow diamonds: the three values that the paper gives, for its own model.",
     )
@@ -180,12 +176,10 @@ def _deciles(model: ModelResult, name: str) -> Illustration:
 
 def _entropy(model: ModelResult, name: str) -> Illustration:
     changed = model.tokens["argmax_changed"].ours.estimate
-    return Illustration(
-        drawn_svg(
-            lambda figure: draw_entropy(figure.add_subplot(), model),
-            f"{name}-entropy",
-            "By final-layer entropy",
-        ),
+    return Illustration.of(
+        partial(draw_entropy, model=model),
+        f"{name}-entropy",
+        "By final-layer entropy",
         f"{percent(changed)} of the tokens become another token.",
         "Hollow diamonds: the paper's rate of other tokens.",
     )
@@ -194,12 +188,10 @@ def _entropy(model: ModelResult, name: str) -> Illustration:
 def _categories(model: ModelResult, name: str) -> Illustration:
     rows = {row.category: row.of_all.estimate for row in model.substitutions.categories}
     parts = ", ".join(f"{kind} {percent(share, 0)}" for kind, share in rows.items())
-    return Illustration(
-        drawn_svg(
-            lambda figure: draw_categories(figure.add_subplot(), model),
-            f"{name}-kinds",
-            "Kinds of tokens replaced",
-        ),
+    return Illustration.of(
+        partial(draw_categories, model=model),
+        f"{name}-kinds",
+        "Kinds of tokens replaced",
         f"Of the tokens that are replaced: {parts}.",
         "Kind of the final layer's token. The paper gives no such numbers.",
     )
@@ -207,39 +199,35 @@ def _categories(model: ModelResult, name: str) -> Illustration:
 
 def _shares(model: ModelResult, name: str) -> Illustration:
     gain = model.search.overall.difference.estimate
-    return Illustration(
-        drawn_svg(
-            lambda figure: draw_shares(figure.add_subplot(), model), f"{name}-p", "Gain against p"
-        ),
+    return Illustration.of(
+        partial(draw_shares, model=model),
+        f"{name}-p",
+        "Gain against p",
         f"Gain of the search with p = 1: {number(100 * gain, 1, signed=True)} points.",
         "Hollow diamonds: the paper's, at 76.3 % for p = 0.",
     )
 
 
 def _temperatures(model: ModelResult, name: str) -> Illustration:
-    return Illustration(
-        drawn_svg(
-            lambda figure: draw_temperatures(figure.add_subplot(), model),
-            f"{name}-t",
-            "Solved by temperature",
-        ),
+    return Illustration.of(
+        partial(draw_temperatures, model=model),
+        f"{name}-t",
+        "Solved by temperature",
         "Plain decoding and the search at each temperature, with the same noise in both.",
         "Exact binomial intervals.",
     )
 
 
 def _quarters(model: ModelResult, name: str) -> Illustration:
-    return Illustration(
-        drawn_svg(
-            lambda figure: draw_quarters(figure.add_subplot(), model),
-            f"{name}-quarters",
-            "Gain by difficulty",
-            (4.8, 4.2),
-        ),
+    return Illustration.of(
+        partial(draw_quarters, model=model),
+        f"{name}-quarters",
+        "Gain by difficulty",
         "Ranked by the run that is compared, even a second run of plain decoding would gain on "
         "hard problems and lose on easy ones.",
         "Circles are what the search does; triangles are the artefact alone. Hollow diamonds: the "
         "paper's hardest and easiest quarter.",
+        size=(4.8, 4.2),
     )
 
 
