@@ -19,7 +19,7 @@ from stopping.support.lazy import lazily
 
 if TYPE_CHECKING:
     from empirical.analysis.audit import audit as audit
-    from empirical.analysis.certify import certify as certify
+    from empirical.analysis.certify import certify_risk as certify_risk
     from empirical.analysis.validate import validate as validate
     from empirical.capture.run import trace_problems as trace_problems
     from empirical.data import bundled_traces as bundled_traces
@@ -41,7 +41,7 @@ _HOMES = {
     "Traces": "empirical.traces.files",
     "audit": "empirical.analysis.audit",
     "bundled_traces": "empirical.data",
-    "certify": "empirical.analysis.certify",
+    "certify_risk": "empirical.analysis.certify",
     "decode": "empirical.decoding.writing",
     "evaluate": "empirical.evaluation.run",
     "fit_traces": "empirical.fitting.fit",

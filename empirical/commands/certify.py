@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Group
 
-from empirical.analysis.certify import GRID, exchange
-from empirical.analysis.certify import certify as run_certify
+from empirical.analysis.certify import GRID, certify_risk, exchange
 from empirical.commands.options import for_each, traces_argument, window_option
 from empirical.traces.files import read_traces
 from stopping.cli.numbers import NATS, Number, Numbers
@@ -77,22 +77,16 @@ def certify(
     if against is not None and len(traces) != 1:
         raise UserError("--against: needs one file of traces to compare with")
     rules = [parse_rule(spec, K) for spec in specs or ("search",)]
+    if against is not None:
+        old, new = read_traces(traces[0]), read_traces(against)
+        found = certify_risk(old, rules, **request)
+        compared = exchange(old, new, rules[0], request["seed"])
+        content = {"traces": str(traces[0]), "certificate": found, "exchange": compared}
+        return Reply([content], Group(found, compared))
     results = for_each(
         traces,
         "certify",
-        lambda t: run_certify(t, rules, **request),
+        lambda t: certify_risk(t, rules, **request),
         bundled=lambda t: t.provenance.mode == "reference",
     )
-    if against is None:
-        return of_each(results, "certificate", lambda name, result: result.report(name))
-    compared = exchange(read_traces(traces[0]), read_traces(against), rules[0], request["seed"])
-    ((name, found),) = results
-
-    def text(out: Any) -> None:
-        out.print(found)
-        out.print(compared)
-
-    return Reply([{"traces": name, "certificate": found, "exchange": compared}], text)
-
-
-__all__ = ["certify"]
+    return of_each(results, "certificate", lambda name, result: result.report(name))

@@ -40,7 +40,7 @@ def steps_back(rule: AbstractRule, x: Tensor, draws: Tensor | None = None) -> Te
     Parameters
     ----------
     rule : AbstractRule
-        One of `empirical.serving.settings.SERVED`.
+        Of a class in `SERVED`.
     x : (n, w)
         Entropies in nats, the *final layer first*, then those before it.
     draws : (n,) float64, optional
@@ -131,6 +131,8 @@ _RULES: dict[type[AbstractRule], Callable[[Any, Tensor, Tensor | None], Tensor]]
     Hedged: _hedged,
     WindowMinimum: _minimum,
 }
+SERVED = tuple(_RULES)
+"""Classes of the rules that are decided here."""
 
 
 def draw(seed: int, position: Tensor, token: Tensor) -> Tensor:

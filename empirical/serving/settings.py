@@ -21,25 +21,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from empirical.serving.scan import SERVED
 from stopping.errors import UserError
-from stopping.rules import (
-    AbstractRule,
-    Final,
-    Guarded,
-    Hedged,
-    Patience,
-    Search,
-    Shifted,
-    Tolerance,
-    WindowMinimum,
-    parse,
-    parse_rule,
-)
+from stopping.rules import AbstractRule, Final, Hedged, Search, parse, parse_rule
 
 KEY = "confident"
-
-SERVED = (Final, Search, Shifted, Tolerance, Patience, Guarded, Hedged, WindowMinimum)
-"""Classes of the rules that are decided on tensors (`empirical.serving.scan`)."""
 
 WINDOW = 10
 """Layers back that an engine keeps where it names neither a rule nor `K`."""

@@ -69,7 +69,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Certificate(Result):
+class RiskCertificate(Result):
     """What may be switched on, at which risk.
 
     Attributes
@@ -122,7 +122,7 @@ class Certificate(Result):
         return tuple(dict.fromkeys(s.rule for s in self.settings))
 
 
-def certify(
+def certify_risk(
     traces: Traces,
     rules: Sequence[AbstractRule],
     alpha: float,
@@ -131,7 +131,7 @@ def certify(
     grid: Sequence[float] = GRID,
     unit: Unit = "prompt",
     seed: int = 0,
-) -> Certificate:
+) -> RiskCertificate:
     """Certify the least share of the final layer that each rule's decoder must keep.
 
     Parameters
@@ -171,7 +171,7 @@ def certify(
         require_enough(units, alpha, level, loss, grid)
         choice = choose(rule, traces, np.random.default_rng(stream))
         settings += sequence(traces, rule, choice, labels, alpha, level, loss, grid)
-    return Certificate(
+    return RiskCertificate(
         model=traces.provenance.model,
         loss=loss,
         unit=unit,

@@ -2,7 +2,7 @@
 
 import math
 
-from empirical.analysis.certify.core import Certificate, Setting
+from empirical.analysis.certify.core import RiskCertificate, Setting
 from stopping.support.results import Report
 from stopping.support.tables import NONE, count, number, status_text, table
 
@@ -12,7 +12,7 @@ KEEPS = {
 }
 
 
-def report(result: Certificate, name: str) -> Report:
+def report(result: RiskCertificate, name: str) -> Report:
     """All of it."""
     of = f" ({name})" if name not in ("", result.model) else ""
     yield (
@@ -42,19 +42,19 @@ def report(result: Certificate, name: str) -> Report:
     yield sentence(result)
 
 
-def last(result: Certificate, rule: str) -> Setting:
+def last(result: RiskCertificate, rule: str) -> Setting:
     """The last setting of a rule."""
     return [s for s in result.settings if s.rule == rule][-1]
 
 
-def amount(result: Certificate, value: float) -> str:
+def amount(result: RiskCertificate, value: float) -> str:
     """An excess with its unit."""
     if result.loss == "log-loss":
         return f"{value:g} nats a token"
     return f"{100 * value:g} points"
 
 
-def sentence(result: Certificate) -> str:
+def sentence(result: RiskCertificate) -> str:
     """What may be signed."""
     best = result.best
     if best is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from empirical.analysis.certify import GRID, certify, exchange
+from empirical.analysis.certify import GRID, certify_risk, exchange
 from empirical.analysis.certify.core import choose, excess, largest, units_of
 from empirical.data import bundled_traces
 from empirical.traces.files import Traces, read_traces, write_traces
@@ -95,7 +95,7 @@ def test_control_tokens_as_units_violate(smollm: Traces) -> None:
 
 
 def test_search_on_real_tokens(smollm: Traces) -> None:
-    found = certify(smollm, [RULE], ALPHA, DELTA)
+    found = certify_risk(smollm, [RULE], ALPHA, DELTA)
     best = found.best
     assert best is not None
     assert best.excess < ALPHA
@@ -106,7 +106,7 @@ def test_search_on_real_tokens(smollm: Traces) -> None:
 
 
 def test_more_is_certified_where_more_is_accepted(smollm: Traces) -> None:
-    shares = [certify(smollm, [RULE], alpha).best.share for alpha in (0.005, 0.02, 0.1)]  # type: ignore[union-attr]
+    shares = [certify_risk(smollm, [RULE], alpha).best.share for alpha in (0.005, 0.02, 0.1)]  # type: ignore[union-attr]
     assert shares == sorted(shares, reverse=True)
     assert shares[0] > shares[-1]
 
@@ -115,7 +115,7 @@ def test_a_harmless_rule_is_certified_wholly() -> None:
     """Both layers say the same: the last share of the grid passes."""
     traces = calibrated(prompts=200, tokens=20, layers=3)
     same = replace(traces, log_prob=np.repeat(traces.log_prob[:, -1:], 3, axis=1))
-    found = certify(same, [FixedOffset(1)], 0.1, grid=(0.9, 0.5, 0.1))
+    found = certify_risk(same, [FixedOffset(1)], 0.1, grid=(0.9, 0.5, 0.1))
     assert found.best is not None
     assert found.best.share == 0.1
 
@@ -127,7 +127,7 @@ def test_accuracy_by_hand() -> None:
     top1 = np.stack([np.arange(n) % 2, token], axis=1)
     traces = traces_from(np.tile([0.1, 1.0], (n, 1)), np.full((n, 2), -1.0), top1, token,
                          np.repeat(np.arange(n // 4), 4))  # fmt: skip
-    found = certify(traces, [FixedOffset(1)], 0.2, loss="accuracy", grid=(0.9, 0.7, 0.5))
+    found = certify_risk(traces, [FixedOffset(1)], 0.2, loss="accuracy", grid=(0.9, 0.7, 0.5))
     assert [s.excess for s in found.settings] == pytest.approx([0.05, 0.15, 0.25])
     assert [s.certified for s in found.settings] == [True, True, False]
     assert found.settings[0].p_value == 0.0  # a share of 0.9 costs 10 points at most
@@ -135,7 +135,7 @@ def test_accuracy_by_hand() -> None:
 
 def test_rules_share_the_error(smollm: Traces) -> None:
     rules: list[AbstractRule] = [RULE, FixedOffset(1)]
-    found = certify(smollm, rules, ALPHA, DELTA)
+    found = certify_risk(smollm, rules, ALPHA, DELTA)
     assert found.level == DELTA / 2
     assert found.rules == tuple(rule.spec() for rule in rules)
 
@@ -159,23 +159,23 @@ def test_rules_share_the_error(smollm: Traces) -> None:
 def test_bad_requests(change: dict[str, object], message: str) -> None:
     request: dict[str, object] = {"rules": [Search(2)], "alpha": 0.1, **change}
     with pytest.raises(UserError, match=message):
-        certify(calibrated(), **request)  # type: ignore[arg-type]
+        certify_risk(calibrated(), **request)  # type: ignore[arg-type]
 
 
 def test_tokens_are_no_units() -> None:
     traces = calibrated(prompts=50, tokens=1)
     with pytest.raises(UserError, match="which prompt each token belongs to"):
-        certify(traces, [Search(2)], 0.1)
+        certify_risk(traces, [Search(2)], 0.1)
 
 
 def test_own_text_is_refused() -> None:
     with pytest.raises(UserError, match="own greedy text"):
-        certify(with_mode(calibrated(), "generated"), [Search(2)], 0.1)
+        certify_risk(with_mode(calibrated(), "generated"), [Search(2)], 0.1)
 
 
 def test_too_few_prompts_and_how_many_are_needed() -> None:
     with pytest.raises(UserError, match="certified below") as refused:
-        certify(calibrated(prompts=20), [Search(2)], 0.005, grid=(0.5, 0.4))
+        certify_risk(calibrated(prompts=20), [Search(2)], 0.005, grid=(0.5, 0.4))
     needed = values_needed(math.log(2), 0.005, 0.1)
     assert f"certified below {needed};" in str(refused.value)
     assert "trace more prompts" in str(refused.value)

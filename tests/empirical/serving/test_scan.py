@@ -5,8 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from empirical.serving.scan import draw, steps_back
-from empirical.serving.settings import SERVED
+from empirical.serving.scan import SERVED, draw, steps_back
 from stopping.rules import (
     AbstractRule,
     Final,
