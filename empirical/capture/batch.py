@@ -8,7 +8,7 @@ vocabulary) ever exists. How the logits are read is the business of
 at the traced ones only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +30,8 @@ from stopping.errors import UserError
 
 Columns = dict[str, NDArray[np.generic]]
 """Columns of `Traces` by name, of some tokens."""
+Hear = Callable[[int, Tensor], None]
+"""Takes the residual states of a layer: its number, and (texts, positions, ...)."""
 
 
 def last_layers(depth: int, count: int | None) -> tuple[int, ...]:
@@ -112,14 +114,36 @@ def _capture_batch(
     head: Unembedding | None,
 ) -> Columns:
     """Trace one batch; columns as in `Traces`, rows in the order of `texts`."""
-    device = anatomy.device
     width = max(map(len, texts))
     ids = torch.zeros((len(texts), width), dtype=torch.long)
     mask = torch.zeros_like(ids)
-    predicts = torch.zeros_like(ids, dtype=torch.bool)
     for row, text in enumerate(texts):
         ids[row, : len(text)] = torch.tensor(text.ids)
         mask[row, : len(text)] = 1
+
+    def feed(hear: Hear) -> None:
+        ours, theirs = ids.to(anatomy.device), mask.to(anatomy.device)
+        with anatomy.listening(hear):
+            anatomy.decoder(input_ids=ours, attention_mask=theirs, use_cache=False)
+
+    return columns_of_texts(anatomy, texts, traced, lens, head, feed)
+
+
+def columns_of_texts(
+    anatomy: Anatomy,
+    texts: Sequence[Text],
+    traced: tuple[int, ...],
+    lens: AbstractLens,
+    head: Unembedding | None,
+    feed: Callable[[Hear], None],
+) -> Columns:
+    """Read the states of a batch of texts; columns as in `Traces`, rows in the order of `texts`.
+
+    `feed` lets its argument hear the states of each layer, ascending, texts padded on the right.
+    """
+    device = anatomy.device
+    predicts = torch.zeros((len(texts), max(map(len, texts))), dtype=torch.bool)
+    for row, text in enumerate(texts):
         # The state at one position predicts the token at the next.
         predicts[row, len(text.prompt_ids) - 1 : len(text) - 1] = True
     tokens = [token for text in texts for token in text.completion_ids]
@@ -128,8 +152,8 @@ def _capture_batch(
     # What the model itself says, where the lens corrects its final layer as well.
     own = None if lens.keeps_final else reader_for(anatomy, RawLens(anatomy), wanted, head)
     listener = _Listener(reader, own, predicts.to(device), traced)
-    with torch.inference_mode(), anatomy.listening(listener.hear):
-        anatomy.decoder(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False)
+    with torch.inference_mode():
+        feed(listener.hear)
     return {
         **places_of(texts),
         "token": np.array(tokens, dtype=np.int32),

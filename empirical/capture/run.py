@@ -73,6 +73,7 @@ class AbstractSource(abc.ABC):
     architecture : the name of its class.
     lens : the name of the lens that its layers are read through.
     lens_file : where it stands; None for the raw one.
+    states : where states stand that are read instead of running it; empty where it is run.
     """
 
     loaded: LoadedModel
@@ -81,6 +82,7 @@ class AbstractSource(abc.ABC):
     architecture: str
     lens: str
     lens_file: Path | None = None
+    states: str = ""
 
     @abc.abstractmethod
     def texts(self, problems: Sequence[tuple[int, "Problem"]], settings: Settings) -> list[Text]:
@@ -105,8 +107,8 @@ class InTransformers(AbstractSource):
         self.anatomy = anatomy = Anatomy.of(loaded.model)
         self.depth, self.vocabulary_size = len(anatomy.layers), anatomy.vocabulary_size
         self.architecture = type(loaded.model).__name__
-        self._lens = RawLens(anatomy) if lens_file is None else load_lens(lens_file, anatomy)
-        self.lens = self._lens.name
+        self.reads = RawLens(anatomy) if lens_file is None else load_lens(lens_file, anatomy)
+        self.lens = self.reads.name
 
     def texts(self, problems: Sequence[tuple[int, "Problem"]], settings: Settings) -> list[Text]:
         """Their own solutions, or what the model writes, some prompts at a time."""
@@ -129,7 +131,7 @@ class InTransformers(AbstractSource):
         """One forward pass for each batch."""
         from empirical.capture.batch import capture
 
-        return capture(self.anatomy, texts, provenance, traced, batch, self._lens)
+        return capture(self.anatomy, texts, provenance, traced, batch, self.reads)
 
 
 def trace_problems(
@@ -183,7 +185,10 @@ def trace_problems(
         provenance = replace(provenance, shards=shard.count)
         out = shard.file(out)
         enough = None if enough is None else -(-enough // shard.count)
-    finished = Parts.open(out, _identity(provenance, traced, settings), PARTS, fresh=fresh)
+    identity = _identity(provenance, traced, settings)
+    if source.states:
+        identity["states"] = source.states
+    finished = Parts.open(out, identity, PARTS, fresh=fresh)
 
     parts: list[Traces] = []
     tokens = fresh_tokens = prompts = 0

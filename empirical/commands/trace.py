@@ -32,7 +32,7 @@ from empirical.commands.options import (
 from empirical.provenance import FORMAT, command_line
 from empirical.traces.split import choose_shard, local_device
 from stopping.cli.lazy import WithMore
-from stopping.cli.numbers import BATCH, CountOr, at_least
+from stopping.cli.numbers import BATCH, CountOr, WholeNumbers, at_least
 from stopping.cli.options import FILE, fresh_option, seed_option
 from stopping.cli.progress import progress
 from stopping.cli.reply import Reply, with_json
@@ -57,6 +57,7 @@ Examples:
   stopping trace --model ./model.gguf --prompts mine.jsonl --mode generated --out mine.parquet
   stopping trace --model ./folder --problems 400 --out big.parquet --shard 1/4
   stopping trace --model ./folder --engine vllm --gpus 4 --out big.parquet
+  stopping trace --model ./folder --prompts mine.jsonl --states ./states --out mine.parquet
   torchrun --nproc-per-node 4 --no-python stopping trace --model ./folder --out big.parquet
 """,
 )
@@ -98,6 +99,18 @@ Examples:
     help="What runs the model; vllm (--mode reference alone) needs the extra serving.",
 )
 @click.option("--gpus", type=at_least(), help="GPUs that --engine vllm splits each layer over.")
+@click.option(
+    "--states",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Read layers' states from safetensors files in this folder, as vLLM's "
+    "extract_hidden_states writes them, after a check of each against the model.",
+)
+@click.option(
+    "--state-layers",
+    type=WholeNumbers(at_least(0, 1000)),
+    metavar="N,N,...",
+    help="Numbers of the files' layers; 0 is the embeddings.  [default: all, from 0 on]",
+)
 @storage_option
 @click.option(
     "--shard",
@@ -121,6 +134,8 @@ def trace(
     device_map: str | None,
     engine: str,
     gpus: int | None,
+    states: Path | None,
+    state_layers: tuple[int, ...] | None,
     storage: Any,
     shard: str | None,
     fresh: bool,
@@ -133,6 +148,15 @@ def trace(
     """
     if mode == "reference":
         refuse_ignored("with --mode reference", "max_new_tokens")
+    if states is None:
+        refuse_ignored("without --states", "state_layers")
+    else:
+        refuse_ignored("with --states", "engine", "gpus")
+        if mode != "reference":
+            raise UserError(
+                "--states are those of texts that are given: let them be the solutions of "
+                "--prompts (--mode reference)"
+            )
     if engine == "vllm":
         refuse_ignored("with --engine vllm", "device", "device_map", "batch")
         if mode != "reference":
@@ -155,7 +179,11 @@ def trace(
 
         source = InEngine(model.name, lens, model.dtype, gpus or 1)
     else:
-        source = InTransformers(model.open(lens, place, device_map), lens)
+        source = whole = InTransformers(model.open(lens, place, device_map), lens)
+        if states is not None:
+            from empirical.capture.stored import InFiles
+
+            source = InFiles(whole, states, state_layers)
     if lens is not None:
         from empirical.lenses import require_lens
 

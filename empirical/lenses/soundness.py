@@ -94,15 +94,8 @@ def require_sound_capture(anatomy: Anatomy, ids: Sequence[int]) -> None:
     UserError
         As `require_sound`.
     """
-    states: dict[int, Tensor] = {}
-
-    def hear(layer: int, state: Tensor) -> None:
-        states[layer] = state[0]
-
-    with torch.inference_mode(), anatomy.listening(hear):
-        text = torch.tensor([list(ids[:TOKENS])], device=anatomy.device)
-        output = tensor_of(anatomy.decoder(input_ids=text, use_cache=False))
-        own = anatomy.headless(inputs_embeds=output).logits[0]
+    states, own = heard(anatomy, ids)
+    with torch.inference_mode():
         require_sound(
             states,
             own,
@@ -112,6 +105,19 @@ def require_sound_capture(anatomy: Anatomy, ids: Sequence[int]) -> None:
             distinct=False,
             source=type(anatomy.headless).__name__,
         )
+
+
+def heard(anatomy: Anatomy, ids: Sequence[int]) -> tuple[dict[int, Tensor], Tensor]:
+    """Residual states of all layers at the first `TOKENS` of a text, and the model's own logits."""
+    states: dict[int, Tensor] = {}
+
+    def hear(layer: int, state: Tensor) -> None:
+        states[layer] = state[0]
+
+    with torch.inference_mode(), anatomy.listening(hear):
+        text = torch.tensor([list(ids[:TOKENS])], device=anatomy.device)
+        output = tensor_of(anatomy.decoder(input_ids=text, use_cache=False))
+        return states, anatomy.headless(inputs_embeds=output).logits[0]
 
 
 def _agree(found: Tensor, own: Tensor) -> bool:

@@ -53,7 +53,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 
     name = "numbers"
     expected = "numbers with commas"
 
-    def __init__(self, one: Number) -> None:
+    def __init__(self, one: click.FloatRange | click.IntRange) -> None:
         self.one = one
 
     def convert(
@@ -77,6 +77,18 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 
     ) -> list[float]:
         """Split and parse, whatever the range."""
         return [float(part) for part in text.split(",")]
+
+
+class WholeNumbers(Numbers):
+    """`0,10,11,12`: different whole numbers, each in the range of `one`."""
+
+    expected = "whole numbers with commas"
+
+    def read(
+        self, text: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[float]:
+        """Refuse fractions."""
+        return [int(part) for part in text.split(",")]
 
 
 class Axis(Numbers):
