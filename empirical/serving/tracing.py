@@ -24,9 +24,10 @@ from empirical.capture.batch import Columns, Residual, columns_of, residual_of, 
 from empirical.capture.projections import LensReader
 from empirical.capture.run import AbstractSource, Settings
 from empirical.capture.tiles import LayersReadout
+from empirical.lenses.soundness import TOKENS, require_sound
 from empirical.model.load import LoadedModel, weights_of
 from empirical.provenance import Provenance
-from empirical.serving.lens import ServedLens
+from empirical.serving.lens import ServedLens, normed
 from empirical.texts import Text, reference_texts
 from empirical.traces.files import Traces
 from stopping.errors import UserError
@@ -57,6 +58,7 @@ class Recorder:
     _next: int = 0
     _states: dict[int, list[Tensor]] = field(default_factory=dict)
     _residuals: list[list[Residual]] = field(default_factory=list)
+    _beginning: tuple[Tensor, list[Tensor]] | None = None
 
     def hear(self, final_state: Tensor, states: Sequence[Tensor], positions: Tensor) -> None:
         """Take a chunk: states (n, hidden) of layers 0 to `L`, and `L`'s with its norm applied.
@@ -69,17 +71,27 @@ class Recorder:
         keep = slice(max(0, self.first - self._next), rows)
         end = self.first + len(self.tokens) - self._next
         keep = slice(keep.start, min(rows, max(0, end)))
+        if self._beginning is None and rows:
+            few = min(rows, TOKENS)
+            self._beginning = final_state[:few].clone(), [h[:few].clone() for h in states]
         self._next += rows
         if keep.start >= keep.stop:
             return
         some = [h[keep].clone() for h in states]
         self._residuals.append([residual_of(a, b) for a, b in pairwise(some)])
         for layer in self.traced:
-            h = final_state[keep].clone() if layer == len(states) - 1 else some[layer]
+            h = final_state[keep].clone() if layer == self.lens.parts.depth else some[layer]
             self._states.setdefault(layer, []).append(h)
 
     def columns(self) -> Columns:
-        """Columns of `Traces` for the text, but for where it stands."""
+        """Columns of `Traces` for the text, but for where it stands.
+
+        Raises
+        ------
+        UserError
+            If what was heard cannot be the states of the model's layers.
+        """
+        self._require_sound()
         seen = self._read(self.lens, self.traced)
         # What the model itself says, where the lens corrects its final layer as well.
         raw = ServedLens(self.lens.parts, {})
@@ -89,6 +101,23 @@ class Recorder:
             for parts in zip(*self._residuals, strict=True)
         ]
         return columns_of(seen, own, residuals)
+
+    def _require_sound(self) -> None:
+        """Hold the beginning of the text to `empirical.lenses.soundness`.
+
+        Which layers an engine hands out, and when it adds what it has fused, is its own business.
+        """
+        assert self._beginning is not None, "nothing was heard"
+        final_state, states = self._beginning
+        parts = self.lens.parts
+        require_sound(
+            dict(enumerate(states)),
+            parts.head(final_state),
+            lambda h: parts.head(normed(parts.norm, h)),
+            parts.head,
+            depth=parts.depth,
+            source="engine",
+        )
 
     def _read(self, lens: ServedLens, layers: tuple[int, ...]) -> LayersReadout:
         states = {layer: torch.cat(self._states[layer]) for layer in layers}
@@ -209,7 +238,9 @@ class InEngine(AbstractSource):
         once = SamplingParams(temperature=0, max_tokens=1, detokenize=False)
         given = {"prompt_token_ids": list(text.ids[:-1])}
         self._llm.generate([given], once, use_tqdm=False)
-        columns: Columns = self._llm.apply_model(_columns)[0]
+        columns = self._llm.apply_model(_columns)[0]
+        if isinstance(columns, str):
+            raise UserError(f"{self.loaded.name}: {columns}")
         n = len(tokens)
         return {
             "prompt": np.full(n, text.prompt, dtype=np.int32),
@@ -244,10 +275,14 @@ def _listening(
     return listen
 
 
-def _columns(model: Any) -> Columns:
+def _columns(model: Any) -> Columns | str:
+    """What was recorded, or why it is none: a worker's error would be the engine's end."""
     window = model.confident_window
     recorder, window.recorder = window.recorder, None
-    columns: Columns = recorder.columns()
+    try:
+        columns: Columns = recorder.columns()
+    except UserError as error:
+        return str(error)
     return columns
 
 
