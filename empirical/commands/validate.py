@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from empirical.analysis.decisions import MATERIAL
+from empirical.analysis.validate import Pool
 from empirical.analysis.validate import validate as run_validate
 from empirical.commands.options import (
     calibrate_final_option,
@@ -16,7 +17,7 @@ from empirical.commands.options import (
 )
 from stopping.cli.options import rules_option, seed_option
 from stopping.cli.reply import Reply, of_each, with_json
-from stopping.rules import parse_rule
+from stopping.rules import AbstractRule, parse, parse_rule
 
 
 @click.command()
@@ -52,9 +53,10 @@ def validate(
       stopping validate my.parquet --rule search --rule tolerance:tau=0.5
       stopping validate my.parquet --rule search:p=0.5 --window 6
       stopping validate my.parquet --calibrate-final      the search is not held at L by its gap
+      stopping validate --rule mix:weight=0.9             a pool, and the draw of its weights
       stopping validate my.parquet --json > v.json        everything, machine-readable
     """
-    rules = [parse_rule(spec, K) for spec in specs] or None
+    rules = [_decoder(spec, K) for spec in specs] or None
     results = for_each(
         traces,
         "validate",
@@ -62,3 +64,9 @@ def validate(
         own_temperature=seed if calibrate_final else None,
     )
     return of_each(results, "validation", lambda name, result: result.report(name, by_difficulty))
+
+
+def _decoder(spec: str, K: int) -> AbstractRule | Pool:
+    """Read a rule, or a pool of the final layer with one."""
+    found = parse(spec, K)
+    return found if isinstance(found, Pool) else parse_rule(spec, K)

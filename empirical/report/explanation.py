@@ -73,12 +73,12 @@ def _winners_curse(audit: Audit, validation: Validation) -> str:
 
 def _swaps(validation: Validation) -> str:
     search = validation[SEARCH].overall
-    changed = search.right_to_wrong + search.wrong_to_right
-    if not changed:
+    regressed, fixed = search.right_to_wrong, search.wrong_to_right
+    if not regressed and not fixed:
         return ""
     return (
         f"The search moves {percent(search.moved.estimate, 0)} of the tokens; it turns "
-        f"{search.right_to_wrong:,} right predictions wrong and {search.wrong_to_right:,} wrong "
+        f"{regressed:,} right predictions wrong and {fixed:,} wrong "
         "ones right."
     )
 

@@ -24,7 +24,7 @@ from typing import Literal
 
 import numpy as np
 
-from empirical.analysis.validate.core import reach
+from empirical.analysis.validate.rows import reach
 from empirical.model.fitted import require_own_fit
 from empirical.traces.files import Traces
 from stopping.errors import UserError

@@ -10,6 +10,7 @@ for the oracle and `Measures` for what is measured.
 from empirical.analysis.decisions import Comparison, Decision
 from empirical.analysis.validate.ceiling import Ceiling
 from empirical.analysis.validate.core import ORACLE, Validation, default_rules, validate
+from empirical.analysis.validate.pools import Pool
 from empirical.analysis.validate.rows import GroupMeasures, Measures, Row
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Decision",
     "GroupMeasures",
     "Measures",
+    "Pool",
     "Row",
     "Validation",
     "default_rules",

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from empirical.analysis.decisions import MATERIAL, Comparison, Contest, decide
+from empirical.analysis.validate import pools
 from empirical.analysis.validate.ceiling import Ceiling, ceiling
+from empirical.analysis.validate.pools import Pool, labels_of
 from empirical.analysis.validate.rivals import rivals
-from empirical.analysis.validate.rows import Outcome, Row, measure
+from empirical.analysis.validate.rows import Outcome, Row, measure, reach
 from empirical.intervals import bonferroni
 from empirical.model.fitted import require_own_fit
 from empirical.traces.files import Traces
@@ -102,7 +104,7 @@ class Validation(Result):
 
 def validate(
     traces: Traces,
-    rules: Sequence[AbstractRule] | None = None,
+    rules: Sequence[AbstractRule | Pool] | None = None,
     K: int = 10,
     seed: int = 0,
     replicates: int = 1000,
@@ -118,8 +120,9 @@ def validate(
     ----------
     traces : Traces
         Tokens of two prompts or more.
-    rules : sequence of AbstractRule, optional
-        Default: the zoo at window `K`. The final layer is always measured.
+    rules : sequence of AbstractRule or Pool, optional
+        Default: the zoo at window `K`. The final layer is always measured. A pool (`mix`) is
+        followed by the draw of the same weights.
     K : int
         Steps back that the window allows.
     seed, replicates : int
@@ -140,11 +143,13 @@ def validate(
     sample = take_sample(traces, K, seed, replicates)
     given = default_rules(K) if rules is None else rules
     others = [rule for rule in given if not isinstance(rule, Final)]
-    for rule in others:
+    chooses = [rule.chosen_by if isinstance(rule, Pool) else rule for rule in others]
+    for rule in chooses:
         require_reach(rule, K)
         require_own_fit(rule, traces.provenance.read_as)
-    names = [rule.name for rule in others]
-    if doubled := {name for name in names if names.count(name) > 1}:
+    labels = [label for rule in others for label in labels_of(rule)]
+    called = [name for name, _, _ in labels]
+    if doubled := {name for name in called if called.count(name) > 1}:
         raise UserError(f"rules: {', '.join(sorted(doubled))} given more than once")
 
     oracle = oracle_layer(sample)
@@ -152,17 +157,22 @@ def validate(
     named = list(rivals(sample))
     outcomes = [outcome for _, outcome in named]
     contests = [Contest.of_difference(o.loss - sample.log_loss[:, -1]) for o in outcomes]
-    for rule, stream in zip(others, streams, strict=True):
+    for decoder, rule, stream in zip(others, chooses, streams, strict=True):
         # A rule that remembers begins each prompt anew, as the decoder does each text.
         choice = choose_streams(rule, sample.x, traces.prompt, np.random.default_rng(stream))
+        if isinstance(decoder, Pool):
+            for outcome, contest in pools.outcomes(sample, decoder, choice):
+                outcomes.append(outcome)
+                contests.append(contest)
+            continue
         projections = rule.projections(sample.x).astype(np.float64)
         outcomes.append(Outcome.of_choice(sample, choice, projections))
         contests.append(Contest.of_choice(sample.log_loss, choice))
     decisions = decide(contests, sample, material)
-    labels = [(name, "") for name, _ in named] + [(rule.name, rule.spec()) for rule in others]
+    labels = [(name, "", "rival") for name, _ in named] + labels
     rows = [
-        Row(name, spec, bool(spec), *measure(sample, outcome, oracle), decision)
-        for (name, spec), outcome, decision in zip(labels, outcomes, decisions, strict=True)
+        Row(name, spec, kind, *measure(sample, outcome, oracle), decision)
+        for (name, spec, kind), outcome, decision in zip(labels, outcomes, decisions, strict=True)
     ]
     unknown = np.full(len(oracle), math.nan)
     hindsight = Outcome.of_choice(sample, oracle, unknown)
@@ -184,7 +194,7 @@ def validate(
         rows=(
             _final_row(sample, oracle),
             *rows[len(named) :],
-            Row(ORACLE, "", False, *measure(sample, hindsight, oracle), None),
+            Row(ORACLE, "", "oracle", *measure(sample, hindsight, oracle), None),
         ),
     )
 
@@ -192,11 +202,6 @@ def validate(
 def default_rules(K: int) -> tuple[AbstractRule, ...]:
     """Return the zoo at window `K`, without the fixed layers that lie below the window."""
     return tuple(rule for rule in zoo(K) if reach(rule) <= K)
-
-
-def reach(rule: AbstractRule) -> int:
-    """Return the number of steps back that a rule may take."""
-    return int(getattr(rule, "K", getattr(rule, "k", 0)))
 
 
 def require_reach(rule: AbstractRule, K: int) -> None:
@@ -219,4 +224,4 @@ def _final_row(sample: Sample, oracle: IntArray) -> Row:
     rule = Final()
     projections = rule.projections(sample.x).astype(np.float64)
     outcome = Outcome.of_choice(sample, rule.choose(sample.x), projections)
-    return Row(rule.name, rule.spec(), True, *measure(sample, outcome, oracle), None)
+    return Row(rule.name, rule.spec(), "rule", *measure(sample, outcome, oracle), None)

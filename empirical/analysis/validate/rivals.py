@@ -33,5 +33,6 @@ def rivals(sample: Sample) -> Iterator[tuple[str, Outcome]]:
 
 def _outcome(sample: Sample, loss: FloatArray) -> Outcome:
     n = len(loss)
+    right = (sample.top1[:, -1] == sample.traces.token).astype(np.float64)
     unknown, nothing = np.full(n, np.nan), np.zeros(n)
-    return Outcome(loss, unknown, sample.top1[:, -1], nothing.astype(np.bool_), nothing, nothing)
+    return Outcome(loss, unknown, right, nothing, nothing, nothing, nothing)

@@ -1,29 +1,35 @@
 """What is measured about one rule: a row of means with intervals over clusters."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from empirical.analysis.decisions import Comparison, Decision
 from empirical.intervals import Ratio, mean
 from empirical.traces.window import Sample
+from stopping.rules import AbstractRule
 from stopping.support.statistics import Interval
 from stopping.types import BoolArray, FloatArray, IntArray
+
+Kind = Literal["rule", "pool", "draw", "rival", "oracle"]
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """What a rule, or a rival that chooses no layer, makes of each token, each of shape (n,).
 
-    `loss` is the log-loss and `entropy` that of the distribution, nats; `top1` its most probable
-    token; `moved` whether the layer is not the final one, `depth` how far before it, and
-    `projections` how many beyond the final layer's. NaN where it is not known.
+    `loss` is the log-loss and `entropy` that of the distribution, nats; `right` whether its most
+    probable token is the reference, `changed` whether it is not the final layer's; `moved` whether
+    the layer is not the final one, `depth` how far before it, and `projections` how many beyond the
+    final layer's. Of a random decoder all are expectations. NaN where it is not known.
     """
 
     loss: FloatArray
     entropy: FloatArray
-    top1: IntArray
-    moved: BoolArray
+    right: FloatArray
+    changed: FloatArray
+    moved: FloatArray
     depth: FloatArray
     projections: FloatArray
 
@@ -31,11 +37,13 @@ class Outcome:
     def of_choice(cls, sample: Sample, choice: IntArray, projections: FloatArray) -> "Outcome":
         """Return the outcome of a choice of window columns."""
         tokens, last = np.arange(len(choice)), sample.x.shape[1] - 1
+        top1 = sample.top1[tokens, choice]
         return cls(
             loss=sample.log_loss[tokens, choice],
             entropy=sample.x[tokens, choice],
-            top1=sample.top1[tokens, choice],
-            moved=choice != last,
+            right=(top1 == sample.traces.token).astype(np.float64),
+            changed=(top1 != sample.top1[:, -1]).astype(np.float64),
+            moved=(choice != last).astype(np.float64),
             depth=(last - choice).astype(np.float64),
             projections=projections,
         )
@@ -72,8 +80,9 @@ class Measures:
 
         exactly. A rule that picks low entropies may pick each layer on the tokens on which it is
         over-confident (a winner's curse): then its optimism exceeds the mean gap of its layers.
-    right_to_wrong, wrong_to_right : int
-        Tokens whose prediction the move turns wrong, and right.
+    right_to_wrong, wrong_to_right : int or None
+        Tokens whose prediction the move turns wrong, and right; of a random decoder how many are
+        expected, rounded; None where predictions are not known.
     """
 
     tokens: int
@@ -91,8 +100,8 @@ class Measures:
     drop: Interval
     optimism: Interval
     optimism_vs_final: Interval
-    right_to_wrong: int
-    wrong_to_right: int
+    right_to_wrong: int | None
+    wrong_to_right: int | None
 
 
 @dataclass(frozen=True)
@@ -111,9 +120,9 @@ class Row:
     ----------
     name, spec : str
         Name for tables; text that `stopping.rules.parse_rule` reads, empty where there is no rule.
-    is_rule : bool
-        False for the rivals, which choose no layer, and for the hindsight oracle, which sees the
-        reference token, as no rule does.
+    kind : {"rule", "pool", "draw", "rival", "oracle"}
+        A pool decodes no single layer, a draw is that of a pool's weights, a rival chooses none,
+        and the hindsight oracle sees the reference token, as no rule does.
     decision : Decision or None
         Log-loss against the final layer, at a level adjusted for all that is compared; None for
         the final layer itself and the oracle.
@@ -121,10 +130,15 @@ class Row:
 
     name: str
     spec: str
-    is_rule: bool
+    kind: Kind
     overall: Measures
     by_difficulty: tuple[GroupMeasures, ...]
     decision: Decision | None
+
+    @property
+    def is_rule(self) -> bool:
+        """Whether it decodes one layer, by entropies alone."""
+        return self.kind == "rule"
 
     @property
     def decisive(self) -> Interval | None:
@@ -137,6 +151,11 @@ class Row:
         return None if self.decision is None else self.decision.comparison
 
 
+def reach(rule: AbstractRule) -> int:
+    """Return the number of steps back that a rule may take."""
+    return int(getattr(rule, "K", getattr(rule, "k", 0)))
+
+
 def measure(
     sample: Sample, outcome: Outcome, oracle: IntArray
 ) -> tuple[Measures, tuple[GroupMeasures, ...]]:
@@ -147,18 +166,16 @@ def measure(
     oracle : ndarray of int, shape (n,)
         Window columns of the layers best in hindsight.
     """
-    reference, moved = sample.traces.token, outcome.moved
-    loss, entropy, top1 = outcome.loss, outcome.entropy, outcome.top1
-    final_loss, final_top1 = sample.log_loss[:, -1], sample.top1[:, -1]
-    right, final_right = top1 == reference, final_top1 == reference
-    changed = top1 != final_top1
-    columns: dict[str, FloatArray | BoolArray] = {
+    loss, entropy, right, changed = outcome.loss, outcome.entropy, outcome.right, outcome.changed
+    final_loss = sample.log_loss[:, -1]
+    final_right = (sample.top1[:, -1] == sample.traces.token).astype(np.float64)
+    columns: dict[str, FloatArray] = {
         "log_loss": loss,
         "accuracy": right,
         "regret": loss - sample.log_loss[np.arange(len(loss)), oracle],
         "log_loss_vs_final": loss - final_loss,
-        "accuracy_vs_final": right.astype(np.float64) - final_right,
-        "moved": moved,
+        "accuracy_vs_final": right - final_right,
+        "moved": outcome.moved,
         "substituted": changed,
         "depth": outcome.depth,
         "projections": outcome.projections,
@@ -176,7 +193,7 @@ def measure(
         for name, column in columns.items()
     }
     ratios |= {
-        f"substituted_when_moved {group}": mean(changed, mask & moved)
+        f"substituted_when_moved {group}": Ratio(changed * mask, outcome.moved * mask)
         for group, mask in masks.items()
     }
     found = sample.intervals(ratios)
@@ -186,9 +203,15 @@ def measure(
         return Measures(
             tokens=int(mask.sum()),
             **{name: found[f"{name} {group}"] for name in (*columns, "substituted_when_moved")},
-            right_to_wrong=int((mask & final_right & ~right).sum()),
-            wrong_to_right=int((mask & ~final_right & right).sum()),
+            right_to_wrong=_count((final_right * (1 - right))[mask]),
+            wrong_to_right=_count(((1 - final_right) * right)[mask]),
         )
 
     by_difficulty = tuple(GroupMeasures(d, of(d)) for d in masks if d is not None)
     return of(None), by_difficulty
+
+
+def _count(expected: FloatArray) -> int | None:
+    """Sum of the chances of so many tokens; None where one is not known."""
+    total = expected.sum()
+    return None if np.isnan(total) else round(float(total))
