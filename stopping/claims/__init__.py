@@ -5,6 +5,7 @@ from stopping.claims import (
     deterministic,
     exact_distribution,
     games,
+    mixtures,
     optimal,
     stochastic,
     weaker,
@@ -19,6 +20,7 @@ CLAIMS: tuple[Claim, ...] = (
     *exact_distribution.CLAIMS,
     *weaker.CLAIMS,
     *budget.CLAIMS,
+    *mixtures.CLAIMS,
     *optimal.CLAIMS,
 )
 

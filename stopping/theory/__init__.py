@@ -23,6 +23,8 @@
 | C2 | calibrated given the entropies | `calibration_budget.final_layer_budget` |
 | C3 | calibrated given the latent entropies | `calibration_budget.turning_point_budget` |
 | C4 | the winner's curse | `calibration_budget.curse_bound` |
+| M1, M2 | pools of two layers against a draw between them | `mixtures.pool_loss`, `mixtures.pool_bound` |
+| M3 | how much of the final layer to keep, certified | `stopping.support.betting`, `empirical.analysis.certify` |
 
 Algorithm 1 itself is `stopping.rules.Search`; S1 to S3 are in `stopping.optimal`; the posterior of
 `V*` is in `stopping.changepoint.posterior`. Each theorem's check by simulation stands in
