@@ -32,7 +32,7 @@ from empirical.commands.options import (
 from empirical.provenance import FORMAT, command_line
 from empirical.traces.split import choose_shard, local_device
 from stopping.cli.lazy import WithMore
-from stopping.cli.numbers import BATCH, CountOr, WholeNumbers, at_least
+from stopping.cli.numbers import BATCH, CountOr, Number, WholeNumbers, at_least
 from stopping.cli.options import FILE, fresh_option, seed_option
 from stopping.cli.progress import progress
 from stopping.cli.reply import Reply, with_json
@@ -107,7 +107,7 @@ Examples:
 )
 @click.option(
     "--state-layers",
-    type=WholeNumbers(at_least(0, 1000)),
+    type=WholeNumbers(Number(0, 1000)),
     metavar="N,N,...",
     help="Numbers of the files' layers; 0 is the embeddings.  [default: all, from 0 on]",
 )
@@ -135,7 +135,7 @@ def trace(
     engine: str,
     gpus: int | None,
     states: Path | None,
-    state_layers: tuple[int, ...] | None,
+    state_layers: tuple[float, ...] | None,
     storage: Any,
     shard: str | None,
     fresh: bool,
@@ -183,7 +183,8 @@ def trace(
         if states is not None:
             from empirical.capture.stored import InFiles
 
-            source = InFiles(whole, states, state_layers)
+            numbers = None if state_layers is None else [int(n) for n in state_layers]
+            source = InFiles(whole, states, numbers)
     if lens is not None:
         from empirical.lenses import require_lens
 

@@ -53,7 +53,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 
     name = "numbers"
     expected = "numbers with commas"
 
-    def __init__(self, one: click.FloatRange | click.IntRange) -> None:
+    def __init__(self, one: Number) -> None:
         self.one = one
 
     def convert(
@@ -88,7 +88,7 @@ class WholeNumbers(Numbers):
         self, text: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> list[float]:
         """Refuse fractions."""
-        return [int(part) for part in text.split(",")]
+        return [float(int(part)) for part in text.split(",")]
 
 
 class Axis(Numbers):

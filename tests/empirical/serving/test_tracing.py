@@ -61,7 +61,7 @@ def zero(final: Tensor, states: list[Tensor]) -> Heard:
 
 
 def not_added(final: Tensor, states: list[Tensor]) -> Heard:
-    """What the last layer adds, without what it is added to."""
+    """What the final layer adds, without what it is added to."""
     return final, [*states[:-1], states[-1] - states[-2]]
 
 
