@@ -82,6 +82,8 @@ def outcomes(sample: Sample, pool: Pool, choice: IntArray) -> Iterator[tuple[Out
     fields = ("loss", "entropy", "right", "changed", "moved", "depth")
     projections = (1 - weight) * pool.chosen_by.projections(sample.x)
     yield (
-        Outcome(*map(expected, fields), projections.astype(np.float64)),
+        Outcome(
+            **{name: expected(name) for name in fields}, projections=projections.astype(np.float64)
+        ),
         Contest.of_choice(weight * losses[:, -1:] + (1 - weight) * losses, choice),
     )

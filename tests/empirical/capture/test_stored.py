@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from empirical.capture.run import InTransformers, Settings, trace_source
+from empirical.capture.run import InTransformers, Settings, trace_problems
 from empirical.capture.stored import InFiles
 from empirical.model.load import load_model
 from empirical.problems import generate, to_jsonl
@@ -61,7 +61,7 @@ def write(folder: Path, files: list[File], change: Callable[[File], File] = dict
 
 def traced(model: InTransformers, states: Path | None, out: Path, **options: Any) -> Traces:
     source = model if states is None else InFiles(model, states, **options)
-    trace_source(source, PROBLEMS, SETTINGS, out)
+    trace_problems(source, PROBLEMS, SETTINGS, out)
     return read_traces(out)
 
 
@@ -189,7 +189,7 @@ def test_a_layer_that_is_another_is_told(model, files, tmp_path):
     """Also where it is not traced: what is said of the file is wrong."""
     source = InFiles(model, write(tmp_path / "s", files, pick(1, 2, 3)), (0, 2, 3))
     with pytest.raises(UserError, match="numbered 0 are nearest the model's layer 1"):
-        trace_source(source, PROBLEMS, Settings(layers=2), tmp_path / "t.parquet")
+        trace_problems(source, PROBLEMS, Settings(layers=2), tmp_path / "t.parquet")
 
 
 @pytest.mark.parametrize("layers", [(), (1, 2), (2, 1, 3), (-1, 3), (1, 4)])
