@@ -75,5 +75,11 @@
       l === v ? 0 : Math.max(0, (l < v ? left[l] : right[l]) - x[v] + 2 * eps))));
   }
 
-  root.layerStopping = { start, search, guarded, patience, minimum, forward, turningPoints, certificate };
+  /* stopping.theory.bounds: the excess of any trace, T2 (tau = 0) and T5; null where its premise fails.
+   * `rises`: the least step after V*, Infinity at the final layer; `inside`: V* is in the window (A4). */
+  function bound(eps, tau, rises, inside) {
+    return inside && rises > 2 * eps + tau ? Math.max(0, 2 * eps - tau) : null;
+  }
+
+  root.layerStopping = { bound, start, search, guarded, patience, minimum, forward, turningPoints, certificate };
 })(window);

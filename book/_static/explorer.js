@@ -141,6 +141,8 @@
       const x = G.map((v, l) => v + eps * token.noise[l]);
       const n = x.length, lo = rules.start(x, K), stop = rules.search(x, K, tau);
       const proof = rules.certificate(x.slice(lo), eps);
+      const rises = token.turning < n - 1 ? rise : Infinity;
+      const bound = rules.bound(eps, tau, rises, token.turning >= lo);
       if (steps > n - 1 - stop) steps = Infinity;
       const top = 1.05 * Math.max(...G.map((v) => v + eps));
       const plot = chart(svg, widthOf(box), n, 1, top);
@@ -166,16 +168,17 @@
         text = `The search stops at layer ${stop + 1}, ${where} (layer ${token.turning + 1}), and loses ` +
           `${nats(G[stop] - G[token.turning])} nats.`;
         if (token.turning < lo) text += " V* lies below the window: A4 fails.";
-        if (token.turning < n - 1 && rise <= 2 * eps) text += " Rises are no larger than 2 εₘₐₓ: A3 fails.";
+        if (rises <= 2 * eps) text += " Rises are no larger than 2 εₘₐₓ: A3 fails.";
+        else if (rises <= 2 * eps + tau) text += " Rises are no larger than 2 εₘₐₓ + τ: T5 does not apply.";
         if (!proof) text += " No world with A1–A4 explains this trace at this noise: there is no certificate.";
       }
       readout.textContent = text;
       svg.setAttribute("aria-label", "Entropy by layer. " + text);
       bar(bars, [["excess, what is lost", G[stop] - G[token.turning], "ex-loss"],
-        ["certificate, what the trace proves (T8)", proof ? proof[stop - lo] : null, "ex-proof"],
-        ["bound for every trace (T2)", 2 * eps, "ex-bound"]]);
+        ["certificate, what the trace proves if A1–A4 hold (T8)", proof ? proof[stop - lo] : null, "ex-proof"],
+        [`bound for every trace (${tau > 0 ? "T5" : "T2"})`, bound, "ex-bound"]]);
       Object.assign(box.dataset, { stop, certificate: proof ? proof[stop - lo] : "none",
-        excess: G[stop] - G[token.turning] });
+        excess: G[stop] - G[token.turning], bound: bound === null ? "none" : bound });
     }
     return render;
   }

@@ -176,6 +176,10 @@ CLAIMS = (
         BudgetedLoss(),
         Control("calibrated on average only", BudgetedLoss(on_average=True)),
         attained=0.99 * float(final_layer_budget(KAPPA)),
+        tex=(
+            r"calibrated given $x$ to $\kappa$: at most $2\kappa$ minus the fall of "
+            r"entropy is lost"
+        ),
     ),
     Claim(
         "C2",
@@ -186,6 +190,9 @@ CLAIMS = (
         BudgetedLoss(net=True),
         Control("calibrated on average only", BudgetedLoss(on_average=True)),
         attained=0.99 * float(net_budget(KAPPA)),
+        tex=(
+            r"net of the final layer's gap, where a layer reads less: at most " r"$\kappa$ is lost"
+        ),
     ),
     Claim(
         "C3",
@@ -196,6 +203,10 @@ CLAIMS = (
         LatentBudget(),
         Control("losses within 2 kappa", LatentBudget(2.0)),
         attained=0.99 * float(turning_point_budget(1.0, KAPPA)),
+        tex=(
+            r"losses within $\kappa$ of $G$: the search pays at most "
+            r"$2\varepsilon_{\max} + 2\kappa$ above $V^*$"
+        ),
     ),
     Claim(
         "C4",
@@ -207,6 +218,10 @@ CLAIMS = (
         Control("p (1 - p) for its root", Curse(variance=True)),
         attained=-ROUNDING,
         draws=1 << 14,
+        tex=(
+            r"calibrated on average: the gap where a rule stops is at most $\sum "
+            r"s\sqrt{p(1 - p)}$"
+        ),
     ),
     Claim(
         "C4",

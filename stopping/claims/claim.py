@@ -83,6 +83,12 @@ class Claim:
     attained: float | None = None
     draws: int = 1 << 18
     block: int = BLOCK
+    tex: str = ""
+
+    @property
+    def printed(self) -> str:
+        """The statement as pages print it."""
+        return self.tex or self.statement
 
 
 def check(

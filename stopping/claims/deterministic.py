@@ -152,6 +152,7 @@ CLAIMS = (
         above_turning,
         Control("A3 weakened to delta > 1.8 eps_max", _weaker_dominance),
         attained=0.0,
+        tex=r"A2, A3, A4: the search never stops above $V^*$",
     ),
     Claim(
         "T1",
@@ -162,6 +163,7 @@ CLAIMS = (
         missed_edge,
         Control("A3 weakened to delta > 1.8 eps_max", _weaker_dominance_outside),
         attained=0.0,
+        tex=r"A2, A3 without A4: the search stops at $l_{\min}$",
     ),
     Claim(
         "T2",
@@ -172,6 +174,7 @@ CLAIMS = (
         regret,
         Control("bound 10% too small", bound_factor=0.9),
         attained=1.98,
+        tex=r"A2, A3, A4: $\operatorname{excess}(\hat V) \le 2\varepsilon_{\max}$",
     ),
     Claim(
         "T2",
@@ -182,6 +185,10 @@ CLAIMS = (
         regret_beyond_noise,
         Control("rule one layer too deep", _one_layer_too_deep),
         attained=0.0,
+        tex=(
+            r"A2, A3, A4: $\operatorname{excess}(\hat V) \le \varepsilon_{V^*} - "
+            r"\varepsilon_{\hat V}$"
+        ),
     ),
     Claim(
         "T3",
@@ -192,6 +199,7 @@ CLAIMS = (
         overshoot,
         Control("drift below gamma at half of the layers", _weak_layers),
         attained=0.98,
+        tex=r"drift $\ge \gamma$: $V^* - \hat V < 2\varepsilon_{\max}/\gamma$",
     ),
     Claim(
         "T3",
@@ -202,6 +210,10 @@ CLAIMS = (
         above_onset,
         Control("strong drift, where the paper's claim is true", _strong_drift),
         draws=1 << 11,
+        tex=(
+            r"weak drift: the search can stop below the onset, against the paper's "
+            r"$\hat V \ge V_{\mathrm{onset}}$"
+        ),
     ),
     Claim(
         "T4",
@@ -212,6 +224,7 @@ CLAIMS = (
         loss_to_final,
         Control("bound 10% too small", bound_factor=0.9),
         attained=1.98,
+        tex=r"A2 alone, any token: $G_{\hat V} \le G_L + 2\varepsilon_{\max}$",
     ),
     Claim(
         "T5",
@@ -222,6 +235,10 @@ CLAIMS = (
         tolerant_above,
         Control("delta > 2 eps_max only", _rise_without_tau),
         attained=0.0,
+        tex=(
+            r"$\delta > 2\varepsilon_{\max} + \tau$: the tolerant search never "
+            r"stops above $V^*$"
+        ),
     ),
     Claim(
         "T5",
@@ -232,6 +249,10 @@ CLAIMS = (
         tolerant_regret,
         Control("one step too many counted", _one_step_too_many),
         attained=-0.02,
+        tex=(
+            r"after $j \ge 1$ steps past $V^*$: $\operatorname{excess} \le "
+            r"2\varepsilon_{\max} - j\tau$"
+        ),
     ),
     Claim(
         "T5",
@@ -242,5 +263,6 @@ CLAIMS = (
         tolerant_overshoot,
         Control("tau = 1.8 eps_max", _smaller_tolerance),
         attained=0.0,
+        tex=r"$\tau \ge 2\varepsilon_{\max}$ never overshoots",
     ),
 )

@@ -42,10 +42,19 @@ class Finding:
         return tuple(found.n for verdict, found in sides if verdict is Verdict.UNDECIDED)
 
     @property
+    def greatest(self) -> str:
+        """Largest draw, in so many digits that rounding does not lift it to a strict bound."""
+        value = self.estimate.greatest
+        if self.relation is Relation.ALWAYS_BELOW and value < self.bound:
+            texts = (f"{value:.{digits}g}" for digits in range(4, 18))
+            return next(text for text in texts if float(text) < self.bound)
+        return f"{value:.4g}"
+
+    @property
     def found(self) -> str:
         """Largest draw for a claim about every draw, mean and standard error for one on means."""
         if self.relation in (Relation.ALWAYS_AT_MOST, Relation.ALWAYS_BELOW):
-            return f"max {self.estimate.greatest:.4g}"
+            return f"max {self.greatest}"
         return f"{self.estimate.mean:.4f} ± {self.estimate.stderr:.4f}"
 
 

@@ -194,6 +194,10 @@ CLAIMS = (
         DeterministicShortfall(),
         Control("a randomised rule", DeterministicShortfall(mixed=True)),
         attained=-ROUNDING,
+        tex=(
+            r"no deterministic rule loses less than $2\varepsilon_{\max} - d$ in "
+            r"both of two worlds with one $x$"
+        ),
     ),
     Claim(
         "T6",
@@ -214,6 +218,7 @@ CLAIMS = (
         GuardedOvershoot(),
         Control("guard of 0.9 eps_max", GuardedOvershoot(0.9)),
         attained=1.0,
+        tex=r"the guarded search stops at $V^*$ or $V^* - 1$",
     ),
     Claim(
         "T7",
@@ -224,6 +229,10 @@ CLAIMS = (
         MixtureShortfall(),
         Control("an even mixture", MixtureShortfall(even=True)),
         attained=-0.02,
+        tex=(
+            r"a mixture of two worlds makes every rule lose $\varepsilon_{\max} - "
+            r"d^2/(4\varepsilon_{\max})$"
+        ),
     ),
     Claim(
         "T7",
@@ -234,6 +243,7 @@ CLAIMS = (
         HedgedLoss(),
         Control("a constant probability of one half", HedgedLoss(constant=True)),
         attained=0.99,
+        tex=r"the hedged search's expected excess is at most $\varepsilon_{\max}$",
     ),
     Claim(
         "T8",
@@ -265,6 +275,7 @@ CLAIMS = (
         Unexplained(),
         Control("eps_max 10% too small", Unexplained(0.9)),
         attained=0.0,
+        tex=(r"at the true $\varepsilon_{\max}$ the true turning point explains the " r"token"),
     ),
     Claim(
         "T9",
@@ -275,6 +286,9 @@ CLAIMS = (
         least_level,
         Control("bound 10% too small", bound_factor=0.9),
         attained=0.99,
+        tex=(
+            r"the least $\varepsilon_{\max}$ that explains a token never exceeds " r"the true one"
+        ),
     ),
     Claim(
         "T9",
@@ -285,5 +299,6 @@ CLAIMS = (
         explanations,
         Control("at most one", bound_factor=0.5),
         attained=2.0,
+        tex=r"at most two turning points explain a token at one $\varepsilon_{\max}$",
     ),
 )

@@ -121,6 +121,10 @@ CLAIMS = (
         stop_above_by_increments(RISES, NEIGHBOURS),
         StopsAbove(RISES, STRONG),
         Control("independent noise", StopsAbove(RISES, NORMAL)),
+        tex=(
+            r"AR(1) noise, $\rho = 0.8$: $\mathbb P(\hat V > V^*) \le \sum "
+            r"\exp(-\delta^2/2s^2)$, where T10 is silent"
+        ),
     ),
     Claim(
         "T14",
@@ -130,6 +134,10 @@ CLAIMS = (
         float(expected_excess_by_difference(NEIGHBOURS, normal=True)),
         Excess((0.75 * NEIGHBOURS,), STRONG),
         Control("independent noise of 4 sigma", Excess((4.0,), GaussianNoise(4 * SIGMA))),
+        tex=(
+            r"AR(1) noise, $\rho = 0.8$, one fall: $\mathbb "
+            r"E[\operatorname{excess};\ \hat V \le V^*] \le s/\sqrt{2\pi}$"
+        ),
     ),
     Claim(
         "T14",
@@ -140,6 +148,10 @@ CLAIMS = (
         Overshoot(SHARED, K + 1),
         Control("AR(1) noise", Overshoot(WEAK, K + 1)),
         tolerance=0.01,
+        tex=(
+            r"exchangeable noise, flat $G$: $\mathbb E[V^* - \hat V] = e - 2$ as "
+            r"without dependence"
+        ),
     ),
     Claim(
         "T14",
@@ -149,6 +161,7 @@ CLAIMS = (
         float(halving_bound(2)),
         Overshoot(STRONG, K + 1, j=2),
         Control("autocorrelation a Gaussian kernel", Overshoot(SMOOTH, K + 1, j=2)),
+        tex=r"convex autocorrelation: $\mathbb P(V^* - \hat V \ge 2) \le 1/4$",
     ),
     Claim(
         "T14",
@@ -158,6 +171,7 @@ CLAIMS = (
         expected_halving_bound(K),
         Overshoot(STRONG, K + 1),
         Control("autocorrelation a Gaussian kernel", Overshoot(SMOOTH, K + 1)),
+        tex=r"convex autocorrelation: $\mathbb E[V^* - \hat V] \le 1 - 2^{-K}$",
     ),
     Claim(
         "T15",
@@ -178,6 +192,7 @@ CLAIMS = (
         worst_loss,
         Control("bound 10% too small", bound_factor=0.9),
         attained=0.99 * window_game_value(1.0, 4),
+        tex=r"the hedged minimum loses at most $2\varepsilon_{\max} K/(K + 1)$",
     ),
     Claim(
         "T16",
@@ -188,6 +203,10 @@ CLAIMS = (
         RoundedExcess(),
         Control("one weak rise not counted", RoundedExcess(1)),
         attained=-0.02,
+        tex=(
+            r"with $m$ weak rises after $V^*$ the search loses at most "
+            r"$2\varepsilon_{\max} \max(1, m)$"
+        ),
     ),
     Claim(
         "T17",
@@ -198,6 +217,9 @@ CLAIMS = (
         proved_guard,
         Control("bound 10% too small", bound_factor=0.9),
         attained=0.99,
+        tex=(
+            r"the largest least level of the tokens so far never exceeds " r"$\varepsilon_{\max}$"
+        ),
     ),
     Claim(
         "T17",

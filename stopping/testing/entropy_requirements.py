@@ -67,8 +67,8 @@ def _shannon(subject: Entropy, rows: Rows) -> Discrepancy | None:
         return Discrepancy("a finite number other than 0", said, subject.code(flat))
     right = shannon_entropy(rows.values)
     note = (
-        f": in any unit the entropy is {right[0] / np.log(entries):.4g} of that of {entries} equal "
-        f"logits, for which this function gives {most:.6g}"
+        f", which is {right[0] / np.log(entries):.4g} times {most:.6g}: this function gives {most:.6g} "
+        f"for {entries} equal logits, and in any unit the entropy here is that share of theirs"
     )
     return _compare(subject, rows, right, note, unit)
 

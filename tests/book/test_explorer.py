@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from stopping.model.noise import UniformNoise
 from stopping.model.process import Process
 from stopping.rules import ForwardExit, Guarded, Patience, Search, Tolerance, WindowMinimum
+from stopping.theory.bounds import regret_bound, tolerance_bound
 from stopping.theory.certificates import certify
 from stopping.theory.identification import identify
 from stopping.types import FloatArray
@@ -206,3 +207,20 @@ def test_without_javascript_a_sentence_says_what_would_be_seen(
         assert "Turn on JavaScript" in box.inner_text()
     assert page.locator(".explorer-fallback").count() == 2
     context.close()
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.3, 0.6])
+def test_the_bound_is_that_of_the_package_where_its_premise_holds(page: Page, tau: float) -> None:
+    code = "([eps, tau, rises, inside]) => layerStopping.bound(eps, tau, rises, inside)"
+    eps, large = 0.25, 2 * 0.25 + tau + 0.01
+    expected = float(tolerance_bound(eps, tau, 1)) if tau else float(regret_bound(eps))
+    assert page.evaluate(code, [eps, tau, large, True]) == pytest.approx(max(0.0, expected))
+    assert page.evaluate(code, [eps, tau, 2 * eps + tau, True]) is None, "A3, with the tolerance"
+    assert page.evaluate(code, [eps, tau, large, False]) is None, "A4"
+
+
+def test_no_bound_stands_below_what_is_lost(page: Page, simulated: Locator) -> None:
+    """With tolerance 0.60 and rises of 0.55 T5 does not apply: there is no bound to show."""
+    press(page, simulated.get_by_role("slider", name="tolerance"), "ArrowRight", 12)
+    assert simulated.get_attribute("data-bound") == "none"
+    expect(simulated.locator(".explorer-readout")).to_contain_text("T5 does not apply")

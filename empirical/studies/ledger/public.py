@@ -100,7 +100,7 @@ PUBLIC: tuple[Entry, ...] = (
         "a lower entropy is a better prediction: on models of 4 to 16 billion parameters",
         "",
         _larger,
-        Verdict.CONTRADICTED,
+        Verdict.NOT_SEEN,
         "A0 fails in all of them, in both directions; published means, so no token and no interval",
         MEANS_COMMAND,
         lambda _: min(over_and_under()) > 0,
@@ -111,7 +111,7 @@ PUBLIC: tuple[Entry, ...] = (
         "alignment perturbs the last layers: it is there that entropy rises again",
         "leaves the final layer: base 10.4 %, instruct 12.8 % of the tokens",
         _tax,
-        Verdict.CONTRADICTED,
+        Verdict.NOT_SEEN,
         "on average, the opposite; means hide what single tokens do, and through a trained affine "
         "lens no model rises at all",
         MEANS_COMMAND,

@@ -125,7 +125,7 @@ TOKENS: tuple[Entry, ...] = (
         "perturb: the last layers make large updates again",
         f"final layer: 2 to 3 times the middle's norm, cosine {number(_LAST.cosine[0])}",
         _phase(Phase.PERTURB),
-        Verdict.CONTRADICTED,
+        Verdict.NOT_SEEN,
         "not on every model: one of the two has no such phase, and rises at the final layer more "
         "often than the other",
         PHASES_COMMAND,

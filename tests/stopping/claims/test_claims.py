@@ -145,3 +145,20 @@ def test_the_tally_states_the_draws_of_the_looks_used(looks: int, effort: float)
     # The claim itself, and a control that is the same check and gets no more than at effort 1.
     assert found[0].open_draws == tuple(round(64 * e * 2 ** (looks - 1)) for e in (effort, 1.0))
     assert f"after up to {found[0].open_draws[0]:,} draws" in tally(found)
+
+
+@pytest.mark.parametrize(("value", "said"), [(1.99999, "1.99999"), (1.5, "1.5"), (2.5, "2.5")])
+def test_rounding_does_not_lift_a_draw_to_a_bound_that_it_lies_below(
+    value: float, said: str
+) -> None:
+    claim = next(claim for claim in CLAIMS if claim.name == "T2.realised")
+    (finding,) = check((replace(claim, draws=100),), effort=0.01, looks=1)
+    near = replace(
+        finding,
+        relation=Relation.ALWAYS_BELOW,
+        bound=2.0,
+        estimate=replace(finding.estimate, greatest=value),
+    )
+    assert near.found == f"max {said}"
+    loose = replace(near, relation=Relation.ALWAYS_AT_MOST)
+    assert loose.found == f"max {value:.4g}"
