@@ -9,7 +9,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from empirical.data import bundled_traces
 from empirical.numbers import maths
 from empirical.studies.ledger import Entry, Evidence
 from empirical.traces.files import Traces, read_traces
-from stopping.claims import Finding
+from stopping.claims import CLAIMS, THEOREMS, Finding
 from stopping.simulation.montecarlo import Relation
 
 BLUE, ORANGE, GREEN, RED, GREY = "#2f8fc4", "#e08a1e", "#2a9d6f", "#d1495b", "#8a8f98"
@@ -136,14 +136,92 @@ def claims_table(findings: Iterable[Finding]) -> HTML:
 
     As HTML, since its rows become blocks on a narrow screen.
     """
+    printed = {claim.name: claim.printed for claim in CLAIMS}
     rows = "".join(
-        f"<tr><td><code>{html.escape(f.name)}</code> {html.escape(f.statement)}</td>"
+        f"<tr><td><code>{html.escape(f.name)}</code> {_tex(printed[f.name])}</td>"
         f"<td><b>{f.verdict}</b> {html.escape(_found(f))}</td>"
-        f"<td><b>{f.control_verdict}</b> {html.escape(f.control)}</td></tr>"
+        f"<td><b>{f.control_verdict}</b> {html.escape(_greek(f.control))}</td></tr>"
         for f in findings
     )
     head = "<tr><th>claim</th><th>finding</th><th>negative control</th></tr>"
     return HTML(f'<table class="table claims"><thead>{head}</thead><tbody>{rows}</tbody></table>')
+
+
+def _tex(text: str) -> str:
+    """Return a claim's statement as HTML in which MathJax finds the formulas."""
+    parts = text.split("$")
+    return "".join(
+        f'<span class="math notranslate">\\({html.escape(part)}\\)</span>'
+        if i % 2
+        else html.escape(part)
+        for i, part in enumerate(parts)
+    )
+
+
+def _greek(text: str) -> str:
+    """Write the ASCII names of quantities in a line of text as their letters."""
+    text = text.replace("eps_max", "ε_max")
+    return re.sub(rf"\b({'|'.join(GREEK)})\b", lambda m: GREEK[m.group()], maths(text))
+
+
+GREEK = {"delta": "δ", "sigma": "σ", "tau": "τ", "gamma": "γ", "kappa": "κ", "rho": "ρ", "eps": "ε"}
+
+
+def results_table(premises: Mapping[str, Mapping[str, str]]) -> HTML:
+    """Return every theorem: what is claimed, how far it is settled, where it is, where it applies.
+
+    Parameters
+    ----------
+    premises : mapping of str to mapping of str to str
+        For each model the status of each assumption.
+    """
+    rows = []
+    for theorem in THEOREMS:
+        claims = [claim for claim in CLAIMS if claim.label == theorem.label]
+        said = "".join(
+            f"<li>{_tex(claim.printed)} <code>{html.escape(claim.name)}</code></li>"
+            for claim in claims
+        )
+        functions = " ".join(
+            f"<code>{name.replace('.', '.<wbr>').replace('_', '_<wbr>')}</code>"
+            for name in theorem.functions
+        )
+        applies = "<br>".join(
+            f"{model}: {_premises(theorem.assumes, found)}" for model, found in premises.items()
+        )
+        rows.append(
+            f'<tr><td><b><a href="{PAGE_OF[theorem.label]}.html#thm-{theorem.label.lower()}">'
+            f"{theorem.label}</a> {html.escape(theorem.title)}</b>"
+            f"<small>{theorem.status}; needs {', '.join(theorem.assumes) or 'nothing of a model'}"
+            f"</small>{functions}</td><td><ul>{said}</ul></td>"
+            f"<td>{applies if theorem.assumes else 'always'}</td></tr>"
+        )
+    head = "<tr><th>theorem</th><th>what is checked</th><th>do its premises hold?</th></tr>"
+    return HTML(
+        '<table class="table claims results">'
+        f"<thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def _premises(assumes: Sequence[str], found: Mapping[str, str]) -> str:
+    """Say whether all premises hold of a model, and if not which fail or are undecided."""
+    others = [f"{a} {found[a]}" for a in assumes if a in found and found[a] != "holds"]
+    unasked = [a for a in assumes if a not in found]
+    if not others:
+        return "yes" if not unasked else f"as far as can be asked; {', '.join(unasked)} cannot"
+    return ("no: " if any("fails" in o for o in others) else "open: ") + ", ".join(others)
+
+
+def _pages_of_theorems() -> dict[str, str]:
+    pages = Path(__file__).parents[1] / "pages"
+    return {
+        label: page.stem
+        for page in pages.glob("*.md")
+        for label in re.findall(r"^:label: thm:(\S+)$", page.read_text("utf-8"), re.MULTILINE)
+    }
+
+
+PAGE_OF = _pages_of_theorems()
 
 
 def ledger_table(entries: Iterable[Entry], evidence: Evidence) -> HTML:
@@ -162,7 +240,7 @@ def ledger_table(entries: Iterable[Entry], evidence: Evidence) -> HTML:
 
 
 def _lines(text: str) -> str:
-    return "<br>".join(html.escape(maths(line)) for line in text.split("\n"))
+    return "<br>".join(html.escape(_greek(line)) for line in text.split("\n"))
 
 
 def _found(finding: Finding) -> str:

@@ -12,6 +12,7 @@ from stopping.claims import (
 )
 from stopping.claims.claim import LOOKS, VERSION, Claim, Control, check, spending
 from stopping.claims.finding import Finding, Findings, tally
+from stopping.claims.theorems import THEOREMS, Status, Theorem
 
 CLAIMS: tuple[Claim, ...] = (
     *deterministic.CLAIMS,
@@ -27,11 +28,14 @@ CLAIMS: tuple[Claim, ...] = (
 __all__ = [
     "CLAIMS",
     "LOOKS",
+    "THEOREMS",
     "VERSION",
     "Claim",
     "Control",
     "Finding",
     "Findings",
+    "Status",
+    "Theorem",
     "check",
     "spending",
     "tally",

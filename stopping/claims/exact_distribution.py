@@ -104,7 +104,7 @@ CLAIMS = (
         Control("tolerance left out", Scan(str(TURNING), tau=0.0)),
         tolerance=0.005,
         tex=(
-            r"$\mathbb P(\hat V = V^*)$ by quadrature is what the simulator finds, "
+            r"$\mathbb{P}(\hat V = V^*)$ by quadrature is what the simulator finds, "
             r"tolerant search"
         ),
     ),
@@ -196,8 +196,8 @@ CLAIMS = (
         Excess((0.9, 0.7, 0.7), LaplaceNoise(1.0)),
         Control("noise of four times the scale", Excess((3.6, 2.8, 2.8), LaplaceNoise(4.0))),
         tex=(
-            r"i.i.d. noise of any distribution: $\mathbb E[\operatorname{excess};\ "
-            r"\hat V \le V^*] \le \mathbb E(\varepsilon - \varepsilon')^+$"
+            r"i.i.d. noise of any distribution: $\mathbb{E}[\operatorname{excess};\ "
+            r"\hat V \le V^*] \le \mathbb{E}(\varepsilon - \varepsilon')^+$"
         ),
     ),
 )

@@ -108,7 +108,7 @@ CLAIMS = (
         StopsAbove(RISES, NORMAL),
         Control("noise of 2 sigma", StopsAbove(RISES, TWICE)),
         tex=(
-            r"$\mathbb P(\hat V > V^*) \le \sum \exp(-\delta^2/4\sigma^2)$, two "
+            r"$\mathbb{P}(\hat V > V^*) \le \sum \exp(-\delta^2/4\sigma^2)$, two "
             r"rises of $3\sigma$"
         ),
     ),
@@ -120,7 +120,7 @@ CLAIMS = (
         float(excess_tail_bound(3.0, SIGMA)),
         LosesMoreThan(3.0, NORMAL),
         Control("noise of 2 sigma", LosesMoreThan(3.0, TWICE)),
-        tex=(r"$\mathbb P(\operatorname{excess} > 3\sigma,\ \hat V \le V^*) \le " r"e^{-9/4}$"),
+        tex=(r"$\mathbb{P}(\operatorname{excess} > 3\sigma,\ \hat V \le V^*) \le " r"e^{-9/4}$"),
     ),
     Claim(
         "T10",
@@ -134,8 +134,8 @@ CLAIMS = (
             Excess((4.8,) * 6, GaussianNoise(8 * SIGMA)),
         ),
         tex=(
-            r"$\mathbb E[\operatorname{excess};\ \hat V \le V^*] \le "
-            r"\sigma\sqrt\pi$, six equal falls"
+            r"$\mathbb{E}[\operatorname{excess};\ \hat V \le V^*] \le "
+            r"\sigma\sqrt{\pi}$, six equal falls"
         ),
     ),
     Claim(
@@ -147,7 +147,7 @@ CLAIMS = (
         Overshoot(UniformNoise(1.0), DEEP, j=2),
         Control("noise a random walk", Overshoot(UniformNoise(1.0), DEEP, j=2, summed=True)),
         tolerance=0.005,
-        tex=r"flat $G$, uniform noise: $\mathbb P(V^* - \hat V \ge 2) = 1/3!$",
+        tex=r"flat $G$, uniform noise: $\mathbb{P}(V^* - \hat V \ge 2) = 1/3!$",
     ),
     Claim(
         "T11",
@@ -157,7 +157,7 @@ CLAIMS = (
         float(run_bound(2)),
         Overshoot(NORMAL, DEEP, j=2, drift=0.1),
         Control("noise a random walk", Overshoot(NORMAL, DEEP, j=2, drift=0.1, summed=True)),
-        tex=r"falling $G$, Gaussian noise: $\mathbb P(V^* - \hat V \ge 2) \le 1/3!$",
+        tex=r"falling $G$, Gaussian noise: $\mathbb{P}(V^* - \hat V \ge 2) \le 1/3!$",
     ),
     Claim(
         "T11",
@@ -168,6 +168,6 @@ CLAIMS = (
         Overshoot(NORMAL, DEEP),
         Control("noise with ties (Rademacher)", Overshoot(RademacherNoise(1.0), DEEP)),
         tolerance=0.01,
-        tex=r"flat $G$, Gaussian noise: $\mathbb E[V^* - \hat V] = e - 2$",
+        tex=r"flat $G$, Gaussian noise: $\mathbb{E}[V^* - \hat V] = e - 2$",
     ),
 )

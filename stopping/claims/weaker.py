@@ -122,7 +122,7 @@ CLAIMS = (
         StopsAbove(RISES, STRONG),
         Control("independent noise", StopsAbove(RISES, NORMAL)),
         tex=(
-            r"AR(1) noise, $\rho = 0.8$: $\mathbb P(\hat V > V^*) \le \sum "
+            r"AR(1) noise, $\rho = 0.8$: $\mathbb{P}(\hat V > V^*) \le \sum "
             r"\exp(-\delta^2/2s^2)$, where T10 is silent"
         ),
     ),
@@ -135,8 +135,8 @@ CLAIMS = (
         Excess((0.75 * NEIGHBOURS,), STRONG),
         Control("independent noise of 4 sigma", Excess((4.0,), GaussianNoise(4 * SIGMA))),
         tex=(
-            r"AR(1) noise, $\rho = 0.8$, one fall: $\mathbb "
-            r"E[\operatorname{excess};\ \hat V \le V^*] \le s/\sqrt{2\pi}$"
+            r"AR(1) noise, $\rho = 0.8$, one fall: "
+            r"$\mathbb{E}[\operatorname{excess};\ \hat V \le V^*] \le s/\sqrt{2\pi}$"
         ),
     ),
     Claim(
@@ -149,7 +149,7 @@ CLAIMS = (
         Control("AR(1) noise", Overshoot(WEAK, K + 1)),
         tolerance=0.01,
         tex=(
-            r"exchangeable noise, flat $G$: $\mathbb E[V^* - \hat V] = e - 2$ as "
+            r"exchangeable noise, flat $G$: $\mathbb{E}[V^* - \hat V] = e - 2$ as "
             r"without dependence"
         ),
     ),
@@ -161,7 +161,7 @@ CLAIMS = (
         float(halving_bound(2)),
         Overshoot(STRONG, K + 1, j=2),
         Control("autocorrelation a Gaussian kernel", Overshoot(SMOOTH, K + 1, j=2)),
-        tex=r"convex autocorrelation: $\mathbb P(V^* - \hat V \ge 2) \le 1/4$",
+        tex=r"convex autocorrelation: $\mathbb{P}(V^* - \hat V \ge 2) \le 1/4$",
     ),
     Claim(
         "T14",
@@ -171,7 +171,7 @@ CLAIMS = (
         expected_halving_bound(K),
         Overshoot(STRONG, K + 1),
         Control("autocorrelation a Gaussian kernel", Overshoot(SMOOTH, K + 1)),
-        tex=r"convex autocorrelation: $\mathbb E[V^* - \hat V] \le 1 - 2^{-K}$",
+        tex=r"convex autocorrelation: $\mathbb{E}[V^* - \hat V] \le 1 - 2^{-K}$",
     ),
     Claim(
         "T15",

@@ -67,8 +67,9 @@ def _shannon(subject: Entropy, rows: Rows) -> Discrepancy | None:
         return Discrepancy("a finite number other than 0", said, subject.code(flat))
     right = shannon_entropy(rows.values)
     note = (
-        f", which is {right[0] / np.log(entries):.4g} times {most:.6g}: this function gives {most:.6g} "
-        f"for {entries} equal logits, and in any unit the entropy here is that share of theirs"
+        f", which is {right[0] / np.log(entries):.4g} times {most:.6g}: this function gives "
+        f"{most:.6g} for {entries} equal logits, and in any unit the entropy is that share of "
+        "theirs"
     )
     return _compare(subject, rows, right, note, unit)
 

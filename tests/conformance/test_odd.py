@@ -181,6 +181,6 @@ def test_a_wrong_shape_of_entropy_is_said_in_words_that_help() -> None:
 
     (failure,) = suite(logarithm_in_place, "entropy", framework="torch").report().failures
     assert failure.expected == (
-        "-0.95016, which is 0.9888 times -0.960906: this function gives -0.960906 for 2 equal logits, "
-        "and in any unit the entropy here is that share of theirs"
+        "-0.95016, which is 0.9888 times -0.960906: this function gives -0.960906 for 2 equal "
+        "logits, and in any unit the entropy is that share of theirs"
     )

@@ -11,10 +11,10 @@ class Verdict(StrEnum):
     """What became of a claim.
 
     REPRODUCED: our own measurement or code shows the same. DERIVED: proved here, or following from
-    the paper's own figures. CONTRADICTED: a proof, a counterexample or the paper's own data
-    say otherwise. NOT_SEEN: other models than the paper's, measured here or published, do not show
-    it; the paper's may. NOT_TESTABLE: it needs models, benchmarks or devices that are not here; what the
-    bundled models say stands beside it and settles nothing.
+    the paper's own figures. CONTRADICTED: a proof, a counterexample or the paper's own data say
+    otherwise. NOT_SEEN: other models than the paper's, measured here or published, do not show it;
+    the paper's may. NOT_TESTABLE: it needs models, benchmarks or devices that are not here; what
+    the bundled models say stands beside it and settles nothing.
     """
 
     REPRODUCED = "reproduced"
