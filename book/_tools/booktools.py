@@ -16,6 +16,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from IPython.display import HTML, Markdown
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from myst_nb import glue
 
@@ -71,10 +72,44 @@ def text_before(traces: Traces, row: int, tokens: int = 8) -> str:
 
 
 def figure(name: str, fig: Figure, alt: str) -> None:
-    """Keep a figure under `name` for the page's `glue:figure`; `alt` is for who cannot see it."""
+    """Keep a figure under `name` for the page's `glue:figure`; `alt` is for who cannot see it.
+
+    A row of panels is drawn twice, the second time as a column; the style sheet shows one of both.
+    """
+    wide = _svg(fig, alt)
+    panels = _row_of_panels(fig)
+    if panels:
+        _stack(fig, panels)
+        narrow = _svg(fig, alt).replace("book-figure", "book-figure book-narrow", 1)
+        wide = wide.replace("book-figure", "book-figure book-wide", 1) + narrow
+    plt.close(fig)
+    glue(name, HTML(wide), display=False)
+
+
+def _row_of_panels(fig: Figure) -> list[Axes]:
+    """Return the panels of a figure that is one row of several, else nothing."""
+    places = [ax.get_subplotspec() for ax in fig.axes]
+    if len(places) < 2 or any(place is None for place in places):
+        return []
+    grids = [place.get_gridspec() for place in places if place is not None]
+    one_row = all((grid.nrows, grid.ncols) == (1, len(places)) for grid in grids)
+    return fig.axes if one_row else []
+
+
+def _stack(fig: Figure, panels: Sequence[Axes]) -> None:
+    grid = fig.add_gridspec(len(panels), 1)
+    label = panels[0].get_ylabel()
+    for ax, place in zip(panels, grid, strict=True):
+        ax.set_subplotspec(place)
+        ax.yaxis.set_tick_params(labelleft=True)
+        if not ax.get_ylabel():
+            ax.set_ylabel(label)
+    fig.set_size_inches(4.0, len(panels) * fig.get_figheight())
+
+
+def _svg(fig: Figure, alt: str) -> str:
     drawn = io.StringIO()
     fig.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
-    plt.close(fig)
     svg = drawn.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -92,8 +127,7 @@ def figure(name: str, fig: Figure, alt: str) -> None:
         svg,
         count=1,
     )
-    svg = re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    glue(name, HTML(svg), display=False)
+    return re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", svg, count=1)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], align: str = "") -> Markdown:
