@@ -7,7 +7,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 # The book's own files, and helpers that a package does not bring.
-OURS = re.compile(r"_data/|benchmark\(|from explorer import|from booktools import|_tools")
+OURS = re.compile(r"_data/|from (?:booktools|explorer) import|_tools")
 
 
 def offered(source: Path) -> list[Path]:

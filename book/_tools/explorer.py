@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from booktools import bundled, text_before
 from IPython.display import HTML
 
+from empirical.notebook import bundled, text_before
 from empirical.traces.files import Traces
 from stopping.model.paths import Paths
 from stopping.model.windows import window_start

@@ -1,0 +1,284 @@
+"""Tables, figures and numbers of the book's pages, which run as notebooks too.
+
+In the book a number stands in the prose under its name; in a notebook, which may lack myst_nb,
+what would be glued is shown below its cell.
+
+Figures are drawn into the page as SVG whose black is the colour of the text around it, so they
+suit the light and the dark theme alike and grow with the column.
+"""
+
+import html
+import importlib.util
+import io
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+from IPython.display import HTML, Markdown, display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from empirical.data import bundled_traces
+from empirical.numbers import maths
+from empirical.studies.ledger import Entry, Evidence
+from empirical.traces.files import Traces, read_traces
+from stopping.claims import CLAIMS, THEOREMS, Finding
+from stopping.simulation.montecarlo import Relation
+
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "MODELS",
+    "ORANGE",
+    "RED",
+    "bundled",
+    "claims_table",
+    "figure",
+    "ledger_table",
+    "numbers",
+    "results_table",
+    "table",
+    "text_before",
+]
+
+BLUE, ORANGE, GREEN, RED, GREY = "#2f8fc4", "#e08a1e", "#2a9d6f", "#d1495b", "#8a8f98"
+
+mpl.rcParams.update(
+    {
+        "axes.prop_cycle": mpl.cycler(color=[BLUE, ORANGE, GREEN, RED, GREY]),
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "figure.constrained_layout.use": True,
+        "figure.figsize": (5.4, 3.1),
+        "font.size": 10,
+        "legend.frameon": False,
+        "lines.linewidth": 1.8,
+        "savefig.transparent": True,
+        "svg.hashsalt": "layer-stopping",
+    }
+)
+REM_PER_INCH = 6.5
+"""Figures of any width have letters of one size, a little smaller than the text's."""
+_count = itertools.count()
+
+MODELS = {
+    "SmolLM2-135M-Instruct.Q4_1": "SmolLM2-135M",
+    "qwen2.5-coder-0.5b-instruct-q4_k_m": "Qwen2.5-Coder-0.5B",
+}
+"""Short names of the bundled models."""
+
+
+def bundled(mode: str = "reference", lens: str = "raw") -> dict[str, Traces]:
+    """Return the bundled traces of one mode and kind of lens by short names, smallest first."""
+    found = {}
+    for path in bundled_traces().values():
+        traces = read_traces(path)
+        kind = traces.provenance.lens.partition(",")[0]
+        if (traces.provenance.mode, kind) == (mode, lens):
+            found[MODELS[traces.provenance.model]] = traces
+    return {name: found[name] for name in MODELS.values() if name in found}
+
+
+def text_before(traces: Traces, row: int, tokens: int = 8) -> str:
+    """Return the end of the completion that stands before token `row`."""
+    first = max(row - tokens, row - int(traces.position[row]))
+    return "".join(traces.vocabulary[int(t)] for t in traces.token[first:row])
+
+
+def figure(name: str, fig: Figure, alt: str) -> None:
+    """Keep a figure under `name` for the page's `glue:figure`; `alt` is for who cannot see it.
+
+    A row of panels is drawn twice, the second time as a column; the style sheet shows one of both.
+    """
+    wide = _svg(fig, alt)
+    panels = _row_of_panels(fig)
+    if panels:
+        _stack(fig, panels)
+        narrow = _svg(fig, alt).replace("book-figure", "book-figure book-narrow", 1)
+        wide = wide.replace("book-figure", "book-figure book-wide", 1) + narrow
+    plt.close(fig)
+    _keep(name, HTML(wide))
+
+
+def _keep(name: str, value: HTML | Markdown) -> None:
+    if importlib.util.find_spec("myst_nb") is None:
+        display(value if isinstance(value, HTML) else Markdown(f"{name}: {value.data}"))
+        return
+    from myst_nb import glue
+
+    glue(name, value, display=False)
+
+
+def _row_of_panels(fig: Figure) -> list[Axes]:
+    """Return the panels of a figure that is one row of several, else nothing."""
+    places = [ax.get_subplotspec() for ax in fig.axes]
+    if len(places) < 2 or any(place is None for place in places):
+        return []
+    grids = [place.get_gridspec() for place in places if place is not None]
+    one_row = all((grid.nrows, grid.ncols) == (1, len(places)) for grid in grids)
+    return fig.axes if one_row else []
+
+
+def _stack(fig: Figure, panels: Sequence[Axes]) -> None:
+    grid = fig.add_gridspec(len(panels), 1)
+    label = panels[0].get_ylabel()
+    for ax, place in zip(panels, grid, strict=True):
+        ax.set_subplotspec(place)
+        ax.yaxis.set_tick_params(labelleft=True)
+        if not ax.get_ylabel():
+            ax.set_ylabel(label)
+    fig.set_size_inches(4.0, len(panels) * fig.get_figheight())
+
+
+def _svg(fig: Figure, alt: str) -> str:
+    drawn = io.StringIO()
+    fig.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+    svg = drawn.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    # Identifiers are unique in a drawing, not on a page with several.
+    prefix = f"f{next(_count)}-"
+    svg = re.sub(r'\bid="', f'id="{prefix}', svg)
+    svg = re.sub(r'((?:xlink:)?href="|url\()#', rf"\1#{prefix}", svg)
+    svg = svg.replace("#000000", "currentColor")
+    svg = svg.replace('<g id="', '<g style="fill: currentColor" id="', 1)
+    label = html.escape(alt, quote=True)
+    widest = f"max-width: {fig.get_figwidth() * REM_PER_INCH:.3g}rem"
+    svg = re.sub(
+        r'<svg ([^>]*?)width="[^"]*"',
+        rf'<svg class="book-figure" role="img" aria-label="{label}" style="{widest}" \1',
+        svg,
+        count=1,
+    )
+    return re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", svg, count=1)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]], align: str = "") -> Markdown:
+    """Return a table; `align` has one of `l`, `r`, `c` per column, the left being the default."""
+    rules = {"l": ":--", "r": "--:", "c": ":-:"}
+    marks = [rules[side] for side in align.ljust(len(header), "l")]
+    lines = [header, marks, *rows]
+    return Markdown("\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines))
+
+
+def _cell(value: object) -> str:
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text.replace("|", r"\|")
+
+
+def numbers(**values: object) -> None:
+    """Keep values for the page's prose, each under its own name; floats to four digits."""
+    for name, value in values.items():
+        _keep(name, Markdown(_cell(value)))
+
+
+def claims_table(findings: Iterable[Finding]) -> HTML:
+    """Return the table of claims: the finding beside the bound, and what the negative control got.
+
+    As HTML, since its rows become blocks on a narrow screen.
+    """
+    printed = {claim.name: claim.printed for claim in CLAIMS}
+    rows = "".join(
+        f"<tr><td><code>{html.escape(f.name)}</code> {_tex(printed[f.name])}</td>"
+        f"<td><b>{f.verdict}</b> {html.escape(_found(f))}</td>"
+        f"<td><b>{f.control_verdict}</b> {html.escape(_greek(f.control))}</td></tr>"
+        for f in findings
+    )
+    head = "<tr><th>claim</th><th>finding</th><th>negative control</th></tr>"
+    return HTML(f'<table class="table claims"><thead>{head}</thead><tbody>{rows}</tbody></table>')
+
+
+def _tex(text: str) -> str:
+    """Return a claim's statement as HTML in which MathJax finds the formulas."""
+    parts = text.split("$")
+    return "".join(
+        f'<span class="math notranslate">\\({html.escape(part)}\\)</span>'
+        if i % 2
+        else html.escape(part)
+        for i, part in enumerate(parts)
+    )
+
+
+def _greek(text: str) -> str:
+    """Write the ASCII names of quantities in a line of text as their letters."""
+    text = text.replace("eps_max", "ε_max")
+    return re.sub(rf"\b({'|'.join(GREEK)})\b", lambda m: GREEK[m.group()], maths(text))
+
+
+GREEK = {"delta": "δ", "sigma": "σ", "tau": "τ", "gamma": "γ", "kappa": "κ", "rho": "ρ", "eps": "ε"}
+
+
+def results_table(premises: Mapping[str, Mapping[str, str]], page_of: Mapping[str, str]) -> HTML:
+    """Return every theorem: what is claimed, how far it is settled, where it is, where it applies.
+
+    Parameters
+    ----------
+    premises : mapping of str to mapping of str to str
+        For each model the status of each assumption.
+    page_of : mapping of str to str
+        The book's page that proves each theorem.
+    """
+    rows = []
+    for theorem in THEOREMS:
+        claims = [claim for claim in CLAIMS if claim.label == theorem.label]
+        said = "".join(
+            f"<li>{_tex(claim.printed)} <code>{html.escape(claim.name)}</code></li>"
+            for claim in claims
+        )
+        functions = " ".join(
+            f"<code>{name.replace('.', '.<wbr>').replace('_', '_<wbr>')}</code>"
+            for name in theorem.functions
+        )
+        applies = "<br>".join(
+            f"{model}: {_premises(theorem.assumes, found)}" for model, found in premises.items()
+        )
+        rows.append(
+            f'<tr><td><b><a href="{page_of[theorem.label]}.html#thm-{theorem.label.lower()}">'
+            f"{theorem.label}</a> {html.escape(theorem.title)}</b>"
+            f"<small>{theorem.status}; needs {', '.join(theorem.assumes) or 'nothing of a model'}"
+            f"</small>{functions}</td><td><ul>{said}</ul></td>"
+            f"<td>{applies if theorem.assumes else 'always'}</td></tr>"
+        )
+    head = "<tr><th>theorem</th><th>what is checked</th><th>do its premises hold?</th></tr>"
+    return HTML(
+        '<table class="table claims results">'
+        f"<thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def _premises(assumes: Sequence[str], found: Mapping[str, str]) -> str:
+    """Say whether all premises hold of a model, and if not which fail or are undecided."""
+    others = [f"{a} {found[a]}" for a in assumes if a in found and found[a] != "holds"]
+    unasked = [a for a in assumes if a not in found]
+    if not others:
+        return "yes" if not unasked else f"as far as can be asked; {', '.join(unasked)} cannot"
+    return ("no: " if any("fails" in o for o in others) else "open: ") + ", ".join(others)
+
+
+def ledger_table(entries: Iterable[Entry], evidence: Evidence) -> HTML:
+    """Return the claims of the paper beside what is found here; rows become blocks on a phone."""
+    rows = "".join(
+        f"<tr><td>{_lines(entry.claim)}<small>{_lines(entry.paper)}</small></td>"
+        f"<td>{_lines(entry.ours(evidence)) or '–'}</td>"
+        f'<td><b class="verdict-{entry.verdict.name.lower()}">{entry.verdict}</b> '
+        f"{_lines(entry.why)} <code>{html.escape(entry.command)}</code></td></tr>"
+        for entry in entries
+    )
+    head = "<tr><th>claim, and the paper's figure</th><th>here</th><th>verdict</th></tr>"
+    return HTML(
+        f'<table class="table claims ledger"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+    )
+
+
+def _lines(text: str) -> str:
+    return "<br>".join(html.escape(_greek(line)) for line in text.split("\n"))
+
+
+def _found(finding: Finding) -> str:
+    e, bound = finding.estimate, f"{finding.relation} {finding.bound:.4g}"
+    if finding.relation in (Relation.ALWAYS_AT_MOST, Relation.ALWAYS_BELOW):
+        return f"greatest of {e.n:,}: {finding.greatest} ({bound})"
+    return f"{e.mean:.4f} ± {e.stderr:.4f} ({bound})"
