@@ -236,7 +236,7 @@ def results_table(premises: Mapping[str, Mapping[str, str]], page_of: Mapping[st
             f"{model}: {_premises(theorem.assumes, found)}" for model, found in premises.items()
         )
         rows.append(
-            f'<tr><td><b><a href="{page_of[theorem.label]}.html#thm-{theorem.label.lower()}">'
+            f'<tr><td><b><a href="{page_of[theorem.label]}.html#thm:{theorem.label}">'
             f"{theorem.label}</a> {html.escape(theorem.title)}</b>"
             f"<small>{theorem.status}; needs {', '.join(theorem.assumes) or 'nothing of a model'}"
             f"</small>{functions}</td><td><ul>{said}</ul></td>"
