@@ -8,7 +8,6 @@ suit the light and the dark theme alike and grow with the column.
 """
 
 import html
-import importlib.util
 import io
 import itertools
 import re
@@ -104,12 +103,12 @@ def figure(name: str, fig: Figure, alt: str) -> None:
 
 
 def _keep(name: str, value: HTML | Markdown) -> None:
-    if importlib.util.find_spec("myst_nb") is None:
+    try:
+        from myst_nb import glue
+    except ImportError:
         display(value if isinstance(value, HTML) else Markdown(f"{name}: {value.data}"))
-        return
-    from myst_nb import glue
-
-    glue(name, value, display=False)
+    else:
+        glue(name, value, display=False)
 
 
 def _row_of_panels(fig: Figure) -> list[Axes]:
