@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+from cycler import cycler
 from IPython.display import HTML, Markdown, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -47,7 +48,7 @@ BLUE, ORANGE, GREEN, RED, GREY = "#2f8fc4", "#e08a1e", "#2a9d6f", "#d1495b", "#8
 
 mpl.rcParams.update(
     {
-        "axes.prop_cycle": mpl.cycler(color=[BLUE, ORANGE, GREEN, RED, GREY]),
+        "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, RED, GREY]),
         "axes.spines.right": False,
         "axes.spines.top": False,
         "figure.constrained_layout.use": True,
@@ -124,8 +125,8 @@ def _row_of_panels(fig: Figure) -> list[Axes]:
 def _stack(fig: Figure, panels: Sequence[Axes]) -> None:
     grid = fig.add_gridspec(len(panels), 1)
     label = panels[0].get_ylabel()
-    for ax, place in zip(panels, grid, strict=True):
-        ax.set_subplotspec(place)
+    for row, ax in enumerate(panels):
+        ax.set_subplotspec(grid[row, 0])
         ax.yaxis.set_tick_params(labelleft=True)
         if not ax.get_ylabel():
             ax.set_ylabel(label)
