@@ -121,7 +121,46 @@ class Laguerre(AbstractBasis):
         return Fitted(self, np.zeros_like(centre), np.where(centre > 0, centre, 1.0))
 
 
-BASES: dict[str, type[AbstractBasis]] = {basis.kind: basis for basis in (Polynomial, Laguerre)}
+MOST_WIDTH = 4096
+
+
+@final
+@dataclass(frozen=True)
+class RandomNetwork(AbstractBasis):
+    """The hidden layer of a random neural network, beside the constant and the features.
+
+    Weights are drawn once and never trained, so that the regression of the output layer is all
+    the fitting there is (Herrera, Krach, Ruyssen and Teichmann 2024).
+    """
+
+    width: int = 64
+    seed: int = 0
+    kind: ClassVar[str] = "random-network"
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.width <= MOST_WIDTH and self.seed >= 0):
+            raise UserError(
+                f"random network: width must lie in [1, {MOST_WIDTH}] and the seed be >= 0, "
+                f"got {self}"
+            )
+
+    def columns(self, scaled: FloatArray) -> FloatArray:
+        """`1, z_1, .., z_p, tanh(a_1 . z + b_1), ..`."""
+        n, p = scaled.shape
+        rng = np.random.default_rng(self.seed)
+        weights = rng.standard_normal((p, self.width)) / np.sqrt(max(p, 1))
+        hidden = np.tanh(scaled @ weights + rng.standard_normal(self.width))
+        return np.column_stack([np.ones(n), scaled, hidden])
+
+    def fit(self, features: FloatArray) -> Fitted:
+        """Centre and scale as polynomials do."""
+        found = Polynomial().fit(features)
+        return Fitted(self, found.centre, found.scale)
+
+
+BASES: dict[str, type[AbstractBasis]] = {
+    basis.kind: basis for basis in (Polynomial, Laguerre, RandomNetwork)
+}
 
 
 def basis_from(settings: dict[str, Any]) -> AbstractBasis:

@@ -5,11 +5,21 @@
   take the first that is the best so far; `r / n -> 1/e` (Gilbert and Mosteller 1966).
 - **Moser's problem**: `n` independent uniform offers, one is kept, no recall. With losses, the
   least expected loss of `n` offers is `v[n] = v[n-1] - v[n-1]**2 / 2`, `v[1] = 1/2` (Moser 1956).
+- **Expected rank**: as the secretary problem, but the loss is the rank of the one chosen among all
+  `n`; the least expected rank tends to 3.8695 (Chow, Moriguti, Robbins and Samuels 1964).
+- **Best choice with full information**: offers are seen, the best of all is wanted; the chance of
+  getting it tends to 0.580164 (Gilbert and Mosteller 1966; Samuels 1982).
+- **Prophet inequality**: of `n` offers of one distribution, stopping gets at least the share 0.745
+  of what the best in hindsight gives (Hill and Kertz 1982; Correa et al. 2017).
 """
 
 import math
+from fractions import Fraction
 
 import numpy as np
+from scipy.integrate import quad
+from scipy.optimize import brentq
+from scipy.special import exp1, expi
 
 from stopping.errors import UserError
 from stopping.optimal.chain import Chain
@@ -51,3 +61,51 @@ def moser_value(n: int) -> float:
     for _ in range(n - 1):
         value -= value**2 / 2
     return value
+
+
+def expected_rank(n: int) -> Fraction:
+    """Least expected rank of the one chosen among `n` candidates, exactly.
+
+    With relative rank `j` of `k` the expected rank is `(n + 1) / (k + 1) j`, and `j` is uniform, so
+    `c[k-1]` is the mean of `min((n + 1) / (k + 1) j, c[k])`, `c[n-1] = (n + 1) / 2`; the value is
+    `c[0]`.
+    """
+    if n < 1:
+        raise UserError(f"expected rank: needs a candidate at least, got {n}")
+    value = Fraction(n + 1, 2)
+    for k in range(n - 1, 0, -1):
+        slope = Fraction(n + 1, k + 1)
+        taken = min(k, math.floor(value / slope))
+        value = (slope * Fraction(taken * (taken + 1), 2) + (k - taken) * value) / k
+    return value
+
+
+def expected_rank_limit(terms: int = 100_000) -> float:
+    """Limit of `expected_rank`: the product of `((j + 2) / j) ** (1 / (j + 1))`, 3.8695.
+
+    The logarithms fall as `2 / j**2`, so those left out add up to about `2 / terms`.
+    """
+    logs = (math.log1p(2 / j) / (j + 1) for j in range(1, terms + 1))
+    return math.exp(math.fsum(logs) + 2 / (terms + 1.5))
+
+
+def full_information_limit() -> float:
+    """Chance of the best of many offers of a known distribution, 0.580164.
+
+    `exp(-c) + (exp(c) - c - 1) E_1(c)` where `c = 0.804352` solves `sum_j c**j / (j! j) = 1`, the
+    sum being `Ei(c) - log c - gamma`.
+    """
+    c = brentq(lambda c: expi(c) - math.log(c) - np.euler_gamma - 1.0, 0.1, 2.0, xtol=1e-14)
+    return math.exp(-c) + (math.exp(c) - c - 1) * float(exp1(c))
+
+
+def prophet_constant() -> float:
+    """Largest share of the prophet's mean that stopping i.i.d. offers always reaches, 0.745.
+
+    `1 / b` where `b` solves `int_0^1 dy / (y (1 - log y) + b - 1) = 1`.
+    """
+
+    def excess(b: float) -> float:
+        return float(quad(lambda y: 1 / (y * (1 - math.log(y)) + b - 1), 0.0, 1.0)[0]) - 1.0
+
+    return 1 / float(brentq(excess, 1.1, 2.0, xtol=1e-12))

@@ -10,6 +10,10 @@ where `W` is the envelope that the regression found and the conditional mean is 
 from `inner` continuations of the history, drawn afresh (nested simulation). Their noise is a
 martingale too, so the bound holds for any number of them; more make it tighter.
 
+Where the policy has a control (`stopping.optimal.control`), its increments come first, of mean 0
+by construction, and only what they leave of `W` is nested: `inner = 0` nests nothing and is the
+cheapest bound.
+
 The first observation is random as well, and `W[0]` explains most of what it changes: its mean is
 estimated from many more first observations, which cost next to nothing (a control variate).
 """
@@ -18,7 +22,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stopping.optimal.problem import prolonged
+from stopping.errors import UserError
+from stopping.optimal.problem import View, prolonged
 from stopping.optimal.regression import Policy
 from stopping.types import FloatArray
 
@@ -31,7 +36,7 @@ class Dual:
     ----------
     policy : Policy
     inner : int
-        Continuations of each history.
+        Continuations of each history, the budget; 0 for the control's martingale alone.
     starts : int
         First observations for each draw, for the control variate.
     """
@@ -40,26 +45,40 @@ class Dual:
     inner: int = 100
     starts: int = 16
 
+    def __post_init__(self) -> None:
+        controlled = all(stage.control is not None for stage in self.policy.stages)
+        if self.inner < (0 if controlled else 1):
+            raise UserError(
+                f"inner: continuations must be >= 1, got {self.inner}; 0 needs a policy fitted "
+                "with a control"
+            )
+
     def draw(self, rng: np.random.Generator, n: int) -> FloatArray:
         """Draw `n` values, shape (n,); their mean bounds the value from below."""
         problem = self.policy.problem
         x = problem.sample(rng, n)
-        loss, first = self._envelope(x[:, :1])
-        others = self._envelope(problem.sample(rng, n * self.starts)[:, :1])[1]
-        martingale = first - others.reshape(n, self.starts).mean(axis=1)
-        least: FloatArray = loss - martingale
+        view = problem.look(x[:, :1])
+        others = self._envelope(problem.sample(rng, n * self.starts)[:, :1])
+        martingale = self._value(0, view) - others.reshape(n, self.starts).mean(axis=1)
+        least: FloatArray = view.loss - martingale
         for t in range(problem.horizon):
-            further = prolonged(problem, rng, x[:, : t + 1], self.inner)
-            mean = self._envelope(further)[1].reshape(n, self.inner).mean(axis=1)
-            loss, envelope = self._envelope(x[:, : t + 2])
-            martingale += envelope - mean
-            least = np.minimum(least, loss - martingale)
+            before, view = view, problem.look(x[:, : t + 2])
+            if self.inner:
+                further = prolonged(problem, rng, x[:, : t + 1], self.inner)
+                features = np.repeat(before.features, self.inner, axis=0)
+                left = self._envelope(further) - self.policy.increment(t, features, further)
+                mean = left.reshape(n, self.inner).mean(axis=1)
+                martingale += self._value(t + 1, view) - mean
+            else:
+                martingale += self.policy.increment(t, before.features, x[:, : t + 2])
+            least = np.minimum(least, view.loss - martingale)
         return least
 
-    def _envelope(self, history: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Loss of stopping and approximate value at the last time of `history`."""
-        view = self.policy.problem.look(history)
-        t = history.shape[1] - 1
-        if t == self.policy.problem.horizon:
-            return view.loss, view.loss
-        return view.loss, self.policy.stages[t].envelope(view)
+    def _envelope(self, history: FloatArray) -> FloatArray:
+        """Approximate value at the last time of `history`."""
+        return self._value(history.shape[1] - 1, self.policy.problem.look(history))
+
+    def _value(self, t: int, view: View) -> FloatArray:
+        return (
+            view.loss if t == self.policy.problem.horizon else self.policy.stages[t].envelope(view)
+        )

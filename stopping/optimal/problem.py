@@ -8,6 +8,8 @@ import abc
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
+from scipy.stats import qmc
 
 from stopping.types import BoolArray, FloatArray
 
@@ -35,7 +37,15 @@ class View:
 
 
 class AbstractProblem(abc.ABC):
-    """A finite-horizon stopping problem of which histories can be simulated."""
+    """A finite-horizon stopping problem of which histories can be simulated.
+
+    An observation is a number, or a vector: then histories have one more axis, `(n, t + 1, d)`.
+    """
+
+    @property
+    def dimension(self) -> int:
+        """Uniform numbers `d` that one step takes."""
+        return 1
 
     @property
     @abc.abstractmethod
@@ -44,26 +54,56 @@ class AbstractProblem(abc.ABC):
 
     @abc.abstractmethod
     def sample(self, rng: np.random.Generator, n: int) -> FloatArray:
-        """Draw `n` whole histories, shape (n, T + 1)."""
+        """Draw `n` whole histories, shape (n, T + 1) or (n, T + 1, d)."""
 
     @abc.abstractmethod
     def extend(self, uniform: FloatArray, history: FloatArray) -> FloatArray:
-        """Next observation given each history `(n, t + 1)`, from uniform numbers `(n,)`."""
+        """Next observation given each history `(n, t + 1, ..)`, from uniform numbers.
+
+        Their shape is (n,), or (n, d) where `dimension` is more than 1.
+        """
 
     @abc.abstractmethod
     def look(self, history: FloatArray) -> View:
-        """What is known at time `t` from histories `(n, t + 1)`."""
+        """What is known at time `t` from histories `(n, t + 1, ..)`."""
+
+
+class AbstractGaussianProblem(AbstractProblem):
+    """A problem whose next observation is a function of the history and a normal vector."""
+
+    @abc.abstractmethod
+    def step(self, history: FloatArray, normal: FloatArray) -> FloatArray:
+        """Next observation from standard normal numbers `(n,)` or `(n, d)`."""
+
+    @abc.abstractmethod
+    def innovation(self, history: FloatArray) -> FloatArray:
+        """The normal numbers `(n, d)` of the last step of histories `(n, t + 2, ..)`.
+
+        In any order, and turned in any way, that the history before the step decides: given it,
+        they must be independent and standard normal.
+        """
+
+    def extend(self, uniform: FloatArray, history: FloatArray) -> FloatArray:
+        """Next observation by inversion."""
+        return self.step(history, ndtri(np.clip(uniform, 1e-16, 1 - 1e-16)))
 
 
 def prolonged(
     problem: AbstractProblem, rng: np.random.Generator, history: FloatArray, copies: int
 ) -> FloatArray:
-    """Return `copies` continuations by one step of each history, (n * copies, t + 2).
+    """Return `copies` continuations by one step of each history, (n * copies, t + 2, ..).
 
-    The uniform numbers of one history are a lattice with a random shift: each is uniform, so means
-    over the copies are unbiased, and far less noisy than with independent ones.
+    The uniform numbers of one history are a lattice, for vectors Sobol's points, with a random
+    shift: each is uniform, so means over the copies are unbiased, and far less noisy than with
+    independent ones.
     """
-    shift = rng.random((len(history), 1))
-    uniform = (np.arange(copies) + shift) / copies
+    n, d = len(history), problem.dimension
+    if d == 1:
+        uniform: FloatArray = ((np.arange(copies) + rng.random((n, 1))) / copies).reshape(-1)
+    else:
+        power = max(copies - 1, 1).bit_length()
+        points = qmc.Sobol(d, scramble=False).random_base2(power)[:copies]
+        uniform = ((points + rng.random((n, 1, d))) % 1.0).reshape(-1, d)
     repeated = np.repeat(history, copies, axis=0)
-    return np.column_stack([repeated, problem.extend(uniform.ravel(), repeated)])
+    further = problem.extend(uniform, repeated)
+    return np.concatenate([repeated, further[:, None]], axis=1)
