@@ -161,12 +161,13 @@ class Fractional(AbstractGaussianProblem):
         power = 2 * self.hurst
         covariance = (np.abs(k - 1.0) ** power - 2.0 * k**power + (k + 1.0) ** power) / 2
         covariances: FloatArray = toeplitz(covariance)
-        factor: FloatArray = np.linalg.cholesky(covariances) / self.dates**self.hurst
-        return factor
+        factor: FloatArray = np.asarray(np.linalg.cholesky(covariances), dtype=np.float64)
+        scaled: FloatArray = factor / float(self.dates) ** self.hurst
+        return scaled
 
     @cached_property
     def _whitening(self) -> FloatArray:
-        whitening: FloatArray = np.linalg.inv(self._factor)
+        whitening: FloatArray = np.asarray(np.linalg.inv(self._factor), dtype=np.float64)
         return whitening
 
     @cached_property
