@@ -17,8 +17,8 @@ from stopping.model.noise import (
 from stopping.rules import Tolerance
 from stopping.simulation.montecarlo import Relation
 from stopping.theory.adaptive_average import distribution_free_bound
-from stopping.theory.averages import drift_excess
 from stopping.theory.exact import flat_distribution, stopping_distribution
+from stopping.theory.worst_drifts import drift_excess
 from stopping.types import FloatArray
 
 G = (1.1, 0.9, 0.6, 0.4, 0.1, 0.0, 0.5, 0.9)

@@ -14,7 +14,7 @@
 | T10 | tails under independent noise | `bounds.stop_above_bound`, `bounds.excess_tail_bound`, `bounds.expected_excess_bound` |
 | T11 | fewer than `e - 2` layers | `bounds.run_bound`, `bounds.expected_overshoot_bound` |
 | T12 | the exact distribution of the stopping layer | `exact.stopping_distribution` |
-| T13 | the average case | `averages.average_case`; proved: `uniform_average`, `adaptive_average` |
+| T13 | the average case | `averages.average_case`, `worst_drifts`; proved: `uniform_average`, `adaptive_average` |
 | T14 | dependent noise: increments, exchangeable layers, the law of halves | `dependent` |
 | T15 | what A3 buys: the game under A2 alone | `hedged_minimum.hedged_minimum`, `hedged_minimum.window_game_value` |
 | T16 | a valley with a rounded floor | `bounds.rounded_valley_bound` |

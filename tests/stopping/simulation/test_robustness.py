@@ -16,7 +16,8 @@ from stopping.model.misspecification import (
 )
 from stopping.model.noise import AbstractNoise, GaussianNoise, UniformNoise
 from stopping.model.scenarios import LAYERS, Bound, Scenario, scenarios
-from stopping.simulation.robustness import Basis, Outcome, Row, cliff_height, robustness_table
+from stopping.simulation.measures import cliff_height
+from stopping.simulation.robustness import Basis, Outcome, Row, robustness_table
 from stopping.theory.exact import stopping_distribution
 from stopping.types import FloatArray
 

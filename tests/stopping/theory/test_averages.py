@@ -14,15 +14,9 @@ from stopping.errors import UserError
 from stopping.model.densities import LAWS, Density, Law, laplace, normal, uniform
 from stopping.model.noise import UniformNoise
 from stopping.rules import Search
-from stopping.theory.averages import (
-    ONE_STEP_UNIFORM,
-    AverageCase,
-    average_case,
-    average_table,
-    drift_excess,
-    worst_drifts,
-)
+from stopping.theory.averages import AverageCase, average_case, average_table
 from stopping.theory.exact import stopping_distribution
+from stopping.theory.worst_drifts import ONE_STEP_UNIFORM, drift_excess, worst_drifts
 from stopping.types import FloatArray
 from tests.stopping.theory.one_step import gaussian_step, laplace_step, uniform_step
 
@@ -201,7 +195,7 @@ def test_reproducible_and_stops_when_settled() -> None:
 
 
 def test_an_optimiser_that_is_stopped_early_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stopping.theory.averages.STATIONARY", 0.0)
+    monkeypatch.setattr("stopping.theory.worst_drifts.STATIONARY", 0.0)
     assert not worst_drifts(normal(1.0), 2, np.random.default_rng(0), 1).converged
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from stopping.errors import UserError
 from stopping.model.densities import LAWS, Density, Law, laplace, normal, uniform
 from stopping.theory.adaptive_average import adaptive_bound, distribution_free_bound
-from stopping.theory.averages import drift_excess, proved_bound
+from stopping.theory.averages import proved_bound
 from stopping.theory.uniform_average import uniform_average, uniform_reach
+from stopping.theory.worst_drifts import drift_excess
 from stopping.types import FloatArray
 
 EXACT = 0.155828324700310363
