@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from empirical.problems import Problem
 
 Chat = Literal["auto", "on", "off"]
-_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -89,15 +88,17 @@ def texts_of(
     chat: bool,
     max_new_tokens: int,
     advance: Callable[[int], None] = lambda count: None,
+    batch: int = 8,
+    first: int = 0,
 ) -> list[Text]:
-    """Prompts with their own solutions, or with what the model writes, a few at a time.
+    """Prompts with their own solutions, or with what the model writes, `batch` at a time.
 
-    `advance` is told how many more are done.
+    `advance` is told how many more are done; `first` is the number of the first prompt.
     """
-    numbered = list(enumerate(problems))
+    numbered = list(enumerate(problems, first))
     found: list[Text] = []
-    for start in range(0, len(numbered), _BATCH):
-        some = numbered[start : start + _BATCH]
+    for start in range(0, len(numbered), batch):
+        some = numbered[start : start + batch]
         if mode == "generated":
             found += generated_texts(loaded, some, chat, max_new_tokens)
         else:

@@ -1,6 +1,6 @@
 """Array aliases. Shapes stand in docstrings; the layer axis is last, always."""
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,4 +8,3 @@ from numpy.typing import NDArray
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.intp]
 BoolArray: TypeAlias = NDArray[np.bool_]
-AnyFloatArray: TypeAlias = NDArray[np.floating[Any]]

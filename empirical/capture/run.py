@@ -12,7 +12,7 @@ import numpy as np
 
 from empirical.model.load import LoadedModel
 from empirical.provenance import Mode, Provenance, Storage, now
-from empirical.texts import Text, generated_texts, reference_texts
+from empirical.texts import Text, texts_of
 from empirical.traces.files import PARTS, Traces, merge_traces, write_traces
 from empirical.traces.split import Shard
 from stopping.errors import UserError
@@ -86,7 +86,7 @@ class AbstractSource(abc.ABC):
 
     @abc.abstractmethod
     def texts(self, problems: Sequence[tuple[int, "Problem"]], settings: Settings) -> list[Text]:
-        """Prompts and completions of numbered problems."""
+        """Prompts and completions of problems with consecutive numbers."""
 
     @abc.abstractmethod
     def capture(
@@ -112,18 +112,15 @@ class InTransformers(AbstractSource):
 
     def texts(self, problems: Sequence[tuple[int, "Problem"]], settings: Settings) -> list[Text]:
         """Their own solutions, or what the model writes, some prompts at a time."""
-        if settings.mode == "reference":
-            return reference_texts(self.loaded, problems, settings.chat)
-        return [
-            text
-            for start in range(0, len(problems), settings.batch)
-            for text in generated_texts(
-                self.loaded,
-                problems[start : start + settings.batch],
-                settings.chat,
-                settings.max_new_tokens,
-            )
-        ]
+        return texts_of(
+            self.loaded,
+            [problem for _, problem in problems],
+            settings.mode,
+            settings.chat,
+            settings.max_new_tokens,
+            batch=settings.batch,
+            first=problems[0][0],
+        )
 
     def capture(
         self, texts: Sequence[Text], provenance: Provenance, traced: Sequence[int], batch: int

@@ -19,13 +19,14 @@ from empirical.commands.options import (
     mode_option,
     model_options,
     problems_options,
+    training_tokens_option,
 )
 from empirical.model.load import require_models_extra
 from empirical.problems import prompts_hash
 from empirical.provenance import Mode, command_line
 from empirical.texts import texts_of
 from empirical.traces.files import read_traces
-from stopping.cli.numbers import SEED, CountOr, at_least
+from stopping.cli.numbers import SEED, CountOr
 from stopping.cli.options import FILE, seed_option
 from stopping.cli.progress import progress
 from stopping.cli.reply import Reply, deliver, with_json
@@ -107,12 +108,7 @@ Examples:
     "gap: the decoder reads it so, and what it decodes there stays the model's own. Of a lens that "
     "was trained on reference tokens, the fair baseline.",
 )
-@click.option(
-    "--tokens",
-    type=at_least(30, 1_000_000_000),
-    default=3000,
-    help="Most training tokens; validation and test take a third of it each.",
-)
+@training_tokens_option
 @click.option(
     "--epochs",
     type=click.IntRange(0, 10_000),

@@ -10,6 +10,7 @@ from empirical.commands.options import (
     ModelChoice,
     model_options,
     problems_options,
+    training_tokens_option,
 )
 from empirical.problems import prompts_hash
 from empirical.provenance import command_line, now
@@ -49,12 +50,7 @@ Examples:
     help="How many layers to pool, counted from the last.",
 )
 @click.option("--rank", type=at_least(), default=16, help="Of the corrections.")
-@click.option(
-    "--tokens",
-    type=at_least(30, 1_000_000_000),
-    default=3000,
-    help="Most training tokens; validation and test take a third of it each.",
-)
+@training_tokens_option
 @click.option(
     "--epochs",
     type=click.IntRange(0, 10_000),

@@ -72,6 +72,12 @@ storage_option = click.option(
     default="float16",
     help="Precision of the stored numbers.",
 )
+training_tokens_option = click.option(
+    "--tokens",
+    type=at_least(30, 1_000_000_000),
+    default=3000,
+    help="Most training tokens; validation and test take a third of it each.",
+)
 lens_option = click.option(
     "--lens",
     type=FILE,

@@ -52,13 +52,11 @@ TONES: dict[str, str] = {
 def render_page(report: Report) -> str:
     """Return the whole page as HTML."""
     figure = profiles_svg(report.fits)
-    css = files("empirical.report").joinpath("templates/report.css").read_text(encoding="utf-8")
     return (
         environment("empirical.report")
         .get_template("page.html.j2")
         .render(
             report=report,
-            style=Markup(f"{style_variables()}\n{css}"),
             sections=[_section(model, f"m{i}") for i, model in enumerate(report.models, 1)],
             headings=[heading.replace("\n", " ") for heading in HEADINGS],
             material=MATERIAL,
@@ -111,7 +109,7 @@ def claim_found(finding: Finding) -> str:
 
 
 def environment(package: str) -> Environment:
-    """Return the templates of a package, with the ways of writing numbers as filters."""
+    """Return the templates of a package, with the one style and the ways of writing numbers."""
     environment = Environment(
         loader=PackageLoader(package),
         autoescape=True,
@@ -137,4 +135,6 @@ def environment(package: str) -> Environment:
         "lens_kind": lens_kind,
         "tone": lambda status: TONES.get(status, "open"),
     }
+    css = files("empirical.report").joinpath("templates/report.css").read_text(encoding="utf-8")
+    environment.globals["style"] = Markup(f"{style_variables()}\n{css}")
     return environment

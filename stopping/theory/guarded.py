@@ -106,17 +106,7 @@ def hedge_probability(rise: ArrayLike, eps_max: ArrayLike) -> FloatArray:
 def hedged_search(x: ArrayLike, eps_max: ArrayLike) -> FloatArray:
     """Probability of stopping at each layer under the hedged search, shape (n, layers) (T7).
 
-    Parameters
-    ----------
-    x : array_like, shape (n, layers)
-        Observed entropies on the window, in nats, final layer last; two layers or more.
-    eps_max : array_like, scalar or shape (n,)
-        Noise bound of A2 in nats.
-
-    Raises
-    ------
-    UserError
-        If the window or the noise level is malformed, not finite or negative.
+    `eps_max` is the noise bound of A2 in nats; shapes and errors are those of `guarded_search`.
     """
     window = as_window(x)
     level = as_noise_levels(eps_max, len(window))

@@ -1,7 +1,5 @@
 """The page of `stopping paper`: tables and figures in one HTML file that needs nothing else."""
 
-from importlib.resources import files
-
 from markupsafe import Markup
 
 from empirical.published import (
@@ -17,7 +15,6 @@ from empirical.report.page import environment
 from empirical.studies.paper.figures import arm_label, illustrations
 from empirical.studies.paper.results import PaperResult
 from empirical.studies.paper.substitutions import CATEGORIES
-from stopping.figures.inline import style_variables
 from stopping.support.files import Kind
 
 PAGE = Kind("page of the paper's tables", b'content="layer-stopping paper"')
@@ -25,7 +22,6 @@ PAGE = Kind("page of the paper's tables", b'content="layer-stopping paper"')
 
 def render_page(result: PaperResult) -> str:
     """Return the whole page as HTML."""
-    css = files("empirical.report").joinpath("templates/report.css").read_text(encoding="utf-8")
     templates = environment("empirical.studies.paper")
     templates.filters["arm"] = arm_label
     published: dict[str, list[tuple[float, float]]] = {}
@@ -33,7 +29,6 @@ def render_page(result: PaperResult) -> str:
         published.setdefault(row.model, []).append((row.plain, row.confident))
     return templates.get_template("paper.html.j2").render(
         result=result,
-        style=Markup(f"{style_variables()}\n{css}"),
         figures=[
             [(Markup(f.svg), f) for f in illustrations(model, f"m{i}")]
             for i, model in enumerate(result.models, 1)

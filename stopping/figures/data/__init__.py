@@ -22,10 +22,9 @@ from stopping.figures.data.games import (
     value_curve,
 )
 from stopping.figures.data.regret import RegretCurve, ToleranceCurve, regret_curve, tolerance_curve
-from stopping.figures.data.robustness import Cell, how_far, robustness_cells
+from stopping.figures.data.robustness import Survival, how_far, survivals
 
 __all__ = [
-    "Cell",
     "MixingCurve",
     "MixingSeries",
     "RegretCurve",
@@ -33,15 +32,16 @@ __all__ = [
     "RunCurve",
     "Simulated",
     "StopCurve",
+    "Survival",
     "TokenCertificate",
     "ToleranceCurve",
     "ValueCurve",
     "how_far",
     "mixing_curve",
     "regret_curve",
-    "robustness_cells",
     "run_curve",
     "stop_curve",
+    "survivals",
     "token_certificate",
     "tolerance_curve",
     "value_curve",

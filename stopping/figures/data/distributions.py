@@ -1,6 +1,5 @@
 """T11, T12 in numbers: the distribution of the stopping layer, exact and simulated."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,6 @@ from stopping.theory.bounds import run_bound
 from stopping.theory.exact import StoppingDistribution, stopping_distribution
 from stopping.types import FloatArray, IntArray
 
-SIGMA_UNIFORM = 1.0 / math.sqrt(3.0)
 FALL = 0.35
 """Fall of `G` per layer in the run theorem's second world, nats."""
 VALLEY = np.array([2.3, 1.7, 1.3, 1.0, 0.7, 0.4, 0.0, 2.2, 4.4])

@@ -13,7 +13,7 @@ WORSE = (Outcome.SURVIVES, Outcome.UNDECIDED, Outcome.FAILS)
 
 
 @dataclass(frozen=True)
-class Cell:
+class Survival:
     """What became of one bound under one broken assumption.
 
     Attributes
@@ -42,19 +42,19 @@ class Cell:
     size: float
 
 
-def robustness_cells(rows: Sequence[Row]) -> tuple[Cell, ...]:
+def survivals(rows: Sequence[Row]) -> tuple[Survival, ...]:
     """Gather the rows of each assumption and bound, in the order of the table."""
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.broken, row.parameter, label(row.bound)), []).append(row)
-    return tuple(_cell(group) for group in groups.values())
+    return tuple(_worst(group) for group in groups.values())
 
 
-def _cell(rows: list[Row]) -> Cell:
+def _worst(rows: list[Row]) -> Survival:
     first = rows[0]
     outcome = max((row.outcome for row in rows), key=WORSE.index)
     proved = all(row.basis is Basis.THEOREM for row in rows)
-    return Cell(
+    return Survival(
         broken=first.broken,
         parameter=first.parameter,
         label=label(first.bound),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from stopping.figures.data import Cell
+from stopping.figures.data import Survival
 from stopping.figures.theme import BLUE, GRID, INK, MUTED, VERMILION, frame, mathematics
 from stopping.simulation.robustness import Basis, Outcome
 
@@ -16,7 +16,7 @@ LEAST = 1e-3
 """Ratios below it, zero included, are drawn at it."""
 
 
-def draw_sure_bounds(ax: Axes, data: Sequence[Cell]) -> None:
+def draw_sure_bounds(ax: Axes, data: Sequence[Survival]) -> None:
     """A matrix of the bounds that hold surely where the assumptions do."""
     place = _places(data)
     for cell in data:
@@ -47,7 +47,7 @@ def draw_sure_bounds(ax: Axes, data: Sequence[Cell]) -> None:
     )
 
 
-def draw_mean_bounds(ax: Axes, data: Sequence[Cell]) -> None:
+def draw_mean_bounds(ax: Axes, data: Sequence[Survival]) -> None:
     """Estimate over limit for the bounds in probability and in the mean."""
     place = _places(data)
     ax.set_xscale("log")
@@ -90,7 +90,7 @@ def draw_mean_bounds(ax: Axes, data: Sequence[Cell]) -> None:
     ax.legend(handles=marks, loc="upper center", bbox_to_anchor=(0.5, -0.055), ncols=4)
 
 
-def _places(data: Sequence[Cell]) -> dict[tuple[str, str], int]:
+def _places(data: Sequence[Survival]) -> dict[tuple[str, str], int]:
     names = dict.fromkeys((cell.broken, cell.parameter) for cell in data)
     return {name: line for line, name in enumerate(names)}
 

@@ -16,13 +16,13 @@ from matplotlib.patches import Patch
 
 from stopping.errors import UserError
 from stopping.figures.data import (
-    Cell,
+    Survival,
     how_far,
     mixing_curve,
     regret_curve,
-    robustness_cells,
     run_curve,
     stop_curve,
+    survivals,
     token_certificate,
     tolerance_curve,
     value_curve,
@@ -163,7 +163,7 @@ def test_cells_keep_the_worst() -> None:
         row(Bound.CONTAINMENT, Outcome.UNDECIDED, Basis.SIMULATION, 0.0, 0.0),
         row(Bound.CONTAINMENT, Outcome.SURVIVES, Basis.THEOREM, 0.0, 0.0),
     ]
-    cells = {cell.label: cell for cell in robustness_cells(rows)}
+    cells = {cell.label: cell for cell in survivals(rows)}
     assert list(cells) == ["T2", "T11", "T1"]
     assert cells["T2"].outcome is Outcome.FAILS
     assert (cells["T2"].sure, cells["T2"].size) == (True, 0.25)
@@ -252,12 +252,12 @@ def test_drawings_show_the_data_and_compute_nothing() -> None:
 
 def test_robustness_marks_tell_outcomes_apart() -> None:
     cells = [
-        Cell("A3", "weak rise", "T1", True, Outcome.FAILS, Basis.SIMULATION, 0.28),
-        Cell("A3", "weak rise", "T2", True, Outcome.SURVIVES, Basis.THEOREM, 0.0),
-        Cell("A3", "weak rise", "T4", True, Outcome.UNDECIDED, Basis.SIMULATION, 0.0),
-        Cell("A3", "weak rise", "T10 mean", False, Outcome.SURVIVES, Basis.SIMULATION, 0.5),
-        Cell("A3", "weak rise", "T11", False, Outcome.FAILS, Basis.SIMULATION, 3.0),
-        Cell("A4", "outside", "T10 above", False, Outcome.SURVIVES, Basis.THEOREM, 0.0),
+        Survival("A3", "weak rise", "T1", True, Outcome.FAILS, Basis.SIMULATION, 0.28),
+        Survival("A3", "weak rise", "T2", True, Outcome.SURVIVES, Basis.THEOREM, 0.0),
+        Survival("A3", "weak rise", "T4", True, Outcome.UNDECIDED, Basis.SIMULATION, 0.0),
+        Survival("A3", "weak rise", "T10 mean", False, Outcome.SURVIVES, Basis.SIMULATION, 0.5),
+        Survival("A3", "weak rise", "T11", False, Outcome.FAILS, Basis.SIMULATION, 3.0),
+        Survival("A4", "outside", "T10 above", False, Outcome.SURVIVES, Basis.THEOREM, 0.0),
     ]
     draw_sure_bounds(ax := axes(), cells)
     words = [text.get_text() for text in ax.texts]
