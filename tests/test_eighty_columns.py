@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 
-from empirical.commands.paper import show
+from empirical.commands.paper import report
 from empirical.data import bundled_papers
 from empirical.studies.paper.files import read_paper
 from empirical.traces.files import write_traces
 from stopping.changepoint import write_model
 from stopping.cli.main import exit_code, group
-from stopping.cli.ui import output
+from stopping.cli.ui import output, show
 from tests.empirical.synthetic import calibrated, from_entropies
 from tests.stopping.changepoint.models import one_class
 
@@ -77,7 +77,7 @@ def test_nothing_of_the_papers_tables_is_cut(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    show(output(), read_paper(bundled_papers()[name]))
+    show(output(), report(read_paper(bundled_papers()[name])))
     require_whole(capsys.readouterr().out)
 
 

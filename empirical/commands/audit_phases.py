@@ -1,11 +1,10 @@
 """`stopping audit phases`: what each layer writes; where guess, refine and perturb lie."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import click
-from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from empirical.analysis.phases import (
@@ -22,9 +21,10 @@ from empirical.analysis.phases import (
 from empirical.commands.options import for_each, replicates_option, traces_argument
 from empirical.published import SOURCE
 from stopping.cli.options import figure_option, seed_option
-from stopping.cli.reply import Reply, with_json
-from stopping.cli.ui import prose, table
+from stopping.cli.reply import Reply, of_each, with_json
+from stopping.cli.ui import table
 from stopping.support.files import FIGURE, require_writable
+from stopping.support.results import Report
 from stopping.support.tables import count, number
 
 
@@ -65,31 +65,26 @@ def phases(
 
         save_phases(path, [result for _, result in results])
 
-    return Reply(
-        [{"traces": name, "phases": result} for name, result in results],
-        partial(show, results=results, brief=brief),
-        [(figure, draw)],
+    return of_each(
+        results, "phases", lambda name, result: report(name, result, brief), [(figure, draw)]
     )
 
 
-def show(out: Console, results: Sequence[tuple[str, Phases]], brief: bool) -> None:
-    """Print the tables and the summary of each model."""
-    for name, result in results:
-        out.print(
-            Text.assemble(
-                (result.model, "bold"),
-                "" if name == result.model else f" ({name})",
-                f": {count(result.tokens, 'token')} of {count(result.prompts, 'prompt')}, "
-                f"{count(result.depth, 'layer')}",
-            )
-        )
-        if not brief:
-            show_layers(out, result)
-        show_phases(out, result)
-        out.print(prose(verdict(result)), "")
+def report(name: str, result: Phases, brief: bool) -> Report:
+    """The tables and the summary of a model."""
+    yield Text.assemble(
+        (result.model, "bold"),
+        "" if name == result.model else f" ({name})",
+        f": {count(result.tokens, 'token')} of {count(result.prompts, 'prompt')}, "
+        f"{count(result.depth, 'layer')}",
+    )
+    if not brief:
+        yield layer_table(result)
+    yield phase_table(result)
+    yield verdict(result)
 
 
-def show_layers(out: Console, result: Phases) -> None:
+def layer_table(result: Phases) -> Table:
     """One line per layer."""
     rows = table(
         "What each layer writes: mean, 95% interval over prompts, quartiles of the tokens",
@@ -101,10 +96,10 @@ def show_layers(out: Console, result: Phases) -> None:
     for layer in result.layers:
         phase = f"{layer.phase}{'*' if layer.outlier else ''}"
         rows.add_row(str(layer.layer), phase, *_cells(layer.norm), *_cells(layer.cosine))
-    out.print(rows)
+    return rows
 
 
-def show_phases(out: Console, result: Phases) -> None:
+def phase_table(result: Phases) -> Table:
     """The phases beside the paper's."""
     rows = table(
         "Phases",
@@ -124,7 +119,7 @@ def show_phases(out: Console, result: Phases) -> None:
             _range(published.norm),
             _range(published.cosine),
         )
-    out.print(rows)
+    return rows
 
 
 def verdict(result: Phases) -> str:

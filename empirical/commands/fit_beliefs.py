@@ -4,7 +4,6 @@ from functools import partial
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from empirical.commands.options import PATH
 from empirical.fitting.posterior import BELIEFS, Beliefs, find_beliefs, write_beliefs
@@ -14,6 +13,7 @@ from stopping.cli.options import FILE
 from stopping.cli.reply import Reply, with_json
 from stopping.cli.ui import table
 from stopping.support.files import require_writable
+from stopping.support.results import Report
 
 
 @click.command()
@@ -35,11 +35,11 @@ def beliefs(model: Path, traces: Path, out: Path | None) -> Reply:
     require_writable((out, BELIEFS), inputs=[model, traces])
     found = find_beliefs(read_model(model), read_traces(traces))
     write = partial(write_beliefs, beliefs=found)
-    return Reply(summary(found), partial(show, found=found), [(out, write)])
+    return Reply(summary(found), report(found), [(out, write)])
 
 
-def show(out: Console, found: Beliefs) -> None:
-    """Print a row for each layer."""
+def report(found: Beliefs) -> Report:
+    """A row for each layer."""
     content = summary(found)
     rows = table(
         f"Turning points of {len(found.prompt):,} tokens",
@@ -50,8 +50,8 @@ def show(out: Console, found: Beliefs) -> None:
     for i, layer in enumerate(found.layers):
         shares = (f"{content[name][i]:.1%}" for name in names)
         rows.add_row(str(layer), *shares, f"{content['excess'][i]:.3f}")
-    out.print(rows)
-    out.print(f"Known with probability 0.9 or more: {found.certain:.1%} of the tokens.")
+    yield rows
+    yield f"Known with probability 0.9 or more: {found.certain:.1%} of the tokens."
 
 
 def summary(found: Beliefs) -> dict[str, list[float]]:

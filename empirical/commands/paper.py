@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from empirical.commands.options import (
     Asked,
@@ -29,9 +28,10 @@ from stopping.cli.numbers import BATCH, Number, Numbers
 from stopping.cli.options import FOLDER, fresh_option, seed_option
 from stopping.cli.progress import progress
 from stopping.cli.reply import Reply, with_json
-from stopping.cli.ui import prose, refuse_ignored, table
+from stopping.cli.ui import refuse_ignored, table
 from stopping.errors import UserError
 from stopping.support.files import require_writable, write_atomic
+from stopping.support.results import Report
 from stopping.support.tables import count, estimate, number, percent
 
 
@@ -121,7 +121,7 @@ def paper(
     whole = PaperResult(tuple(found), contrast(found[0], found[1], seed) if both else None)
     return Reply(
         FORMAT.wrap(vars(whole)),
-        partial(show, result=whole),
+        report(whole),
         [
             (data, lambda path: FORMAT.write(path, whole)),
             (page, lambda path: write_atomic(path, render_page(whole))),
@@ -155,17 +155,15 @@ def _one(
         )
 
 
-def show(out: Console, result: PaperResult) -> None:
-    """Print the table of accuracies and a dry summary."""
+def report(result: PaperResult) -> Report:
+    """The table of accuracies and a dry summary."""
     for model in result.models:
         at = model.provenance
-        out.print(
-            prose(
-                f"{at.model}: {count(model.problems, 'problem')}, up to "
-                f"{model.settings.max_new_tokens} tokens, window of {model.plan.K} steps. Plain "
-                f"decoding solves {estimate(percent(model.plain), '.1f')}%; {model.ended:.0%} of "
-                "its texts end by themselves."
-            )
+        yield (
+            f"{at.model}: {count(model.problems, 'problem')}, up to "
+            f"{model.settings.max_new_tokens} tokens, window of {model.plan.K} steps. Plain "
+            f"decoding solves {estimate(percent(model.plain), '.1f')}%; {model.ended:.0%} of "
+            "its texts end by themselves."
         )
         rows = table(
             "Against plain decoding at the same temperature, on the same problems",
@@ -176,15 +174,13 @@ def show(out: Console, result: PaperResult) -> None:
         )
         for arm in model.arms:
             rows.add_row(*_cells(arm))
-        out.print(rows)
-        out.print(prose(_summary(model)))
+        yield rows
+        yield _summary(model)
     if result.contrast is not None:
         c = result.contrast
-        out.print(
-            prose(
-                f"Gain of the search on {c.first} minus that on {c.second}, same problems: "
-                f"{estimate(percent(c.gain), '+.1f')} points."
-            )
+        yield (
+            f"Gain of the search on {c.first} minus that on {c.second}, same problems: "
+            f"{estimate(percent(c.gain), '+.1f')} points."
         )
 
 

@@ -3,12 +3,10 @@
 import os
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from empirical.capture.run import (
     AbstractSource,
@@ -36,9 +34,10 @@ from stopping.cli.numbers import BATCH, CountOr, Number, WholeNumbers, at_least
 from stopping.cli.options import FILE, fresh_option, seed_option
 from stopping.cli.progress import progress
 from stopping.cli.reply import Reply, with_json
-from stopping.cli.ui import prose, refuse_ignored
+from stopping.cli.ui import refuse_ignored
 from stopping.errors import UserError
 from stopping.support.files import require_writable
+from stopping.support.results import Report
 from stopping.support.store import require_room
 
 # Enough for any `--tokens` that one sits through; generating them takes a moment.
@@ -203,7 +202,7 @@ def trace(
             rate="",
         )
 
-        def report(traced: int, done: int) -> None:
+        def advance(traced: int, done: int) -> None:
             rate = f"{traced / (time.monotonic() - began):.0f} tokens/s"
             bar.update(task, completed=traced if tokens else done, rate=rate)
 
@@ -216,27 +215,23 @@ def trace(
             fresh=fresh,
             seed=asked.seed(seed),
             command=command_line(["stopping", *sys.argv[1:]]),
-            report=report,
+            report=advance,
         )
-    return Reply(summary, partial(show, summary=summary))
+    return Reply(summary, report(summary))
 
 
-def show(out: Console, summary: Summary) -> None:
-    """Print what was traced, how fast, and what the stored precision costs."""
+def report(summary: Summary) -> Report:
+    """What was traced, how fast, and what the stored precision costs."""
     loss = summary.provenance.storage
-    out.print(
-        prose(
-            f"{summary.file}: {summary.tokens} tokens of {summary.prompts} prompts at "
-            f"{summary.layers} layers, {summary.bytes / 1e6:.2f} MB; {summary.seconds:.0f} s, "
-            f"{summary.tokens_per_second:.1f} tokens/s"
-        )
+    yield (
+        f"{summary.file}: {summary.tokens} tokens of {summary.prompts} prompts at "
+        f"{summary.layers} layers, {summary.bytes / 1e6:.2f} MB; {summary.seconds:.0f} s, "
+        f"{summary.tokens_per_second:.1f} tokens/s"
     )
     if loss is not None and loss.dtype != "float32":
-        out.print(
-            prose(
-                f"stored as {loss.dtype}: entropies off by at most {loss.entropy_max:.2g} nats "
-                f"(mean {loss.entropy_mean:.2g}), log-probabilities by {loss.log_prob_max:.2g} "
-                f"(mean {loss.log_prob_mean:.2g}); this rounding changes the search's layer on "
-                f"{loss.moved_share:.2%} of the tokens"
-            )
+        yield (
+            f"stored as {loss.dtype}: entropies off by at most {loss.entropy_max:.2g} nats "
+            f"(mean {loss.entropy_mean:.2g}), log-probabilities by {loss.log_prob_max:.2g} "
+            f"(mean {loss.log_prob_mean:.2g}); this rounding changes the search's layer on "
+            f"{loss.moved_share:.2%} of the tokens"
         )

@@ -5,7 +5,7 @@ the result where a disk is full: that it is printed all the same.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -29,8 +29,8 @@ class Reply:
     ----------
     content : object
         What `--json` prints; a function of no arguments is called once the files are written.
-    text : renderable or callable
-        What is printed otherwise, or prints it; called once the files are written.
+    text : renderable, report or callable
+        What is printed otherwise, or prints it; asked once the files are written.
     files : sequence of (path, write)
         Files to write; a path that is None is left out.
     code : int
@@ -38,7 +38,7 @@ class Reply:
     """
 
     content: object
-    text: RenderableType | Show
+    text: RenderableType | Report | Show
     files: Sequence[tuple[Path | None, Callable[[Path], object]]] = ()
     code: int = 0
 
@@ -79,6 +79,8 @@ def deliver(reply: Reply, json: bool) -> int:
             click.echo(as_json(reply.content() if callable(reply.content) else reply.content))
         elif callable(reply.text):
             reply.text(out)
+        elif isinstance(reply.text, Iterator):
+            show(out, reply.text)
         else:
             out.print(reply.text, markup=False, soft_wrap=isinstance(reply.text, str))
     if not json:

@@ -1,11 +1,9 @@
 """`stopping solve phases`: where the paper's search is near the optimum."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from stopping.changepoint import Component, read_model
 from stopping.cli.options import (
@@ -32,6 +30,7 @@ from stopping.optimal.diagram import (
 )
 from stopping.support.files import FIGURE, require_writable
 from stopping.support.parallel import Workers
+from stopping.support.results import Report
 
 
 @click.command()
@@ -67,11 +66,7 @@ def phases(
 
         save_diagram(found, path)
 
-    return Reply(
-        common | {"cells": found},
-        partial(show, found=found, paths=paths, seed=seed),
-        [(figure, draw)],
-    )
+    return Reply(common | {"cells": found}, report(found, paths, seed), [(figure, draw)])
 
 
 def component_of(model: Path | None) -> Component:
@@ -87,8 +82,8 @@ def component_of(model: Path | None) -> Component:
     return law.components[0]
 
 
-def show(out: Console, found: Sequence[Optimality], paths: int, seed: int) -> None:
-    """Print in how many worlds the search is near the optimum, for each cost."""
+def report(found: Sequence[Optimality], paths: int, seed: int) -> Report:
+    """In how many worlds the search is near the optimum, for each cost."""
     rows = table(
         "Worlds in which the paper's search is near the optimum",
         *("cost", "worlds", "loss within 5%", "not", "undecided", "95% of the gain won"),
@@ -102,5 +97,5 @@ def show(out: Console, found: Sequence[Optimality], paths: int, seed: int) -> No
         won = sum(one.won >= 0.95 for one in here)
         counts = (len(here), within, outside, len(here) - within - outside, won)
         rows.add_row(f"{cost:g}", *map(str, counts))
-    out.print(rows)
-    out.print(f"{len(found)} worlds, {paths:,} tokens each, seed {seed}")
+    yield rows
+    yield f"{len(found)} worlds, {paths:,} tokens each, seed {seed}"

@@ -2,12 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from stopping.cli.numbers import WINDOW, Axis, Number
@@ -21,12 +19,13 @@ from stopping.cli.options import (
 )
 from stopping.cli.progress import counting
 from stopping.cli.reply import Reply, with_json
-from stopping.cli.ui import prose, table
+from stopping.cli.ui import table
 from stopping.errors import UserError
 from stopping.rules import AbstractRule, Final, Search, parse_rule, zoo
 from stopping.simulation.sweep import LAWS, Law, Losses, World, grid, landscape, lead, settings
 from stopping.support.files import FIGURE, require_writable
 from stopping.support.parallel import Workers
+from stopping.support.results import Report
 
 SHOWN = 12
 """Values of an axis that the terminal shows."""
@@ -102,33 +101,23 @@ def sweep(
         save_landscape(found, rules, path)
 
     rows = [{"world": world, "found": losses} for world, losses in found.items()]
-    return Reply(
-        {**common, "cells": rows},
-        partial(show, found=found, rules=rules, tokens=tokens, seed=seed),
-        [(figure, draw)],
-    )
+    content = {**common, "cells": rows}
+    return Reply(content, report(found, rules, tokens, seed), [(figure, draw)])
 
 
-def show(
-    out: Console,
-    found: Mapping[World, Losses],
-    rules: Sequence[AbstractRule],
-    tokens: int,
-    seed: int,
-) -> None:
-    """Print a map of search against final layer for each share, and a summary by rule."""
+def report(
+    found: Mapping[World, Losses], rules: Sequence[AbstractRule], tokens: int, seed: int
+) -> Report:
+    """A map of search against final layer for each share, and a summary by rule."""
     search = next((i for i, rule in enumerate(rules) if isinstance(rule, Search)), None)
     final = next((i for i, rule in enumerate(rules) if isinstance(rule, Final)), None)
     if search is not None and final is not None:
-        out.print("Search against final layer, by the share of tokens perturbed:")
+        yield "Search against final layer, by the share of tokens perturbed:"
         for share in dict.fromkeys(world.perturbed for world in found):
-            out.print(chart(found, share, search, final))
-        out.print(
-            prose(
-                "+ the search loses less than the final layer, - more, . no difference beyond four "
-                "standard errors"
-            ),
-            "",
+            yield chart(found, share, search, final)
+        yield (
+            "+ the search loses less than the final layer, - more, . no difference beyond four "
+            "standard errors\n"
         )
     best = Counter(losses.best for losses in found.values())
     rows = table("Rules", "rule", "best in worlds", "mean excess", "worst mean", "projections")
@@ -141,12 +130,9 @@ def show(
             f"{max(means):.4f}",
             f"{np.mean([losses.projections[i] for losses in found.values()]):.2f}",
         )
-    out.print(rows)
-    out.print(
-        prose(
-            f"{len(found):,} worlds, {tokens:,} tokens each, seed {seed}; excess in units of the "
-            "noise."
-        )
+    yield rows
+    yield (
+        f"{len(found):,} worlds, {tokens:,} tokens each, seed {seed}; excess in units of the noise."
     )
 
 

@@ -2,19 +2,18 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TypeAlias
 
 import click
 import numpy as np
-from rich.console import Console
 
 from stopping.cli.options import seed_option, workers_options
 from stopping.cli.progress import counting
 from stopping.cli.reply import Reply, with_json
-from stopping.cli.ui import prose, table
+from stopping.cli.ui import table
 from stopping.model.densities import LAWS
 from stopping.support.parallel import Workers
+from stopping.support.results import Report
 from stopping.theory.averages import AverageCase, average_table
 
 SHOWN = 4
@@ -48,35 +47,31 @@ def averages(layers: int, seed: int, workers: Workers) -> Reply:
             np.random.default_rng(seed), max_layers=layers, workers=workers, advance=advance
         )
     content = {"seed": seed, "layers": layers, "cases": cases}
-    return Reply(content, partial(show, cases=cases, seed=seed))
+    return Reply(content, report(cases, seed))
 
 
-def show(out: Console, cases: Sequence[AverageCase], seed: int) -> None:
-    """Print constants, gaps and worst falls, one column for each law."""
+def report(cases: Sequence[AverageCase], seed: int) -> Report:
+    """Constants, gaps and worst falls, one column for each law."""
     rows = table("Largest expected excess over all drifts", "", *(case.law for case in cases))
     for section in SECTIONS:
         for name, cell in section:
             rows.add_row(name, *map(cell, cases))
         rows.add_section()
-    out.print(rows)
-    out.print(
-        prose(
-            "at least: attained by the worst falls found. at most: proved for all falls and "
-            "windows, exactly for uniform noise, else against an adversary who sees too much. "
-            "difference bound: E (eps - eps')+. T10 is silent where noise is not sub-Gaussian, T2 "
-            "where it is unbounded."
-        )
+    yield rows
+    yield (
+        "at least: attained by the worst falls found. at most: proved for all falls and "
+        "windows, exactly for uniform noise, else against an adversary who sees too much. "
+        "difference bound: E (eps - eps')+. T10 is silent where noise is not sub-Gaussian, T2 "
+        "where it is unbounded."
     )
     for case in cases:
         whole = "E[excess]" if case.contained else "E[excess; V^ <= V*]"
-        out.print(
-            prose(
-                f"{case.law}: {whole} <= {_above(case.upper)} {case.unit}, "
-                f"{case.difference_bound / case.upper:.1f} times below the difference bound."
-            )
+        yield (
+            f"{case.law}: {whole} <= {_above(case.upper)} {case.unit}, "
+            f"{case.difference_bound / case.upper:.1f} times below the difference bound."
         )
     loose = [case.law for case in cases if not all(worst.converged for worst in case.worst)]
-    out.print(prose(f"not converged: {', '.join(loose) or 'none'}; seed {seed}"))
+    yield f"not converged: {', '.join(loose) or 'none'}; seed {seed}"
 
 
 def _number(value: float | None) -> str:

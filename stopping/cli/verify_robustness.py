@@ -3,10 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from functools import partial
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -14,11 +12,12 @@ from stopping.cli.draws import draws_options
 from stopping.cli.options import Kept, resume_options, seed_option, workers_options
 from stopping.cli.progress import counting
 from stopping.cli.reply import Reply, with_json
-from stopping.cli.ui import prose, table
+from stopping.cli.ui import table
 from stopping.errors import UserError
 from stopping.model.scenarios import SURE, Bound, Scenario, scenarios
 from stopping.simulation.robustness import Basis, Outcome, Row, robustness_table, settings
 from stopping.support.parallel import Workers
+from stopping.support.results import Report
 
 COLOURS = {Outcome.SURVIVES: "green", Outcome.FAILS: "red", Outcome.UNDECIDED: "yellow"}
 TOKENS = 1 << 18
@@ -56,7 +55,7 @@ def robustness(
             seed, draws, chosen, error, workers=workers, journal=journal, advance=advance
         )
     content = {"seed": seed, "draws": draws, "error": error, "rows": rows}
-    return Reply(content, partial(show, rows=rows, draws=draws, seed=seed, error=error))
+    return Reply(content, report(rows, draws, seed, error))
 
 
 def select(names: Sequence[str]) -> tuple[Scenario, ...]:
@@ -83,22 +82,20 @@ def matches(scenario: Scenario, pattern: str) -> bool:
     return scenario.broken == pattern or fnmatchcase(str(scenario), pattern)
 
 
-def show(out: Console, rows: Sequence[Row], draws: int, seed: int, error: float) -> None:
-    """Print one table for each broken assumption, and what became of each bound."""
+def report(rows: Sequence[Row], draws: int, seed: int, error: float) -> Report:
+    """One table for each broken assumption, and what became of each bound."""
     for broken in dict.fromkeys(row.broken for row in rows):
         title = "No assumption broken" if broken == "nothing" else f"Broken: {broken}"
-        out.print(section(title, [row for row in rows if row.broken == broken]))
-    out.print(summary(rows))
-    out.print(
-        prose(
-            "shares and means with their standard errors; how far: the largest loss drawn (for T1 "
-            "the largest number of layers above V*) for a bound on every token, else estimate / "
-            "limit."
-        ),
-        prose(
-            f"{len(rows)} rows, {draws:,} tokens per world, seed {seed}, error level {error:g} "
-            "for the whole table."
-        ),
+        yield section(title, [row for row in rows if row.broken == broken])
+    yield summary(rows)
+    yield (
+        "shares and means with their standard errors; how far: the largest loss drawn (for T1 "
+        "the largest number of layers above V*) for a bound on every token, else estimate / "
+        "limit."
+    )
+    yield (
+        f"{len(rows)} rows, {draws:,} tokens per world, seed {seed}, error level {error:g} "
+        "for the whole table."
     )
 
 
