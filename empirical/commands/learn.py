@@ -10,6 +10,7 @@ from empirical.analysis.decisions import MATERIAL
 from empirical.analysis.validate import Comparison
 from empirical.commands.options import (
     PATH,
+    material_option,
     replicates_option,
     traces_argument,
     window_option,
@@ -55,6 +56,7 @@ class Job:
 )
 @click.option("--no-theory", is_flag=True, help="Skip the rules of a fitted model.")
 @window_option
+@material_option(MATERIAL)
 @replicates_option
 @seed_option
 @workers_options
@@ -65,6 +67,7 @@ def learn_command(
     cost: float,
     no_theory: bool,
     K: int,
+    material: float,
     replicates: int,
     seed: int,
     workers: Workers,
@@ -82,6 +85,7 @@ def learn_command(
       stopping learn                                       the bundled traces, some minutes
       stopping learn my.parquet --no-theory --jobs 4
       stopping learn raw.parquet --with calibrated.parquet
+      stopping learn my.parquet --materiality 0.01
       stopping learn my.parquet --json > learned.json
     """
     require_sklearn()
@@ -104,6 +108,7 @@ def learn_command(
                 theory=not no_theory,
                 seed=seed,
                 workers=workers,
+                material=material,
                 advance=lambda _: bar.advance(task),
             )
             results.append((job.name, found))
@@ -138,7 +143,7 @@ def report(name: str, found: Learned) -> Report:
         ),
         caption="expected: by the rule itself, of log-loss (learned) or entropy (theory); verdict: "
         f"5% for all {len(found.rows) - 1} rules together, better or worse by more than "
-        f"{MATERIAL:g} nats",
+        f"{found.material:g} nats",
     )
     for row in found.rows:
         rows.add_row(

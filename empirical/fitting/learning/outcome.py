@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from empirical.analysis.decisions import Contest, decide
+from empirical.analysis.decisions import MATERIAL, Contest, decide
 from empirical.analysis.validate import Comparison
 from empirical.analysis.validate.core import oracle_layer
+from empirical.analysis.validate.rivals import rivals
 from empirical.fitting.learning.crossfit import FOLDS, MARGINS, crossfit, realised
 from empirical.fitting.learning.observations import Observations
 from empirical.fitting.learning.power import Needed, power
@@ -42,7 +43,7 @@ class LearnedRow:
     Attributes
     ----------
     name, kind : str
-        `kind` is "learned", "theory", "paper" or "hindsight".
+        `kind` is "learned", "theory", "paper", "rival" or "hindsight".
     log_loss : Interval
         Change of log-loss, nats per token, 95 % over prompts.
     decisive : Interval or None
@@ -116,6 +117,7 @@ class Learned:
     reference_is_own_text: bool
     last_log_loss: float
     level: float
+    material: float
     rows: tuple[LearnedRow, ...]
     diagnoses: tuple[Diagnosis, ...]
     power: tuple[Needed, ...]
@@ -149,6 +151,7 @@ def learn(
     seed: int = 0,
     folds: int = FOLDS,
     workers: Workers | None = None,
+    material: float = MATERIAL,
     advance: Callable[[str], object] = lambda _: None,
 ) -> Learned:
     """Cross-fit both regressions and the rules of a fitted model, and measure them.
@@ -164,6 +167,8 @@ def learn(
         Of the change-point model; default: a softplus with its knee at one nat.
     theory : bool
         Whether to fit and apply the change-point model.
+    material : float
+        A difference in log-loss, nats, that counts.
     advance : callable
         Told the name of each part when it is done.
     """
@@ -201,7 +206,7 @@ def learn(
     )
     # Whichever moves most: the power of a rule that hardly moves would flatter.
     moving_most = min(plug_in, key=lambda choice: float(choice.mean()))
-    level = bonferroni(len(choices) - 1)
+    measured = _measure(observations, choices, material)
     return Learned(
         model=sample.traces.provenance.model,
         lens=sample.traces.provenance.lens,
@@ -213,8 +218,9 @@ def learn(
         seed=seed,
         reference_is_own_text=sample.own_text,
         last_log_loss=float(sample.log_loss[:, -1].mean()),
-        level=level,
-        rows=_measure(observations, choices),
+        level=bonferroni(len(measured) - 1),
+        material=material,
+        rows=measured,
         diagnoses=tuple(diagnoses),
         power=power(realised(observations.gain, moving_most), observations.prompt),
     )
@@ -270,7 +276,10 @@ def _learned(
     )
 
 
-def _measure(observations: Observations, choices: list[_Choice]) -> tuple[LearnedRow, ...]:
+def _measure(
+    observations: Observations, choices: list[_Choice], material: float
+) -> tuple[LearnedRow, ...]:
+    """Measure the choices, hindsight last, and before it the rivals that the traces allow."""
     sample, K = observations.sample, observations.gain.shape[1]
     right = observations.right.astype(np.float64)
     rows = np.arange(len(right))
@@ -280,10 +289,19 @@ def _measure(observations: Observations, choices: list[_Choice]) -> tuple[Learne
         hits = right[rows, chosen.choice] - right[:, -1]
         ratios[f"accuracy {chosen.name}"] = mean(hits)
         ratios[f"moved {chosen.name}"] = mean(chosen.choice < K)
-    found = sample.intervals(ratios)
     rules = [chosen for chosen in choices if chosen.kind != "hindsight"]
-    contests = [Contest.of_choice(sample.log_loss, chosen.choice) for chosen in rules]
-    decisions = dict(zip((c.name for c in rules), decide(contests, sample), strict=True))
+    contests = {c.name: Contest.of_choice(sample.log_loss, c.choice) for c in rules}
+    plain = []
+    for name, outcome in rivals(sample):
+        # The final layer's own token stays the likeliest at any temperature.
+        difference = outcome.loss - sample.log_loss[:, -1]
+        ratios[f"log_loss {name}"] = mean(difference)
+        ratios[f"accuracy {name}"] = ratios[f"moved {name}"] = mean(np.zeros(len(right)))
+        contests[name] = Contest.of_difference(difference)
+        plain.append(_Choice(name, "rival", np.full(len(right), K), math.nan, 0.0))
+    found = sample.intervals(ratios)
+    decided = decide(list(contests.values()), sample, material)
+    decisions = dict(zip(contests, decided, strict=True))
 
     def row(chosen: _Choice) -> LearnedRow:
         decision = decisions.get(chosen.name)
@@ -299,4 +317,5 @@ def _measure(observations: Observations, choices: list[_Choice]) -> tuple[Learne
             chosen.projections,
         )
 
-    return tuple(row(chosen) for chosen in choices)
+    hindsight = [chosen for chosen in choices if chosen.kind == "hindsight"]
+    return tuple(row(chosen) for chosen in (*rules, *plain, *hindsight))

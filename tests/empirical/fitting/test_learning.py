@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 from empirical.analysis.validate import Comparison
+from empirical.analysis.validate.rivals import OWN_TEMPERATURE
 from empirical.fitting.learning import Learned, Observations, learn, observe
 from empirical.fitting.learning.crossfit import MARGINS, CrossFit, choose, crossfit, deal, realised
+from empirical.fitting.learning.outcome import _Choice, _measure
 from empirical.fitting.learning.power import power
 from empirical.fitting.learning.regressors import Boosting, Ridge
 from empirical.fitting.learning.theory import crossfit_theory
+from empirical.logits.temperatures import INVERSE_TEMPERATURES
 from empirical.traces.files import Traces, write_traces
 from stopping.changepoint import ChangePointModel, Scale
 from stopping.cli.main import exit_code, group
@@ -202,6 +205,28 @@ def test_the_theory_keeps_its_promise_in_its_own_world() -> None:
         assert true.mean() + 4 * error < 0
         assert rule.promised.mean() == pytest.approx(true.mean(), abs=4 * error + 0.03)
     assert snell.projections.mean() < bayes.projections.mean() == 4
+
+
+def test_the_final_layer_at_its_own_temperature_has_a_row_and_materiality_counts() -> None:
+    traces = worlds(-0.2)
+    own = traces.log_prob[:, -1].astype(np.float64)
+    # A parabola in the logarithm of the inverse temperature, best at the flattest that is kept.
+    away = np.log(np.array(INVERSE_TEMPERATURES))
+    gains = 0.1 * (1 - ((away - away[0]) / away[0]) ** 2)
+    traces = replace(traces, tempered=(own[:, None] + gains).astype(np.float32))
+    observations, K = seen(traces), WIDTH - 1
+    still = np.full(len(own), K)
+    choices = [_Choice("search", "paper", still, np.nan, 0), _Choice("o", "hindsight", still, 0, 0)]
+    for material, said in ((0.001, Comparison.BETTER), (0.2, Comparison.UNDECIDED)):
+        names = {row.name: row for row in _measure(observations, choices, material)}
+        assert list(names) == ["search", OWN_TEMPERATURE, "o"]
+        row = names[OWN_TEMPERATURE]
+        assert row.kind == "rival"
+        assert row.log_loss.estimate == pytest.approx(-0.1, abs=0.01)
+        assert row.comparison is said
+        assert row.moved.estimate == row.projections == 0
+    bare = replace(traces, tempered=np.empty((len(own), 0), np.float32))
+    assert [row.name for row in _measure(seen(bare), choices, 0.001)] == ["search", "o"]
 
 
 @pytest.mark.slow
