@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 
 import click
-from rich.console import Console
+from rich.table import Table
 
 from empirical.published import COST, SOURCE
 from empirical.studies.cost import (
@@ -23,7 +23,8 @@ from empirical.studies.cost import (
 )
 from stopping.cli.numbers import Number
 from stopping.cli.reply import Reply, with_json
-from stopping.cli.ui import prose, table
+from stopping.cli.ui import table
+from stopping.support.results import Report
 
 PAPER_RATE = 0.104
 """Rate at which the mean depth is the paper's 0.116: the root of `q + q^2 + ... = 0.116`."""
@@ -114,17 +115,17 @@ def cost(
         "paper": asdict(COST) if paper else None,
     }
 
-    def show(out: Console) -> None:
-        show_steps(out, shape, on, found)
-        show_counts(out, shape, counted, paper)
-        out.print(*map(prose, summary(on, found, counted)))
+    def report() -> Report:
+        yield step_table(shape, on, found)
+        yield count_table(shape, counted, paper)
+        yield from summary(on, found, counted)
         if shape.note:
-            out.print("", prose(f"Note: {shape.note}."))
+            yield f"\nNote: {shape.note}."
 
-    return Reply(content, show)
+    return Reply(content, report())
 
 
-def show_steps(out: Console, shape: Shape, device: Device, found: list[Prediction]) -> None:
+def step_table(shape: Shape, device: Device, found: list[Prediction]) -> Table:
     """The designs, a column for each batch."""
     at = found[0].load
     rows = table(
@@ -140,7 +141,7 @@ def show_steps(out: Console, shape: Shape, device: Device, found: list[Predictio
     rows.add_row("  of which the head", *head, end_section=True)
     for i, first in enumerate(found[0].overheads):
         rows.add_row(first.design, *(_added(one.overheads[i]) for one in found))
-    out.print(rows)
+    return rows
 
 
 def _added(overhead: Overhead) -> str:
@@ -148,7 +149,7 @@ def _added(overhead: Overhead) -> str:
     return f"{seconds:.3g} ms  {overhead.share:+.2%}" if seconds else "0"
 
 
-def show_counts(out: Console, shape: Shape, counted: tuple[Count, ...], paper: bool) -> None:
+def count_table(shape: Shape, counted: tuple[Count, ...], paper: bool) -> Table:
     """Multiply-adds for each token, beside the paper's for its own model."""
     published = {
         0: f"{COST.projection / 1e6:,.0f} M, {COST.projection_share:+.2%}",
@@ -165,7 +166,7 @@ def show_counts(out: Console, shape: Shape, counted: tuple[Count, ...], paper: b
     for i, one in enumerate(counted):
         cells = [one.what, f"{one.projections:.3f}", f"{one.multiply_adds / 1e6:,.0f} M"]
         rows.add_row(*cells, f"{one.share:+.2%}", *([published.get(i, "–")] if paper else []))
-    out.print(rows)
+    return rows
 
 
 def summary(device: Device, found: list[Prediction], counted: tuple[Count, ...]) -> list[str]:

@@ -342,7 +342,8 @@ def test_the_command_from_end_to_end(folder: Path, tmp_path: Path) -> None:
     script = (
         "from unittest.mock import patch\n"
         "from stopping.cli import main\n"
-        "with patch('lm_eval.tasks.TaskManager.__init__.__defaults__', (None, None, False, None)):\n"
+        "defaults = 'lm_eval.tasks.TaskManager.__init__.__defaults__'\n"
+        "with patch(defaults, (None, None, False, None)):\n"
         "    main()\n"
     )
     command = [sys.executable, "-c", script, "lm-eval", "run", "--tasks", "omni_math_local"]
