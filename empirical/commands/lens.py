@@ -11,6 +11,7 @@ from rich.console import Console
 from empirical.analysis.projection_noise import measured_noise
 from empirical.commands.lens_pools import pools
 from empirical.commands.lens_tables import show_lens, show_noise
+from empirical.commands.lens_transfer import transfer
 from empirical.commands.options import (
     PATH,
     Asked,
@@ -53,6 +54,7 @@ def lens() -> None:
 
 
 lens.add_command(pools)
+lens.add_command(transfer)
 
 
 @lens.command(

@@ -100,7 +100,7 @@ def evaluate(
         "raw": dict.fromkeys(every, as_it_is),
         "fitted": {layer: corrections.get(layer, as_it_is) for layer in every},
     }
-    evaluated = _read(anatomy, lenses, test)
+    evaluated = read_lenses(anatomy, lenses, test)
     ratios: dict[str, Ratio] = {
         f"{name} {layer} {key}": mean(values)
         for (name, layer), columns in evaluated.items()
@@ -157,12 +157,16 @@ def _kappa(
     return None if np.isnan([kappa.estimate, kappa.low, kappa.high]).any() else kappa
 
 
-def _read(
+def read_lenses(
     anatomy: Anatomy,
     lenses: Mapping[str, Mapping[int, Correction]],
     test: States,
 ) -> dict[tuple[str, int], dict[str, NDArray[np.float64]]]:
-    """Columns over tokens, named as in `Quality`, by lens and layer."""
+    """Columns over tokens, by lens and layer.
+
+    They are named as in `Quality`; `expected` is the log-loss to be expected if tokens are drawn
+    from the final layer's own distribution.
+    """
     rows: dict[tuple[str, int], list[Tensor]] = {
         (name, layer): [] for name, corrections in lenses.items() for layer in corrections
     }
@@ -174,17 +178,19 @@ def _read(
             for (name, layer), found in rows.items():
                 logits = lenses[name][layer].read(anatomy, part.layers[layer][None])
                 own, z = read_logits(logits[0], part.token), finite_logits(logits)
-                divergence = z.logsumexp(1) - torch.linalg.vecdot(weights, z) - final_entropy
+                expected = z.logsumexp(1) - torch.linalg.vecdot(weights, z)
+                divergence = expected - final_entropy
                 right = (own.top1 == part.token).float()
-                found.append(torch.stack([-own.log_prob, own.entropy, divergence, right]))
+                found.append(torch.stack([-own.log_prob, own.entropy, divergence, right, expected]))
     columns = {}
     for key, parts in rows.items():
-        log_loss, entropy, divergence, right = torch.cat(parts, 1).double().cpu().numpy()
+        log_loss, entropy, divergence, right, expected = torch.cat(parts, 1).double().cpu().numpy()
         columns[key] = {
             "log_loss": log_loss,
             "entropy": entropy,
             "gap": log_loss - entropy,
             "divergence": divergence,
             "accuracy": right,
+            "expected": expected,
         }
     return columns

@@ -54,7 +54,9 @@ def test_the_decoder(lazy):
 
 @pytest.mark.parametrize("lazy", [True, False])
 def test_a_decoder_that_is_one_layer_off_is_noticed(lazy):
-    report = check(decoder(lazy, last=1), "decoder", K=K, framework="torch", layers=(8, 9), examples=20)
+    report = check(
+        decoder(lazy, last=1), "decoder", K=K, framework="torch", layers=(8, 9), examples=20
+    )
     assert not report.passed
 
 
