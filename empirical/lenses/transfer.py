@@ -1,6 +1,6 @@
 r"""Does a lens's calibration transfer from reference text to what the model writes itself?
 
-The tokens of the model's own greedy text are the final layer's favourites, so their log-loss says
+The tokens of the model's own greedy text are the most probable ones, so their log-loss says
 nothing of calibration. What can be asked of both texts alike is whether a layer promises what it
 would pay *if the final layer's distribution were the truth*,
 
