@@ -21,10 +21,10 @@ def headless_copy(model: nn.Module, decoder_path: str) -> nn.Module:
 
 def with_module(model: nn.Module, path: str, module: nn.Module) -> nn.Module:
     """Copy a model, sharing its parameters, with another module at `path`."""
-    copied = node = _bare_copy(model)
+    copied = node = bare_copy(model)
     *containers, last = path.split(".")
     for name in containers:
-        node._modules[name] = node = _bare_copy(node.get_submodule(name))
+        node._modules[name] = node = bare_copy(node.get_submodule(name))
     node._modules[last] = module
     return copied
 
@@ -55,7 +55,7 @@ class _PassThrough(nn.Module):
             return getattr(self.__dict__["_decoder"], name)
 
 
-def _bare_copy(module: nn.Module) -> nn.Module:
+def bare_copy(module: nn.Module) -> nn.Module:
     """Shallow copy that shares parameters and submodules but has no hooks of its own."""
     copied = copy.copy(module)
     copied.__dict__["_modules"] = dict(module._modules)

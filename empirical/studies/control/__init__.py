@@ -1,0 +1,23 @@
+"""A positive control: a model made so that the search cures it, and one that it does not cure.
+
+No public model within reach shows a late perturbation that the search cures, so nobody could see
+that the instruments would say yes. `perturbed` makes such a model from any other, and `run_control`
+turns its dial from 0 up while the whole chain (trace, audit, fit, validate, verdict, certify,
+evaluate) looks at it without knowing.
+"""
+
+from empirical.studies.control.results import Control, Solved, Step
+from empirical.studies.control.run import Settings, run_control, sums
+from empirical.studies.control.write import Design, Shape, perturbed
+
+__all__ = [
+    "Control",
+    "Design",
+    "Settings",
+    "Shape",
+    "Solved",
+    "Step",
+    "perturbed",
+    "run_control",
+    "sums",
+]
