@@ -30,6 +30,7 @@ README, PICTURE = ROOT / "README.md", ROOT / "book" / "_images" / "valley.svg"
 BEGIN, END = "<!-- table: python -m book._tools.front_door -->", "<!-- end of table -->"
 NAMES = {
     "SmolLM2-135M-Instruct.Q4_1": "SmolLM2-135M-Instruct",
+    "gemma-3-270m-q4_k_m": "Gemma-3-270M (base)",
     "qwen2.5-coder-0.5b-instruct-q4_k_m": "Qwen2.5-Coder-0.5B-Instruct",
 }
 K = 10
@@ -43,7 +44,7 @@ class Model:
     traces: Traces
     audit: Audit
     validation: Validation
-    effect: CalibrationEffect
+    effect: CalibrationEffect | None
 
 
 def models() -> Mapping[str, Model]:
@@ -56,7 +57,7 @@ def models() -> Mapping[str, Model]:
     }
     effects = {e.model: e for e in calibration_effects(loaded, K, 0, 1000)}
     return {
-        name: Model(raw[key], audit(raw[key], K), validate(raw[key], None, K), effects[key])
+        name: Model(raw[key], audit(raw[key], K), validate(raw[key], None, K), effects.get(key))
         for key, name in NAMES.items()
     }
 
@@ -91,7 +92,7 @@ def rows(model: Model) -> Iterator[tuple[str, str]]:
     )
     yield (
         "the same search through a calibrated lens, nats",
-        interval(effect.calibrated.log_loss, signed=True),
+        interval(effect.calibrated.log_loss, signed=True) if effect else "not traced",
     )
     yield (
         "**does the guarantee apply? switch it on?**",
