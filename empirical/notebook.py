@@ -68,16 +68,16 @@ MODELS = {
     "SmolLM2-135M-Instruct.Q4_1": "SmolLM2-135M",
     "qwen2.5-coder-0.5b-instruct-q4_k_m": "Qwen2.5-Coder-0.5B",
 }
-"""Short names of the bundled models."""
+"""Short names of the bundled models that were traced through both lenses, on both kinds of text."""
 
 
 def bundled(mode: str = "reference", lens: str = "raw") -> dict[str, Traces]:
-    """Return the bundled traces of one mode and kind of lens by short names, smallest first."""
+    """Return the traces of `MODELS` of one mode and kind of lens by short names, smallest first."""
     found = {}
     for path in bundled_traces().values():
         traces = read_traces(path)
         kind = traces.provenance.lens.partition(",")[0]
-        if (traces.provenance.mode, kind) == (mode, lens):
+        if (traces.provenance.mode, kind) == (mode, lens) and traces.provenance.model in MODELS:
             found[MODELS[traces.provenance.model]] = traces
     return {name: found[name] for name in MODELS.values() if name in found}
 
