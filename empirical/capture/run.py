@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
 from empirical.model.load import LoadedModel
 from empirical.provenance import Mode, Provenance, Storage, now
-from empirical.texts import Text, texts_of
+from empirical.texts import Text, reference_texts, texts_of
 from empirical.traces.files import PARTS, Traces, merge_traces, write_traces
 from empirical.traces.split import Shard
 from stopping.errors import UserError
@@ -20,6 +20,7 @@ from stopping.support.results import Result
 from stopping.support.store import Parts
 
 if TYPE_CHECKING:
+    from empirical.capture.batch import Columns
     from empirical.lenses import Origin
     from empirical.problems import Problem
 
@@ -93,6 +94,40 @@ class AbstractSource(abc.ABC):
         self, texts: Sequence[Text], provenance: Provenance, traced: Sequence[int], batch: int
     ) -> Traces:
         """Trace the completions of texts at the layers `traced`."""
+
+
+class AbstractReader(AbstractSource):
+    """A source that reads texts that are given, one after the other, and writes none."""
+
+    refusal: ClassVar[str]
+    """What is said where the model's own texts are asked for."""
+
+    def texts(self, problems: Sequence[tuple[int, "Problem"]], settings: Settings) -> list[Text]:
+        """Their own solutions.
+
+        Raises
+        ------
+        UserError
+            If the model's own texts are asked for.
+        """
+        if settings.mode != "reference":
+            raise UserError(self.refusal)
+        return reference_texts(self.loaded, problems, settings.chat)
+
+    def capture(
+        self, texts: Sequence[Text], provenance: Provenance, traced: Sequence[int], batch: int
+    ) -> Traces:
+        """One text after the other, those without a completion left out."""
+        from empirical.capture.batch import traces_of
+
+        texts = [text for text in texts if text.completion_ids]
+        if not texts:
+            return Traces.empty(tuple(traced), provenance)
+        return traces_of(self.columns(texts, tuple(traced)), texts, traced, provenance)
+
+    @abc.abstractmethod
+    def columns(self, texts: Sequence[Text], traced: tuple[int, ...]) -> "list[Columns]":
+        """What the traces hold of each text."""
 
 
 @final

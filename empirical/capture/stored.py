@@ -21,31 +21,26 @@ States are then read as those of `stopping trace` are. What the model's own laye
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from empirical.capture.batch import Columns, Hear, columns_of_texts, traces_of
-from empirical.capture.run import AbstractSource, InTransformers, Settings
+from empirical.capture.batch import Columns, Hear, columns_of_texts
+from empirical.capture.run import AbstractReader, InTransformers
 from empirical.lenses.soundness import TOKENS, heard, require_sound
 from empirical.model.unembedding import Unembedding
-from empirical.provenance import Provenance
-from empirical.texts import Text, reference_texts
+from empirical.texts import Text
 from empirical.traces.fields import RESIDUAL
-from empirical.traces.files import Traces
 from stopping.errors import UserError
-
-if TYPE_CHECKING:
-    from empirical.problems import Problem
 
 IDS, STATES = "token_ids", "hidden_states"
 
 
 @final
-class InFiles(AbstractSource):
+class InFiles(AbstractReader):
     """A model whose layers' states stand in files.
 
     Parameters
@@ -59,6 +54,11 @@ class InFiles(AbstractSource):
     UserError
         If there is no such file, or one is no file of states.
     """
+
+    refusal = (
+        "--states are those of texts that are given: let them be the solutions of "
+        "--prompts (--mode reference)"
+    )
 
     def __init__(
         self, model: InTransformers, folder: Path, layers: Sequence[int] | None = None
@@ -75,36 +75,15 @@ class InFiles(AbstractSource):
                 f"{folder}: no safetensors file is there; name the folder of the states"
             )
 
-    def texts(self, problems: Sequence[tuple[int, "Problem"]], settings: Settings) -> list[Text]:
-        """Their own solutions.
-
-        Raises
-        ------
-        UserError
-            If the model's own texts are asked for.
-        """
-        if settings.mode != "reference":
-            raise UserError(
-                "--states are those of texts that are given: let them be the solutions of "
-                "--prompts (--mode reference)"
-            )
-        return reference_texts(self.loaded, problems, settings.chat)
-
-    def capture(
-        self, texts: Sequence[Text], provenance: Provenance, traced: Sequence[int], batch: int
-    ) -> Traces:
-        """One file after the other."""
-        texts = [text for text in texts if text.completion_ids]
-        if not texts:
-            return Traces.empty(tuple(traced), provenance)
+    def columns(self, texts: Sequence[Text], traced: tuple[int, ...]) -> list[Columns]:
+        """Read one file after the other."""
         if missing := sorted(set(traced) - set(self._numbers)):
             raise UserError(
                 f"{self._folder}: holds no layer {', '.join(map(str, missing))}; trace fewer "
                 "(--layers), or write more"
             )
         head = Unembedding.of(self._model.anatomy)
-        pieces = [self._captured(text, tuple(traced), head) for text in texts]
-        return traces_of(pieces, texts, traced, provenance)
+        return [self._captured(text, traced, head) for text in texts]
 
     def _captured(self, text: Text, traced: tuple[int, ...], head: Unembedding | None) -> Columns:
         model = self._model

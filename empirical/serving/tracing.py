@@ -14,26 +14,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from empirical.capture.batch import Columns, Residual, columns_of, residual_of, traces_of
+from empirical.capture.batch import Columns, Residual, columns_of, residual_of
 from empirical.capture.projections import LensReader
-from empirical.capture.run import AbstractSource, Settings
+from empirical.capture.run import AbstractReader
 from empirical.capture.tiles import LayersReadout
 from empirical.lenses.soundness import TOKENS, require_sound
 from empirical.model.load import LoadedModel, weights_of
-from empirical.provenance import Provenance
 from empirical.serving.lens import ServedLens, normed
-from empirical.texts import Text, reference_texts
-from empirical.traces.files import Traces
+from empirical.texts import Text
 from stopping.errors import UserError
-
-if TYPE_CHECKING:
-    from empirical.problems import Problem
 
 # Positions of a text that an engine reads at a time; all layers' states of them are held.
 _CHUNK = 512
@@ -129,7 +124,7 @@ class Recorder:
 
 
 @final
-class InEngine(AbstractSource):
+class InEngine(AbstractReader):
     """A model in an engine that traces.
 
     Parameters
@@ -145,6 +140,11 @@ class InEngine(AbstractSource):
     UserError
         If vLLM is not installed, or refuses the model.
     """
+
+    refusal = (
+        "--engine vllm reads texts that are given; write the model's own with your "
+        "server, and trace them as the solutions of --prompts"
+    )
 
     def __init__(
         self,
@@ -205,30 +205,9 @@ class InEngine(AbstractSource):
         close(self._llm)
         self._llm = None
 
-    def texts(self, problems: Sequence[tuple[int, "Problem"]], settings: Settings) -> list[Text]:
-        """Their own solutions.
-
-        Raises
-        ------
-        UserError
-            If the model's own texts are asked for.
-        """
-        if settings.mode != "reference":
-            raise UserError(
-                "--engine vllm reads texts that are given; write the model's own with your "
-                "server, and trace them as the solutions of --prompts"
-            )
-        return reference_texts(self.loaded, problems, settings.chat)
-
-    def capture(
-        self, texts: Sequence[Text], provenance: Provenance, traced: Sequence[int], batch: int
-    ) -> Traces:
-        """One text after the other."""
-        texts = [text for text in texts if text.completion_ids]
-        if not texts:
-            return Traces.empty(tuple(traced), provenance)
-        pieces = [self._captured(text, tuple(traced)) for text in texts]
-        return traces_of(pieces, texts, traced, provenance)
+    def columns(self, texts: Sequence[Text], traced: tuple[int, ...]) -> list[Columns]:
+        """Let the engine read one text after the other."""
+        return [self._captured(text, traced) for text in texts]
 
     def _captured(self, text: Text, traced: tuple[int, ...]) -> Columns:
         from vllm import SamplingParams
