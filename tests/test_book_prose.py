@@ -48,6 +48,7 @@ DEFINED = {
         "and 1.35 for",
         "where 1.5 layers",
     ),
+    "pools": ("at 95 % for all five comparisons",),
     "rule": ("reports 0.116 extra",),
     "serving": None,
     "signing": ("an error of 5 %",),
