@@ -459,13 +459,13 @@ def test_interrupted_fit_goes_on_and_ends_the_same(
     real = fitting.fit_layer
 
     def failing(
-        anatomy: Anatomy, parts: fitting.Sample, origin: Origin, layer: int, tell: Any
+        anatomy: Anatomy, parts: fitting.Sample, origin: Origin, layer: int, *more: Any
     ) -> tuple[Correction, int | None]:
         if layer == 3 and not fitted_layers[2:]:
             fitted_layers.append(0)
             raise KeyboardInterrupt
         fitted_layers.append(layer)
-        return real(anatomy, parts, origin, layer, tell)
+        return real(anatomy, parts, origin, layer, *more)
 
     monkeypatch.setattr(fitting, "fit_layer", failing)
     with pytest.raises(KeyboardInterrupt):
