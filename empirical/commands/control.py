@@ -37,7 +37,6 @@ Examples:
     "dials",
     type=Numbers(Number(0, 1000)),
     default="0,0.25,0.5,1",
-    show_default=True,
     help="Sizes of the perturbation: length of all writes, in units of the state's.",
 )
 @click.option(
@@ -52,7 +51,6 @@ Examples:
     "--writes",
     type=click.IntRange(1, 100),
     default=4,
-    show_default=True,
     help="Layers that write, and steps back of the first window.",
 )
 @click.option(
@@ -60,31 +58,27 @@ Examples:
     "wide",
     type=click.IntRange(1, 1000),
     default=10,
-    show_default=True,
     help="Steps back of the second window, which reaches below the writes.",
 )
 @click.option(
     "--problems",
     type=at_least(2, 400),
     default=32,
-    show_default=True,
     help="Built-in problems with short solutions to trace; below 30 no verdict can be yes.",
 )
 @click.option(
     "--sums",
     type=click.IntRange(2, 81),
     default=16,
-    show_default=True,
     help="Sums of two numbers to solve.",
 )
 @click.option(
     "--max-new-tokens",
     type=at_least(),
     default=16,
-    show_default=True,
     help="Longest text to generate for a sum.",
 )
-@click.option("--batch", type=BATCH, default=8, show_default=True, help="Texts at once.")
+@click.option("--batch", type=BATCH, default=8, help="Texts at once.")
 @replicates_option
 @seed_option
 @click.option(

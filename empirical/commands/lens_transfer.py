@@ -35,14 +35,12 @@ Examples:
     "--seed",
     type=SEED,
     default=2,
-    show_default=True,
     help="Seed of the problems and of every draw; a lens is fitted to problems of seed 1.",
 )
 @click.option(
     "--tokens",
     type=at_least(2, 1_000_000_000),
     default=1000,
-    show_default=True,
     help="Most tokens of either text.",
 )
 @max_new_tokens_option
