@@ -4,7 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from stopping.errors import UserError
 from stopping.model.noise import (
@@ -106,6 +108,22 @@ def test_the_adversary_is_at_least_as_bad_as_every_noise_on_a_grid(
         assert paths.excess(stop)[0] >= worst_by_enumeration(world) - 1e-9
 
     check()
+
+
+@example(G=np.array([0.0, 3.0, 2.5]), K=1)
+@given(
+    G=arrays(np.float64, st.integers(2, 4), elements=st.sampled_from(np.arange(0, 6, 0.5))),
+    K=st.integers(1, 3),
+)
+def test_the_adversary_knows_where_the_window_ends(G: np.ndarray, K: int) -> None:
+    """On any path: only off a valley can a search that the window ends lose most there."""
+    end = max(0, len(G) - 1 - K)
+    turning = G.argmin(keepdims=True)
+    noise = worst_noise(G[None], turning, np.ones(len(G)), end)
+    # Fine enough: what noises of half steps and less cannot do, none can on such a path.
+    grid = np.array(list(itertools.product(np.linspace(-1, 1, 9), repeat=len(G))))
+    worst = G[Search(K).choose(G + grid)].max()
+    assert G[Search(K).choose(G + noise)][0] >= worst - 1e-9
 
 
 @pytest.mark.parametrize(
