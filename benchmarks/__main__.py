@@ -6,6 +6,7 @@ from benchmarks.capture import capture_benchmark
 from benchmarks.decoder import decoder_benchmark
 from benchmarks.levels import levels
 from benchmarks.montecarlo import montecarlo
+from benchmarks.risk import risk
 from benchmarks.words import words_benchmark
 
 
@@ -19,6 +20,7 @@ group.add_command(capture_benchmark)
 group.add_command(decoder_benchmark)
 group.add_command(levels)
 group.add_command(words_benchmark)
+group.add_command(risk)
 
 if __name__ == "__main__":
     group()
