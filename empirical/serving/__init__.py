@@ -19,7 +19,7 @@ The plug-in does three things.
 | `searching` | rows of states and logits to rows of chosen logits |
 | `lens` | a model's norm and head as a lens of this package |
 | `statistics` | counts of chosen layers |
-| `internals` | vLLM: the one file that knows it |
+| `internals` | vLLM: the one package that knows it |
 
 `empirical.serving` stands above decoding and capture because it does both their work through an
 engine; nothing here but `internals` imports vLLM.

@@ -44,7 +44,8 @@ def through(served: Engine, last: int = 0) -> Any:
         final = norm(states[:, -1])
         named = [states[:, layer - 1 - last] for layer in window.layers]
         place = torch.arange(n)
-        whole = window.joined(final, named, place, place)
+        # A model of one layer has no window: its rows are the final states.
+        whole = window.joined(final, named, place, place) if named else final
         return served.model.compute_logits(whole[place])
 
     return decode

@@ -10,6 +10,7 @@ import pytest
 import vllm
 
 from empirical.serving import internals
+from empirical.serving.internals import interface
 from empirical.serving.settings import KEY, Engine
 from stopping.errors import UserError
 
@@ -40,7 +41,7 @@ def test_the_installed_version_is_one_of_those_tested():
     ],
 )
 def test_what_changed_is_named(monkeypatch, entry, words):
-    monkeypatch.setattr(internals, "INTERFACE", (*internals.INTERFACE, entry))
+    monkeypatch.setattr(interface, "INTERFACE", (*interface.INTERFACE, entry))
     (found,) = internals.missing_interface()
     assert words in found
     with pytest.raises(UserError, match=f"has changed: {re.escape(entry[0])}"):

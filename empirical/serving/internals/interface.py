@@ -1,0 +1,121 @@
+"""All that is used of vLLM, the versions that were tested, and what is refused at the start.
+
+`INTERFACE` lists it; `missing_interface` says what of it has changed.
+"""
+
+import inspect
+from importlib import import_module
+from typing import Any
+
+import vllm
+
+from empirical.serving.settings import KEY, Engine
+from stopping.errors import UserError
+
+TESTED = ("0.32",)
+"""Versions of vLLM, major and minor, that the tests have run with."""
+
+INTERFACE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("vllm.config", "VllmConfig.__post_init__", ("self",)),
+    ("vllm.config", "VllmConfig.use_v2_model_runner", ()),
+    ("vllm.distributed", "get_pp_group", ()),
+    ("vllm.distributed", "get_tensor_model_parallel_rank", ()),
+    ("vllm.model_executor.model_loader.utils", "get_model_architecture", ("model_config",)),
+    ("vllm.model_executor.models.interfaces", "supports_eagle3", ("model",)),
+    (
+        "vllm.model_executor.models.interfaces",
+        "SupportsEagle3.set_aux_hidden_state_layers",
+        ("self", "layers"),
+    ),
+    ("vllm.model_executor.layers.logits_processor", "LogitsProcessor", ()),
+    ("vllm.model_executor.layers.vocab_parallel_embedding", "UnquantizedEmbeddingMethod", ()),
+    ("vllm.v1.sample.logits_processor", "LogitsProcessor.validate_params", ("sampling_params",)),
+    ("vllm.v1.sample.logits_processor", "LogitsProcessor.update_state", ("self", "batch_update")),
+    (
+        "vllm.v1.sample.logits_processor",
+        "process_dict_updates",
+        ("req_entries", "batch_update", "new_state"),
+    ),
+    (
+        "vllm.v1.worker.gpu.sample.logits_processor",
+        "LogitsProcessor.add_request",
+        ("self", "req_idx", "sampling_params"),
+    ),
+    (
+        "vllm.v1.worker.gpu.model_states",
+        "resolve_model_state_cls",
+        ("vllm_config", "model"),
+    ),
+    (
+        "vllm.v1.worker.gpu.model_states.interface",
+        "ModelState.add_request",
+        ("self", "req_index", "new_req_data"),
+    ),
+    (
+        "vllm.v1.worker.gpu.model_states.interface",
+        "ModelState.prepare_inputs",
+        ("self", "input_batch", "req_states"),
+    ),
+)
+"""Modules, names in them and parameters of what is used here."""
+
+DRAFTERS = ("ngram", "ngram_gpu", "suffix", "draft_model", "eagle3")
+"""Speculation that does not read the target's final states, which are wide here."""
+
+
+def missing_interface() -> list[str]:
+    """What this file uses of vLLM and the installed version has no more, or otherwise."""
+    missing = []
+    for module, path, parameters in INTERFACE:
+        try:
+            found: Any = import_module(module)
+            for name in path.split("."):
+                found = (
+                    inspect.getattr_static(found, name)
+                    if inspect.isclass(found)
+                    else getattr(found, name)
+                )
+        except (ImportError, AttributeError) as error:
+            missing.append(f"{module}.{path}: {error}")
+            continue
+        found = getattr(found, "__func__", found)
+        if parameters:
+            known = [p for p in inspect.signature(found).parameters if p != "cls"]
+            if tuple(known[: len(parameters)]) != parameters:
+                missing.append(f"{module}.{path}: takes {', '.join(known)}")
+    return missing
+
+
+def engine_of(vllm_config: Any) -> Engine | None:
+    """What an engine asked for."""
+    return Engine.of(getattr(vllm_config, "additional_config", None))
+
+
+def require_served(vllm_config: Any, engine: Engine) -> None:
+    """Refuse what the plug-in cannot serve, before anything is loaded.
+
+    Raises
+    ------
+    UserError
+        With one sentence on what it is and how to go on.
+    """
+    version = ".".join(vllm.__version__.split(".")[:2])
+    if version not in TESTED and not engine.any_version:
+        raise UserError(
+            f"{KEY}: not tested with vLLM {vllm.__version__}, only with {', '.join(TESTED)}; "
+            f'install such a version, or set "any_version": true beside the rule to try this one'
+        )
+    missing = missing_interface()
+    if missing:
+        raise UserError(f"{KEY}: vLLM {vllm.__version__} has changed: {'; '.join(missing)}")
+    if getattr(vllm_config, "lora_config", None) is not None:
+        raise UserError(
+            f"{KEY}: LoRA adapters are not served: vLLM applies an adapter to the head by the "
+            "place of a row in the batch, and candidates are rows of their own; merge the adapter"
+        )
+    speculative = getattr(vllm_config, "speculative_config", None)
+    if speculative is not None and speculative.method not in DRAFTERS:
+        raise UserError(
+            f"{KEY}: speculation by {speculative.method!r} reads the final layer's states, which "
+            f"carry the window here; use one of {', '.join(DRAFTERS)}"
+        )
