@@ -52,7 +52,7 @@ def tests() -> dict[str, Test]:
 
         def confseq(x: FloatArray, upper: float, level: float) -> float:
             values, m = scaled(x, upper, level)
-            wealth = betting_mart(1 - values, 1 - m, alpha_opt=0.1, theta=1)
+            wealth = betting_mart(1 - values, 1 - m, alpha=0.1, theta=1)
             return min(1.0, 1 / max(float(np.nanmax(wealth)), 1e-300))
 
         found["confseq"] = confseq
