@@ -51,13 +51,14 @@ DEFINED = {
     "pools": ("at 95 % for all five comparisons",),
     "rule": ("reports 0.116 extra",),
     "serving": None,
-    "signing": ("an error of 5 %",),
+    "signing": None,
     "validation": ("more than 0.001 nats",),
     "verdicts": None,
     "verification": ("made 10 % smaller",),
 }
 """Phrases in which a number is a definition, a setting, an aim or another paper's; None for a page
-whose numbers all are: what a verdict means, what the tests of serving found on which versions."""
+whose numbers all are: what a verdict means, a stored run that names its benchmark, what the tests of
+serving found on which versions."""
 
 
 def typed(text: str, allowed: tuple[str, ...]) -> list[str]:
