@@ -57,8 +57,8 @@ DEFINED = {
     "verification": ("made 10 % smaller",),
 }
 """Phrases in which a number is a definition, a setting, an aim or another paper's; None for a page
-whose numbers all are: what a verdict means, a stored run that names its benchmark, what the tests of
-serving found on which versions."""
+whose numbers all are: what a verdict means, a stored run that names its benchmark, what the tests
+of serving found on which versions."""
 
 
 def typed(text: str, allowed: tuple[str, ...]) -> list[str]:
