@@ -27,6 +27,8 @@ IGNORED: list[tuple[Words, Words, Words, Words]] = [
     ),
     (("fit", "missing"), ("--compare",), ("--scale", "nats"), ()),
     (("fit", "missing"), ("--compare",), ("--classes", "1"), ()),
+    (("fit",), ("--runs", "9"), (), ("--check", "--resume", "/")),
+    (("fit", "missing"), ("--window", "3"), ("--check",), ()),
     (GENERATE, ("--show", "layers"), ("--json",), ()),
     (GENERATE, ("--top-p", "0.9"), ("--temperature", "0"), ("--temperature", "1")),
     (GENERATE, ("--norm", "off"), ("--rule", "search"), ("--rule", "dola")),

@@ -10,6 +10,7 @@ from rich.progress import Progress, TaskID
 
 from empirical.commands.options import PATH, replicates_option, traces_argument, window_option
 from empirical.data import bundled_traces
+from empirical.fitting.check import RUNS, WORLDS, Check, check
 from empirical.fitting.compare import DEFAULT, RESOLUTION, Treatment
 from empirical.fitting.fit import REFITS, STEPS, Fit, fit_traces, write_fit
 from empirical.provenance import command_line
@@ -17,12 +18,13 @@ from empirical.traces.files import Traces, read_traces
 from stopping.changepoint import Scale
 from stopping.changepoint.model import FORMAT
 from stopping.cli.lazy import WithMore
-from stopping.cli.options import FILE, figure_option, jobs_option, seed_option
-from stopping.cli.progress import progress
+from stopping.cli.options import FILE, Kept, figure_option, jobs_option, resume_options, seed_option
+from stopping.cli.progress import counting, progress
 from stopping.cli.reply import Reply, of_each, with_json
-from stopping.cli.ui import refuse_ignored
+from stopping.cli.ui import refuse_ignored, show
 from stopping.errors import UserError
 from stopping.support.files import FIGURE, require_writable
+from stopping.support.parallel import Workers
 
 SCALES = ("nats", "log", "softplus")
 
@@ -64,10 +66,24 @@ SCALES = ("nats", "log", "softplus")
     default=REFITS,
     help="Refits on resampled prompts; 0 leaves the bootstrap out.",
 )
+@click.option(
+    "--check",
+    "checking",
+    is_flag=True,
+    help="Fit no traces: study in simulated worlds how often what a fit says is right.",
+)
+@click.option(
+    "--runs",
+    type=click.IntRange(1, 100_000),
+    default=RUNS,
+    show_default=True,
+    help="Data sets of each world, with --check.",
+)
 @replicates_option
 @figure_option("the profiles")
 @jobs_option
 @seed_option
+@resume_options
 @with_json()
 def fit(
     traces: tuple[Path, ...],
@@ -80,10 +96,13 @@ def fit(
     final_noise: Any,
     layer_types: str | None,
     refits: int,
+    checking: bool,
+    runs: int,
     replicates: int,
     figure: Path | None,
     seed: int,
     jobs: int | None,
+    kept: Kept,
 ) -> Reply:
     """Fit the Gaussian change-point model to traced tokens, and test the fit.
 
@@ -100,7 +119,13 @@ def fit(
       stopping fit my.parquet --scale nats --classes 1  the plain Gaussian model
       stopping fit my.parquet --figure fit.svg          draw turning points and noise
       stopping fit my.parquet --json > f.json           everything, machine-readable
+      stopping fit --check --runs 5                     coverage and misfit where truth is known
+      stopping fit --check --resume runs.jsonl          the whole study, to be resumed
     """
+    if checking:
+        refuse_ignored("with --check", *NOT_CHECKED)
+        return _checked(runs, seed, Workers(jobs), kept)
+    refuse_ignored("without --check", "runs", "resume", "fresh")
     if compare and (scale is not None or classes is not None):
         refuse_ignored("with --scale or --classes", "compare")
     treatment = chosen_treatment(scale, classes, compare)
@@ -144,6 +169,26 @@ def fit(
     named = [(name, result) for name, _, result in results]
     files = [(out, save), (figure, draw)]
     return of_each(named, "fit", lambda name, result: result.report(name), files)
+
+
+NOT_CHECKED = (
+    *("traces", "K", "out", "calibrated", "compare", "scale", "classes", "final_noise"),
+    *("layer_types", "refits", "replicates", "figure"),
+)
+"""Options of a fit to traces."""
+
+
+def _checked(runs: int, seed: int, workers: Workers, kept: Kept) -> Reply:
+    with counting("data sets", runs * len(WORLDS), alike=True) as advance:
+        found: Check = check(
+            runs,
+            seed=seed,
+            workers=workers,
+            journal=kept.path,
+            fresh=kept.fresh,
+            advance=advance,
+        )
+    return Reply(found, lambda out: show(out, found.report()))
 
 
 def chosen_treatment(scale: str | None, classes: int | None, compare: bool) -> Treatment | None:

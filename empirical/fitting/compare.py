@@ -26,7 +26,7 @@ from scipy.stats import norm
 from empirical.intervals import mean, prompt_intervals
 from stopping.changepoint import ChangePointModel, Scale, log_likelihood
 from stopping.changepoint.estimate import fit, layout_for, optimise, random_start, restricted
-from stopping.changepoint.layout import Layout
+from stopping.changepoint.evidence import without_turning
 from stopping.changepoint.objective import Objective
 from stopping.changepoint.tails import fit_tails
 from stopping.errors import UserError
@@ -245,19 +245,10 @@ def _of_walk(parts: Split, seed: int, treatment: Treatment, noisy: bool) -> tupl
     z = layout.scale.of(parts.train)
     objective = Objective(layout, z, np.ones(len(z)))
     rng = np.random.default_rng(seed)
-    starts = [_without_turning(layout, full, random_start(full, z, rng)) for _ in range(_STARTS)]
+    starts = [without_turning(layout, full, random_start(full, z, rng)) for _ in range(_STARTS)]
     ends = [optimise(objective, start, _ITERATIONS) for start in starts]
     theta = max(ends, key=lambda end: end[0])[1]
     return layout.free, log_likelihood(layout.model(theta), parts.test)
-
-
-def _without_turning(layout: Layout, full: Layout, start: FloatArray) -> FloatArray:
-    theta = np.empty(layout.size)
-    for c in range(layout.classes):
-        for name in layout.sizes:
-            layout.part(theta, c, name)[:] = full.part(start, c, name)[: layout.sizes[name]]
-    layout.weight_logits(theta)[:] = full.weight_logits(start)
-    return theta
 
 
 def _of_normals(

@@ -22,6 +22,7 @@ from empirical.traces.files import Traces
 from empirical.traces.window import take_sample
 from stopping.changepoint import ChangePointModel, write_model
 from stopping.changepoint.estimate import STARTS, Estimate, carry_on, fit, layout_for
+from stopping.changepoint.evidence import Evidence, heard, held_out_gain, walk_of
 from stopping.changepoint.inference import (
     LEVEL,
     Parameter,
@@ -33,12 +34,13 @@ from stopping.changepoint.inference import (
     uncertainty,
 )
 from stopping.changepoint.layout import FinalNoise
+from stopping.changepoint.misfit import Misfit, score_tests
 from stopping.changepoint.profile import Profile, profile
 from stopping.errors import UserError
 from stopping.support.results import Report, Result
 from stopping.support.statistics import Interval, percentile_interval
 from stopping.support.threads import one_thread
-from stopping.types import FloatArray
+from stopping.types import FloatArray, IntArray
 
 REPLICATES, REFITS = 1000, 50
 
@@ -100,7 +102,11 @@ class Fit(Result):
     treatment : str
         Scale and classes; chosen by `comparison` unless that is None.
     parameters : tuple of Parameter
-        Each with a status; on the model's scale.
+        Each with a status, which listens to `evidence` and to `misfit`; on the model's scale.
+    evidence : Evidence
+        Whether anything turns: the change point against the noisy walk on held-out prompts.
+    misfit : Misfit
+        Whether the model was refuted, by its predictions or by what its noise is not.
     predictive, bounds
         What the fit to half of the prompts says of the other half.
     """
@@ -119,6 +125,8 @@ class Fit(Result):
     optimisation: Optimisation
     model: ChangePointModel
     parameters: tuple[Parameter, ...]
+    evidence: Evidence
+    misfit: Misfit
     layers: tuple[LayerFit, ...]
     views: NoiseViews
     comparison: Comparison | None
@@ -212,10 +220,14 @@ def fit_traces(
     predicted = predictive(
         half.model, halves.test, halves.test_prompt, bounds.eps_max, seed, replicates
     )
+    evidence = held_out_gain(
+        half.model, walk_of(half, halves.train, seed), halves.test, halves.test_prompt
+    )
     step("all prompts")
     whole = carry_on(half, x)
     step("errors")
     errors = uncertainty(whole, x, prompt)
+    parameters, misfit = judged(whole, errors, evidence, predicted.p_value, x, prompt)
     step("bootstrap")
     drawn = bootstrap(whole, errors, x, prompt, seed, refits, jobs)
     layers = layer_rows(whole, errors, drawn, sample.layers.tolist())
@@ -238,7 +250,9 @@ def fit_traces(
         final_noise=final_noise,
         optimisation=_optimisation(whole, errors),
         model=whole.model,
-        parameters=errors.parameters,
+        parameters=parameters,
+        evidence=evidence,
+        misfit=misfit,
         layers=layers,
         views=views,
         comparison=comparison,
@@ -249,6 +263,29 @@ def fit_traces(
 
 
 STEPS = 5
+PREDICTIONS = "predictions"
+
+
+def judged(
+    whole: Estimate,
+    errors: Uncertainty,
+    evidence: Evidence,
+    predictions: float,
+    x: FloatArray,
+    prompt: IntArray,
+) -> tuple[tuple[Parameter, ...], Misfit]:
+    """Parameters whose statuses listen to the evidence and to all tests of misfit together.
+
+    `predictions` is the p-value of the predictions; `whole` was fitted to `x`, (n, w), nats.
+    """
+    misfit = Misfit.of({PREDICTIONS: predictions, **score_tests(whole, x, prompt)})
+    parameters = heard(whole, errors, evidence, x)
+    if misfit.found:
+        parameters = tuple(
+            replace(p, status=Status.MISFIT) if p.status is Status.IDENTIFIED else p
+            for p in parameters
+        )
+    return parameters, misfit
 
 
 def layer_rows(

@@ -22,6 +22,7 @@ def report(result: Fit, file: str) -> Report:
     """Everything about one fit."""
     name = f"{result.name}, {result.lens} lens, {result.mode} mode"
     yield headline(file, name, result.tokens, result.prompts, result.K)
+    yield misfit(result)
     if result.comparison is not None:
         yield from comparison(result.comparison)
     yield from layers(result)
@@ -30,6 +31,28 @@ def report(result: Fit, file: str) -> Report:
     yield from predictions(result)
     yield from bounds(result)
     yield summary(result)
+
+
+def misfit(result: Fit) -> str:
+    """Whether the model fits, and whether anything turns: what to know before any parameter."""
+    found, gain = result.misfit, result.evidence.gain
+    tests = ", ".join(f"{name} p = {p:.2g}" for name, p in found.p_values.items())
+    said = (
+        f"The model does NOT fit: {', '.join(found.named)}. Its parameters describe the best such "
+        "model, not what made these entropies."
+        if found.found
+        else f"No misfit found at {found.level:.0%} for all tests together."
+    )
+    turns = (
+        "it beats the noisy walk"
+        if result.evidence.turns
+        else "it does not beat the noisy walk: turning points, falls and rises are not identified"
+    )
+    return (
+        f"{said} ({tests}.) On held-out prompts {turns} "
+        f"({estimate(gain, '+.3f')} nats per token). Noise is what neighbouring layers do not "
+        "share: an error that they share counts as a change of entropy."
+    )
 
 
 def comparison(found: Comparison) -> Report:
@@ -226,7 +249,8 @@ def summary(result: Fit) -> str:
         )
     return (
         f"{len(predictive.predictions) - len(predictive.failures)} of "
-        f"{len(predictive.predictions)} predictions stand."
+        f"{len(predictive.predictions)} predictions stand; all together, p = "
+        f"{predictive.p_value:.2g}."
         + (f" Failures: {where}." if where else "")
         + f" Share moved: {moved.predicted:.1%} predicted, {moved.measured.estimate:.1%} measured."
         + beaten

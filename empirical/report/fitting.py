@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 KIND = "fit"
 STARTS = 4
-VERSION = 2
+VERSION = 3
 """Raised whenever the same files and settings give another fit than before."""
 SHOWN = (
     "share moved",

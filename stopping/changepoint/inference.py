@@ -18,6 +18,7 @@ at bound          a mean at zero (the data would have it negative) or a probabil
 few tokens        fewer than `FEW` tokens, in expectation, take part in the step or the class
 not identified    its standard error exceeds what is worth calling an estimate
 by convention     no token says anything about it (the final layer's noise)
+does not fit      the model was refuted (`misfit`): a number of it, not of what made the data
 ================  ================================================================================
 
 Parameters at a bound are held there when the others' errors are computed, as is usual; intervals
@@ -32,7 +33,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import softmax
-from scipy.stats import norm
+from scipy.stats import t as student
 
 from stopping.changepoint.estimate import Estimate, higher
 from stopping.changepoint.layout import SD_FLOOR, Layout, held
@@ -63,6 +64,7 @@ class Status(StrEnum):
     FEW_TOKENS = "few tokens"
     NOT_IDENTIFIED = "not identified"
     CONVENTION = "by convention"
+    MISFIT = "model does not fit"
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def uncertainty(estimate: Estimate, x: ArrayLike, prompt: ArrayLike) -> Uncertai
     joint = log_joint(estimate.model, observed)
     beliefs = np.exp(joint - np.logaddexp.reduce(joint, axis=(1, 2), keepdims=True)).sum(axis=0)
     return Uncertainty(
-        parameters=tuple(_parameters(layout, theta, covariances, beliefs)),
+        parameters=tuple(_parameters(layout, theta, covariances, beliefs, len(names) - 1)),
         by_information=covariances[0],
         by_prompts=covariances[1],
         positive=positive,
@@ -159,14 +161,20 @@ def uncertainty(estimate: Estimate, x: ArrayLike, prompt: ArrayLike) -> Uncertai
 
 
 def interval_of(
-    estimate: float, stderr: float, kind: str, level: float = LEVEL, low: float = -np.inf
+    estimate: float,
+    stderr: float,
+    kind: str,
+    level: float = LEVEL,
+    low: float = -np.inf,
+    freedom: float = np.inf,
 ) -> Interval:
-    """Normal interval; on the logarithm for `kind="sd"`, the logit for `kind="probability"`.
+    """Student's interval with `freedom` degrees of freedom, infinite for a normal one.
 
-    A spread whose error is as large as itself has no logarithm worth the name: its interval is
-    plain, from zero.
+    It is taken on the logarithm for `kind="sd"`, on the logit for `kind="probability"`. A spread
+    whose error is as large as itself has no logarithm worth the name: its interval is plain, from
+    zero.
     """
-    reach = float(norm.isf((1 - level) / 2)) * stderr
+    reach = float(student.isf((1 - level) / 2, freedom)) * stderr
     if not np.isfinite(reach):
         return Interval(estimate, float("nan"), float("nan"), level)
     if kind == "sd" and reach < 2 * estimate:
@@ -261,7 +269,11 @@ def _newton(objective: Objective, theta: FloatArray, inverse: FloatArray) -> Flo
 
 
 def _parameters(
-    layout: Layout, theta: FloatArray, covariances: FloatArray, beliefs: FloatArray
+    layout: Layout,
+    theta: FloatArray,
+    covariances: FloatArray,
+    beliefs: FloatArray,
+    freedom: int,
 ) -> list[Parameter]:
     """Every parameter with its errors; `beliefs` are expected tokens of each class and `V*`."""
     fixed = held(layout, theta)
@@ -292,7 +304,7 @@ def _parameters(
         if bound:
             errors = [float("nan")] * 2
         low = 0.0 if name in ("drift_mean", "rise_mean") else -np.inf
-        interval = interval_of(value, errors[1], kind, low=low)
+        interval = interval_of(value, errors[1], kind, low=low, freedom=freedom)
         status = _status(layout, kind, interval, errors[1], bound, tokens)
         found.append(Parameter(c, name, i, value, errors[0], errors[1], interval, tokens, status))
     if layout.noisy:

@@ -1,0 +1,65 @@
+"""The study behind a fit's words, small: it resumes, and its negative control is refuted."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from empirical.commands.fit import fit as command
+from empirical.fitting.check import WORLDS, autoregressive, check, heavy
+from stopping.errors import UserError
+
+
+@pytest.mark.slow
+def test_what_is_called_identified_is_covered_and_tails_are_misfit() -> None:
+    found = {row.world: row for row in check(8, prompts=30, tokens=30, seed=3).rows}
+    assert set(found) == set(WORLDS)
+    for world in ("well specified", "prompt effects"):
+        row = found[world]
+        assert row.turns == 1
+        assert row.coverage is None or row.coverage > 0.85
+        # A misfit in four of eight has a probability of 4e-4 at 5 %.
+        assert row.misfit.estimate < 0.5
+    for world in ("weak rises", "no perturbation"):
+        row = found[world]
+        assert row.turning_coverage is None or row.turns < 0.5
+        assert row.identified < row.naive
+        assert row.naive_coverage is not None
+        assert row.coverage is None or row.coverage > row.naive_coverage
+    assert found["t3 noise"].misfit.estimate > 0.5
+
+
+def test_noise_is_what_it_is_called() -> None:
+    rng = np.random.default_rng(0)
+    noise = autoregressive(rng, (40_000, 4))
+    assert np.corrcoef(noise.T)[0, 1:] == pytest.approx([0.8, 0.64, 0.512], abs=0.03)
+    assert noise.std(axis=0) == pytest.approx(1.0, abs=0.03)
+    assert np.median(np.abs(heavy(rng, (40_000, 2)))) == pytest.approx(
+        0.7649 / np.sqrt(3), abs=0.01
+    )
+
+
+def test_a_study_resumes_and_refuses_other_settings(tmp_path: Path) -> None:
+    journal, one = tmp_path / "runs.jsonl", ["well specified"]
+    small = {"prompts": 8, "tokens": 30, "worlds": one, "journal": journal}
+    first = check(1, **small)  # type: ignore[arg-type]
+    lines = journal.read_text().count("\n")
+    again = check(2, **small)  # type: ignore[arg-type]
+    assert journal.read_text().count("\n") == lines + 1
+    assert check(2, 8, 30, worlds=one).rows == again.rows
+    assert first.rows[0].runs == 1
+    with pytest.raises(UserError):
+        check(1, 8, 31, worlds=one, journal=journal)
+
+
+@pytest.mark.slow
+def test_the_command_says_it_as_text_and_json() -> None:
+    text = CliRunner().invoke(command, ["--check", "--runs", "1", "--jobs", "1"])
+    assert text.exit_code == 0, text.exception
+    for word in ("well specified", "AR(1) noise", "misfit said"):
+        assert word in text.output
+    found = CliRunner().invoke(command, ["--check", "--runs", "1", "--jobs", "1", "--json"])
+    content = json.loads(found.output[found.output.index("{") :])
+    assert [row["world"] for row in content["rows"]] == list(WORLDS)
