@@ -56,6 +56,7 @@ def base() -> dict[str, tuple[str, ...]]:
         "audit phases": ("traces.parquet", "--replicates", "100"),
         "certify": ("traces.parquet", "--rule", "search:K=2", "--alpha", "0.3"),
         "conformance": ("given:choose", "--kind", "selection", "--examples", "1", "--only", "nan"),
+        "control": ("--model", "missing", "--dial", "0.5"),
         "cost": ("--config", "8b"),
         "evaluate": (*SHORT, "--rule", "search:K=1", "--problems", "2"),
         "fit": (*TRACED, *ALONE, "--scale", "nats", "--classes", "1", "--refits", "0"),
