@@ -90,8 +90,8 @@ Examples:
 @click.option(
     "--check",
     is_flag=True,
-    help="Exit with 1 unless `after` is cured at some dial, and nothing that is no cure is "
-    "called one.",
+    help="Exit with 1 unless the search cures `after` at some dial, and nothing at dial 0 or in "
+    "`sharp`.",
 )
 @fresh_option
 @with_json()

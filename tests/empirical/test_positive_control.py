@@ -250,8 +250,8 @@ SHARP = _turn(Shape.SHARP, 0.5, Answer.NO_EVIDENCE, 0, 0)
         ((OFF, SHARP), False),  # nothing is cured
         ((OFF, replace(CURE, looks=SHARP.looks), SHARP), False),  # the verdict does not see it
         ((OFF, replace(CURE, correct=SHARP.correct), SHARP), False),  # the decoder does not
-        ((OFF, CURE, replace(SHARP, looks=CURE.looks)), False),  # a yes where nothing is cured
-        ((OFF, CURE, replace(SHARP, correct=CURE.correct)), False),
+        ((OFF, CURE, replace(SHARP, looks=CURE.looks)), True),  # a fixed offset cures that
+        ((OFF, CURE, replace(SHARP, correct=CURE.correct)), False),  # the search cannot
         ((replace(OFF, looks=CURE.looks), CURE, SHARP), False),  # a yes to the model itself
     ],
 )

@@ -89,13 +89,18 @@ def wins_back(control: Control, step: Step) -> bool:
 def cured(control: Control) -> bool:
     """Whether the control does its work: the cure is seen, and nothing else is called one.
 
-    Some turn of `after` is answered yes and won back; none of `sharp` is, nor any at dial 0.
+    Some turn of `after` is answered yes and won back; at dial 0 none is either, and of `sharp` the
+    search wins nothing back. A yes there is no error: the layers below the writes are whole, and a
+    rule that knows how far to step back, which a search for low entropy does not, gets them.
     """
     after = [s for s in control.steps if s.design.shape is Shape.AFTER and s.dial > 0]
-    others = [s for s in control.steps if s.design.shape is Shape.SHARP or s.dial == 0]
-    return any(
-        s.looks[0].answer is Answer.YES and wins_back(control, s) for s in after
-    ) and not any(s.looks[0].answer is Answer.YES or wins_back(control, s) for s in others)
+    off = [s for s in control.steps if s.dial == 0]
+    sharp = [s for s in control.steps if s.design.shape is Shape.SHARP]
+    return (
+        any(s.looks[0].answer is Answer.YES and wins_back(control, s) for s in after)
+        and not any(s.looks[0].answer is Answer.YES for s in off)
+        and not any(wins_back(control, s) for s in (*off, *sharp))
+    )
 
 
 def _dials(steps: list[Step]) -> str:
