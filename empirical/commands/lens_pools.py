@@ -77,8 +77,9 @@ def pools(
     """
     from empirical.lenses.fit import sample_of
     from empirical.model.anatomy import Anatomy
-    from empirical.studies.pools import Parts, Settings, pool
+    from empirical.studies.pools import Settings
     from empirical.studies.pools.data import Head
+    from empirical.studies.pools.study import Parts, pool
 
     chosen = asked.choose(seed, references=True)
     loaded = model.open()

@@ -1,6 +1,6 @@
 """How pools are shown: one table, one sentence."""
 
-from empirical.studies.pools.study import ALONE, BASELINES, HINDSIGHT, OWN, Pools
+from empirical.studies.pools.results import ALONE, BASELINES, HINDSIGHT, OWN, Pools
 from stopping.support.results import Report
 from stopping.support.tables import count, estimate, number, percent, table
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from empirical.studies.pools import Parts, Pools, Settings, pool
+from empirical.studies.pools import Pools, Settings
 from empirical.studies.pools.data import Head, Said, Tokens, temperatures
 from empirical.studies.pools.linear import LinearPool, Standard, fit_gated, fit_global
-from empirical.studies.pools.study import (
+from empirical.studies.pools.results import (
     ALL,
     ALONE,
     BASELINES,
@@ -22,6 +22,7 @@ from empirical.studies.pools.study import (
     LOG_LINEAR,
     OWN,
 )
+from empirical.studies.pools.study import Parts, pool
 from empirical.studies.pools.tables import MATERIAL, sentence
 
 WIDTH, ENTRIES, LAYERS, PER_PROMPT = 10, 30, 3, 10

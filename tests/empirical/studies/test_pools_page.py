@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from empirical.studies.pools import Pools
-from empirical.studies.pools.study import ALL, ALONE, BASELINES
+from empirical.studies.pools.results import ALL, ALONE, BASELINES
 from empirical.studies.pools.tables import MATERIAL
 from stopping.support.documents import structured
 
