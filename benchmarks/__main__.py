@@ -6,6 +6,7 @@ from benchmarks.capture import capture_benchmark
 from benchmarks.decoder import decoder_benchmark
 from benchmarks.levels import levels
 from benchmarks.montecarlo import montecarlo
+from benchmarks.optimal import optimal_benchmark
 from benchmarks.risk import risk
 from benchmarks.words import words_benchmark
 
@@ -21,6 +22,7 @@ group.add_command(decoder_benchmark)
 group.add_command(levels)
 group.add_command(words_benchmark)
 group.add_command(risk)
+group.add_command(optimal_benchmark)
 
 if __name__ == "__main__":
     group()

@@ -35,9 +35,15 @@ DEFINED = {
         "from 1.1 to 23.5 %",
         "from 97.0 to 92.7 %",
     ),
-    "fitting": ("95 % intervals",),
+    "fitting": (
+        "95 % intervals",
+        "share an error of 5 %",
+        "with correlation 0.7",
+        "below the 95 % point",
+    ),
     "index": ("Python 3.11",),
     "ledger": ("0.16 to 1.38 million tokens",),
+    "optimal-tables": ("rate 5 %, dividend 10 %, volatility 20 %", "95 % intervals of Becker"),
     "optimal-stopping": ("a projection at 0.05 nats",),
     "paper-tables": ("Intervals at 95 %",),
     "performance": (
@@ -47,6 +53,11 @@ DEFINED = {
         "Aimed at were 0.75",
         "and 1.35 for",
         "where 1.5 layers",
+    ),
+    "positive-control": (
+        "12 nats for each unit",
+        "noise of 0.25 nats",
+        "allows a share of 98 %",
     ),
     "pools": ("at 95 % for all five comparisons",),
     "rule": ("reports 0.116 extra",),

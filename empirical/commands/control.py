@@ -118,10 +118,10 @@ def control(
     dial. At each turn the model is traced, audited, fitted, validated, judged and certified, and it
     solves sums under plain decoding and under the search; none of these is told.
     """
+    from empirical.studies.control.design import Design, Shape
     from empirical.studies.control.results import FORMAT
     from empirical.studies.control.run import Settings, run_control
     from empirical.studies.control.tables import cured
-    from empirical.studies.control.write import Design, Shape
 
     require_writable((out, FORMAT.kind), (figure, FIGURE), inputs=())
     if out is None:

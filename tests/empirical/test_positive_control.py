@@ -17,19 +17,11 @@ from empirical.figures.control import draw_control
 from empirical.model.anatomy import Anatomy
 from empirical.model.load import LoadedModel
 from empirical.report.verdict import Answer, Guarantee
-from empirical.studies.control import (
-    Control,
-    Design,
-    Settings,
-    Shape,
-    Step,
-    perturbed,
-    run_control,
-    sums,
-)
+from empirical.studies.control import Control, Design, Shape, Step
 from empirical.studies.control.results import FORMAT, PLAIN, Look
+from empirical.studies.control.run import Settings, run_control, sums
 from empirical.studies.control.tables import cured
-from empirical.studies.control.write import DRAWN, directions, generic_tokens
+from empirical.studies.control.write import DRAWN, directions, generic_tokens, perturbed
 from stopping.errors import UserError
 from stopping.rules import FixedOffset
 from stopping.support.statistics import Interval

@@ -4,20 +4,12 @@ No public model within reach shows a late perturbation that the search cures, so
 that the instruments would say yes. `perturbed` makes such a model from any other, and `run_control`
 turns its dial from 0 up while the whole chain (trace, audit, fit, validate, verdict, certify,
 evaluate) looks at it without knowing.
+
+- `design`, `results`, `tables`: what is asked and said, readable without torch.
+- `write`: the perturbed model; `run`: the chain.
 """
 
+from empirical.studies.control.design import Design, Shape
 from empirical.studies.control.results import Control, Solved, Step
-from empirical.studies.control.run import Settings, run_control, sums
-from empirical.studies.control.write import Design, Shape, perturbed
 
-__all__ = [
-    "Control",
-    "Design",
-    "Settings",
-    "Shape",
-    "Solved",
-    "Step",
-    "perturbed",
-    "run_control",
-    "sums",
-]
+__all__ = ["Control", "Design", "Shape", "Solved", "Step"]

@@ -7,7 +7,7 @@ from empirical.analysis.audit import Status
 from empirical.evaluation.paired import Paired, paired
 from empirical.provenance import Provenance
 from empirical.report.verdict import Answer, Guarantee
-from empirical.studies.control.write import Design
+from empirical.studies.control.design import Design
 from stopping.support.documents import Format
 from stopping.support.results import Report, Result
 from stopping.support.statistics import Interval

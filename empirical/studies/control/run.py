@@ -19,8 +19,9 @@ from empirical.fitting.compare import DEFAULT
 from empirical.fitting.fit import fit_traces
 from empirical.problems import Problem, generate
 from empirical.report.verdict import SEARCH, judge
+from empirical.studies.control.design import Design
 from empirical.studies.control.results import PLAIN, Control, Look, Step
-from empirical.studies.control.write import Design, perturbed
+from empirical.studies.control.write import perturbed
 from empirical.traces.files import Traces, read_traces
 from stopping.errors import UserError
 from stopping.rules import Search

@@ -2,8 +2,8 @@
 
 from empirical.analysis.audit import Status
 from empirical.report.verdict import Answer
+from empirical.studies.control.design import Shape
 from empirical.studies.control.results import PLAIN, Control, Step
-from empirical.studies.control.write import Shape
 from stopping.support.results import Report
 from stopping.support.tables import count, estimate, number, percent, table
 

@@ -22,7 +22,6 @@ from, which stays as it is. At dial 0 it says the same, bit for bit.
 
 import copy
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from empirical.model.anatomy import Anatomy
 from empirical.model.headless import bare_copy, with_module
 from empirical.model.load import LoadedModel
 from empirical.model.unembedding import Unembedding
+from empirical.studies.control.design import Design, Shape
 from stopping.errors import UserError
 
 WORDS = (
@@ -46,36 +46,6 @@ LIFT = 12.0
 """Nats by which one unit of the dial raises the generic words, before the norm shrinks them."""
 LONGEST = 0.9
 """Most of the write's length that `a` may take where `LIFT` asks for more."""
-
-
-class Shape(StrEnum):
-    """Where and whereto the write goes; see the module."""
-
-    AFTER = "after"
-    INSIDE = "inside"
-    SHARP = "sharp"
-
-
-@dataclass(frozen=True)
-class Design:
-    """A perturbation but for its size.
-
-    Attributes
-    ----------
-    shape : Shape
-    m : int
-        Layers that write.
-    seed : int
-        Draws the generic words.
-    """
-
-    shape: Shape = Shape.AFTER
-    m: int = 4
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.m < 1:
-            raise UserError(f"layers: at least one must write, got {self.m}")
 
 
 @dataclass(frozen=True, eq=False)

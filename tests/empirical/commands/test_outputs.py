@@ -37,6 +37,8 @@ OUTPUTS = {
     "evaluate": ("evaluate", *MODEL, "--rule", "search", "--out", "{foreign}", "--fresh"),
     "paper": ("paper", *MODEL, "--out", "{folder}"),
     "report": ("report", "nowhere.parquet", "--out", "{folder}"),
+    "control": ("control", *MODEL, "--out", "{foreign}", "--fresh"),
+    "control figure": ("control", *MODEL, "--figure", "{foreign}.svg"),
     "lens": ("lens", "fit", *MODEL, "--out", "{foreign}"),
 }
 

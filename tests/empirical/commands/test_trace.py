@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from transformers import T5Config, T5ForConditionalGeneration
 
-from empirical.capture import run as tracing
+from empirical import texts
 from empirical.model.load import load_model
 from empirical.problems import generate, to_jsonl
 from empirical.traces.files import Traces, read_traces
@@ -140,7 +140,7 @@ def test_ctrl_c_says_how_to_go_on(
 ) -> None:
     out = tmp_path / "t.parquet"
     options = ("--problems", 6, "--batch", 1)
-    real = tracing.reference_texts
+    real = texts.reference_texts
 
     def interrupted(loaded: Any, problems: Any, chat: bool) -> Any:
         if problems[0][0] == at:
@@ -148,7 +148,7 @@ def test_ctrl_c_says_how_to_go_on(
         return real(loaded, problems, chat)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tracing, "reference_texts", interrupted)
+        patch.setattr(texts, "reference_texts", interrupted)
         at = 0
         assert trace(folder, out, *options) == 130
         assert "kept" not in capsys.readouterr().err  # no part is finished yet
