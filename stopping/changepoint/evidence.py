@@ -141,6 +141,9 @@ def heard(
     found = []
     for parameter in errors.parameters:
         if parameter.name == "turning" and parameter.status is Status.IDENTIFIED:
+            if not parameter.by_information > 0:  # at a bound, where the likelihood is flat
+                found.append(replace(parameter, status=Status.NOT_IDENTIFIED))
+                continue
             lost = value - _without(objective, estimate.theta, errors.by_information, parameter)
             design = max(1.0, (parameter.by_prompts / parameter.by_information) ** 2)
             if 2 * lost / design < chi2.ppf(LEVEL, FREEDOM):

@@ -1,5 +1,7 @@
 """Tests of misfit, and statuses that listen: what they say of worlds whose truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -7,10 +9,11 @@ from scipy.stats import norm
 
 from stopping.changepoint import ChangePointModel, Component
 from stopping.changepoint.estimate import Estimate, layout_for, optimise
-from stopping.changepoint.evidence import heard, held_out_gain, walk_of
+from stopping.changepoint.evidence import Evidence, heard, held_out_gain, walk_of
 from stopping.changepoint.inference import Status, uncertainty
 from stopping.changepoint.misfit import CLIP, SHARED, TAILS, Misfit, _mean_fourth, holm, score_tests
 from stopping.changepoint.objective import Objective
+from stopping.support.statistics import Interval
 from stopping.types import FloatArray
 
 TURNING = np.array([0.1, 0.2, 0.3, 0.4])
@@ -117,6 +120,25 @@ def test_a_clear_turn_stays_identified_and_a_layer_without_turns_may_be_zero() -
     assert first.index == 0
     assert first.status is not Status.IDENTIFIED
     assert 0.0 in first.interval or first.estimate < 1e-3
+
+
+def test_a_probability_without_information_is_not_identified() -> None:
+    """At a bound the likelihood is flat, and errors of zero are no certainty."""
+    x = world().sample(np.random.default_rng(1), 800).x
+    whole = fitted(x, world())
+    errors = uncertainty(whole, x, prompts_of(x))
+    flat = replace(
+        errors,
+        parameters=tuple(
+            replace(p, by_information=0.0, by_prompts=0.0, status=Status.IDENTIFIED)
+            if p.name == "turning"
+            else p
+            for p in errors.parameters
+        ),
+    )
+    evidence = Evidence(Interval(1.0, 0.5, 1.5, 0.95))
+    found = {p.status for p in heard(whole, flat, evidence, x) if p.name == "turning"}
+    assert found == {Status.NOT_IDENTIFIED}
 
 
 def test_one_prompt_shows_nothing() -> None:
