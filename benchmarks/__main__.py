@@ -8,6 +8,7 @@ from benchmarks.levels import levels
 from benchmarks.montecarlo import montecarlo
 from benchmarks.optimal import optimal_benchmark
 from benchmarks.risk import risk
+from benchmarks.serving import serving_benchmark
 from benchmarks.words import words_benchmark
 
 
@@ -23,6 +24,7 @@ group.add_command(levels)
 group.add_command(words_benchmark)
 group.add_command(risk)
 group.add_command(optimal_benchmark)
+group.add_command(serving_benchmark)
 
 if __name__ == "__main__":
     group()

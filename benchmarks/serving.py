@@ -1,0 +1,101 @@
+"""The plug-in in stock vLLM on a CPU: tokens per second with and without the search.
+
+Needs an environment with vLLM (`make serving-test` makes one). Three engines one after the other:
+one that does not ask, one whose requests do not ask, and one that searches ten layers for every
+token. Two lengths of answers tell a step from the prompt's time.
+"""
+
+import copy
+import gc
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.measure import Row, machine, save, show
+
+BATCHES, PROMPT, STEPS, ROUNDS = (1, 8), 64, 32, 3
+ENGINES: dict[str, Any] = {
+    "stock": None,
+    "not asked": {"K": 10},
+    "search:K=10": {"rule": "search:K=10"},
+}
+ALONE = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+"""The engine in this process, on the cores that there are."""
+
+
+@click.command("serving")
+@click.argument("model", type=click.Path(exists=True, path_type=Path))
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path))
+def serving_benchmark(model: Path, out: Path | None) -> None:
+    """Tokens per second of the plug-in against stock vLLM on MODEL, a .gguf file or a folder."""
+    for name, value in ALONE.items():
+        os.environ.setdefault(name, value)
+    made = machine("vllm-cpu", "torch", "transformers") | {"model": model.name}
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        _save(model, Path(folder))
+        for name, confident in ENGINES.items():
+            for batch, seconds in _seconds(folder, confident):
+                stock = next((r for r in rows if r["batch"] == batch), None)
+                rate = batch / seconds
+                over = 0.0 if stock is None else stock["tokens/s"] / rate - 1
+                rows.append({"engine": name, "batch": batch, "tokens/s": rate, "over stock": over})
+    show("Serving on a CPU", rows)
+    save("serving", made, rows, out)
+
+
+def _save(model: Path, folder: Path) -> None:
+    """The weights as an engine reads them."""
+    from empirical.model.load import load_model
+
+    loaded: Any = load_model(str(model), "float32", "cpu")
+    config = copy.deepcopy(loaded.model.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config  # weights of a .gguf file are plain by now
+    plain = type(loaded.model)(config).float()
+    plain.load_state_dict(loaded.model.state_dict())
+    plain.save_pretrained(folder)
+
+
+def _seconds(folder: str, confident: Any) -> Iterator[tuple[int, float]]:
+    """Seconds of a step for each batch, the least of some rounds."""
+    from vllm import LLM, SamplingParams
+
+    from empirical.serving.internals import close
+
+    llm = LLM(
+        folder, dtype="float32", enforce_eager=True, max_model_len=256, max_num_seqs=max(BATCHES),
+        enable_prefix_caching=False, skip_tokenizer_init=True, seed=0,
+        additional_config={} if confident is None else {"confident": confident},
+    )  # fmt: skip
+    for batch in BATCHES:
+        prompts = [
+            {"prompt_token_ids": [(7 * i + 11 * j) % 4000 + 5 for j in range(PROMPT)]}
+            for i in range(batch)
+        ]
+        least = []
+        for tokens in (1, 1 + STEPS):
+            sampling = SamplingParams(
+                temperature=0, max_tokens=tokens, ignore_eos=True, detokenize=False
+            )
+            times = []
+            for _ in range(1 + ROUNDS):
+                began = time.perf_counter()
+                llm.generate(prompts, sampling, use_tqdm=False)
+                times.append(time.perf_counter() - began)
+            least.append(min(times[1:]))
+        yield batch, (least[1] - least[0]) / STEPS
+    close(llm)
+    del llm
+    gc.collect()
