@@ -15,14 +15,14 @@ the percentile bootstrap over prompts, Bonferroni, with no least number of promp
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
 
-from benchmarks.measure import machine, save
+from benchmarks.measure import save_as_found
 from empirical.analysis.decisions import (
     ClusterSums,
     Comparison,
@@ -180,13 +180,11 @@ def table(runs: int, seed: int = 0) -> Iterator[Errors]:
 @click.option("--out", type=click.Path(path_type=Path), help="Default: benchmarks/results.")
 def levels(runs: int, seed: int, out: Path | None) -> None:
     """How often a table of rules says better or worse where neither is true."""
-    rows = []
-    for found in table(runs, seed):
-        rows.append({"table": "levels"} | asdict(found))
-        click.echo(
+
+    def line(found: Errors) -> str:
+        return (
             f"{found.population}: {found.drawn} {found.unit}s, {found.method}: "
-            f"{found.false.estimate:.1%} [{found.false.low:.1%}, {found.false.high:.1%}]",
-            err=True,
+            f"{found.false.estimate:.1%} [{found.false.low:.1%}, {found.false.high:.1%}]"
         )
-        path = save("levels", machine("numpy", "scipy") | {"runs": runs, "seed": seed}, rows, out)
-    click.echo(path.name)
+
+    save_as_found("levels", table(runs, seed), line, {"runs": runs, "seed": seed}, out)

@@ -12,11 +12,13 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import click
 
 from stopping.cli.ui import output, table
 from stopping.support.documents import plain
@@ -91,6 +93,22 @@ def save(name: str, made: Mapping[str, Any], rows: Sequence[Row], out: Path | No
     content = {"provenance": made, "rows": plain(rows)}
     write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return path
+
+
+def save_as_found(
+    name: str,
+    found: Iterable[Any],
+    line: Callable[[Any], str],
+    settings: Mapping[str, Any],
+    out: Path | None,
+) -> None:
+    """Tell and save rows (dataclasses) one after the other: what was found outlives a cut."""
+    rows: list[Row] = []
+    for one in found:
+        rows.append({"table": name} | asdict(one))
+        click.echo(line(one), err=True)
+        path = save(name, machine("numpy", "scipy") | settings, rows, out)
+    click.echo(path.name)
 
 
 def load(name: str) -> dict[str, Any]:

@@ -15,13 +15,13 @@ The truth stands at the very edge of what counts, where an error is likeliest.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 
-from benchmarks.measure import machine, save
+from benchmarks.measure import save_as_found
 from empirical.analysis.audit import audit
 from empirical.analysis.audit.calibration import MATERIALITY
 from empirical.analysis.audit.verdicts import TOLERATED, Status
@@ -122,13 +122,11 @@ def table(runs: int, seed: int = 0, sizes: Sequence[int] = (30, 100)) -> Iterato
 @click.option("--out", type=click.Path(path_type=Path), help="Default: benchmarks/results.")
 def words_benchmark(runs: int, seed: int, out: Path | None) -> None:
     """How often holds, fails and applies are said where they are not true."""
-    rows = []
-    for found in table(runs, seed):
-        rows.append({"table": "words"} | asdict(found))
-        click.echo(
+
+    def line(found: Said) -> str:
+        return (
             f"{found.truth}: {found.prompts} prompts, {found.of} {found.word}: "
-            f"{found.share.estimate:.1%}{' (error)' if found.is_error else ''}",
-            err=True,
+            f"{found.share.estimate:.1%}{' (error)' if found.is_error else ''}"
         )
-        path = save("words", machine("numpy", "scipy") | {"runs": runs, "seed": seed}, rows, out)
-    click.echo(path.name)
+
+    save_as_found("words", table(runs, seed), line, {"runs": runs, "seed": seed}, out)
