@@ -9,21 +9,16 @@ import copy
 import gc
 import os
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
+from benchmarks.gpu.serving import ENGINES, step_seconds
 from benchmarks.measure import Row, machine, save, show
 
 BATCHES, PROMPT, STEPS, ROUNDS = (1, 8), 64, 32, 3
-ENGINES: dict[str, Any] = {
-    "stock": None,
-    "not asked": {"K": 10},
-    "search:K=10": {"rule": "search:K=10"},
-}
 ALONE = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -70,7 +65,7 @@ def _save(model: Path, folder: Path) -> None:
 
 def _seconds(folder: str, confident: Any) -> Iterator[tuple[int, float]]:
     """Seconds of a step for each batch, the least of some rounds."""
-    from vllm import LLM, SamplingParams
+    from vllm import LLM
 
     from empirical.serving.internals import close
 
@@ -84,18 +79,7 @@ def _seconds(folder: str, confident: Any) -> Iterator[tuple[int, float]]:
             {"prompt_token_ids": [(7 * i + 11 * j) % 4000 + 5 for j in range(PROMPT)]}
             for i in range(batch)
         ]
-        least = []
-        for tokens in (1, 1 + STEPS):
-            sampling = SamplingParams(
-                temperature=0, max_tokens=tokens, ignore_eos=True, detokenize=False
-            )
-            times = []
-            for _ in range(1 + ROUNDS):
-                began = time.perf_counter()
-                llm.generate(prompts, sampling, use_tqdm=False)
-                times.append(time.perf_counter() - began)
-            least.append(min(times[1:]))
-        yield batch, (least[1] - least[0]) / STEPS
+        yield batch, step_seconds(llm, prompts, (1, 1 + STEPS), ROUNDS)
     close(llm)
     del llm
     gc.collect()

@@ -50,7 +50,7 @@ def overhead(bench: "Bench") -> Iterator[dict[str, Any]]:
 
 def _seconds(folder: Path, bench: "Bench", confident: Any) -> Iterator[tuple[int, float]]:
     """Seconds of a step for each batch: two lengths of answers tell it from the prompt's time."""
-    from vllm import LLM, SamplingParams
+    from vllm import LLM
 
     from empirical.serving.internals import close
 
@@ -71,22 +71,31 @@ def _seconds(folder: Path, bench: "Bench", confident: Any) -> Iterator[tuple[int
             {"prompt_token_ids": [(7 * i + j) % 100 + 5 for j in range(PROMPT)]}
             for i in range(batch)
         ]
-        taken = []
-        for tokens in (short, long):
-            sampling = SamplingParams(
-                temperature=0, max_tokens=tokens, ignore_eos=True, detokenize=False
-            )
-            llm.generate(prompts, sampling, use_tqdm=False)  # warm up
-            times = []
-            for _ in range(1 if bench.quick else 5):
-                began = time.perf_counter()
-                llm.generate(prompts, sampling, use_tqdm=False)
-                times.append(time.perf_counter() - began)
-            taken.append(min(times))
-        yield batch, (taken[1] - taken[0]) / (long - short)
+        yield batch, step_seconds(llm, prompts, (short, long), 1 if bench.quick else 5)
     close(llm)
     del llm
     gc.collect()
+
+
+def step_seconds(
+    llm: Any, prompts: list[dict[str, list[int]]], lengths: tuple[int, int], rounds: int
+) -> float:
+    """Seconds of a step: the least of some rounds for each of two lengths of answers."""
+    from vllm import SamplingParams
+
+    least = []
+    for tokens in lengths:
+        sampling = SamplingParams(
+            temperature=0, max_tokens=tokens, ignore_eos=True, detokenize=False
+        )
+        llm.generate(prompts, sampling, use_tqdm=False)  # warm up
+        times = []
+        for _ in range(rounds):
+            began = time.perf_counter()
+            llm.generate(prompts, sampling, use_tqdm=False)
+            times.append(time.perf_counter() - began)
+        least.append(min(times))
+    return (least[1] - least[0]) / (lengths[1] - lengths[0])
 
 
 def _folder(size: Size, folder: Path) -> Path:
