@@ -11,42 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from empirical.analysis.projection_noise import MeasuredNoise, measured_noise, shared_tokens
-from empirical.analysis.validate.core import oracle_layer
-from empirical.intervals import Ratio, mean
+from empirical.analysis.side_by_side import Side, search_columns, side_by_side
+from empirical.intervals import Ratio
 from empirical.traces.files import Traces
-from empirical.traces.window import Sample, take_sample
-from stopping.rules import Search
+from empirical.traces.window import take_sample
 from stopping.support.statistics import Interval
-from stopping.types import FloatArray
 
 RAW = "raw"
-
-
-@dataclass(frozen=True)
-class Side:
-    """The search on one lens, 95 % intervals over clusters.
-
-    Attributes
-    ----------
-    window_gap : Interval
-        Log-loss minus entropy, mean over the window's layers, nats; A0 says 0.
-    chosen_gap : Interval
-        The same at the layers that the search chooses.
-    moved : Interval
-        Share of tokens that the search moves.
-    log_loss, accuracy : Interval
-        Of the search minus the final layer's, nats and share.
-    hindsight : Interval
-        Log-loss of the best layer in hindsight minus the final layer's, nats.
-    """
-
-    lens: str
-    window_gap: Interval
-    chosen_gap: Interval
-    moved: Interval
-    log_loss: Interval
-    accuracy: Interval
-    hindsight: Interval
 
 
 @dataclass(frozen=True)
@@ -55,6 +26,8 @@ class CalibrationEffect:
 
     Attributes
     ----------
+    lens : str
+        The calibrated one.
     removed : Interval
         Share of the search's loss against the final layer that calibration removes.
     noise : MeasuredNoise
@@ -62,6 +35,7 @@ class CalibrationEffect:
     """
 
     model: str
+    lens: str
     tokens: int
     prompts: int
     K: int
@@ -100,41 +74,18 @@ def _source(traces: Traces) -> tuple[str, str, tuple[tuple[str, str], ...]]:
 
 
 def _effect(before: Traces, after: Traces, K: int, seed: int, replicates: int) -> CalibrationEffect:
+    compared = side_by_side(before, after, K, seed, replicates)
     samples = [take_sample(traces, K, seed, replicates) for traces in (before, after)]
-    losses = [_search_loss(sample) for sample in samples]
+    losses = [search_columns(sample)["log_loss"] for sample in samples]
     removed = samples[0].intervals({"removed": Ratio(losses[0] - losses[1], losses[0])})["removed"]
     return CalibrationEffect(
         model=before.provenance.model,
-        tokens=len(before),
-        prompts=samples[0].prompts,
+        lens=after.provenance.lens,
+        tokens=compared.tokens,
+        prompts=compared.prompts,
         K=K,
-        raw=_side(samples[0]),
-        calibrated=_side(samples[1]),
+        raw=compared.first,
+        calibrated=compared.second,
         removed=removed,
         noise=measured_noise(before, after, seed, replicates),
     )
-
-
-def _side(sample: Sample) -> Side:
-    rows = np.arange(len(sample.x))
-    choice, oracle = Search(K=sample.x.shape[1] - 1).choose(sample.x), oracle_layer(sample)
-    gap = sample.log_loss - sample.x
-    right = sample.top1 == sample.traces.token[:, None]
-    found = sample.intervals(
-        {
-            "window_gap": mean(gap.mean(axis=1)),
-            "chosen_gap": mean(gap[rows, choice]),
-            "moved": mean(choice != sample.x.shape[1] - 1),
-            "log_loss": mean(_search_loss(sample)),
-            "accuracy": mean(right[rows, choice].astype(np.float64) - right[:, -1]),
-            "hindsight": mean(sample.log_loss[rows, oracle] - sample.log_loss[:, -1]),
-        }
-    )
-    return Side(lens=sample.traces.provenance.lens, **found)
-
-
-def _search_loss(sample: Sample) -> FloatArray:
-    """Log-loss of the search minus the final layer's, per token."""
-    choice = Search(K=sample.x.shape[1] - 1).choose(sample.x)
-    loss: FloatArray = sample.log_loss[np.arange(len(choice)), choice] - sample.log_loss[:, -1]
-    return loss

@@ -93,7 +93,7 @@ def coloured(status: str, words: str) -> Text:
 def calibration_line(effect: CalibrationEffect) -> str:
     """Say in a sentence what the calibrated lens changes."""
     return (
-        f"{effect.model}, {effect.calibrated.lens} lens in place of the raw one: the search minus "
+        f"{effect.model}, {effect.lens} lens in place of the raw one: the search minus "
         f"the final layer goes from {interval(effect.raw.log_loss, signed=True)} to "
         f"{interval(effect.calibrated.log_loss, signed=True)} nats, the gap of A0 from "
         f"{interval(effect.raw.window_gap, signed=True)} to "
