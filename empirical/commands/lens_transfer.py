@@ -1,5 +1,6 @@
 """`stopping lens transfer`: is a lens calibrated on what the model writes itself?"""
 
+import sys
 from pathlib import Path
 
 import click
@@ -14,6 +15,8 @@ from empirical.commands.options import (
     model_options,
     problems_options,
 )
+from empirical.problems import prompts_hash
+from empirical.provenance import command_line, now
 from empirical.texts import texts_of
 from stopping.cli.numbers import SEED, at_least
 from stopping.cli.progress import progress
@@ -88,4 +91,13 @@ def transfer(
         if warning:
             out.print(prose(f"Warning: {warning}"))
 
-    return Reply({"warning": warning, "transfer": found}, text)
+    content = {
+        "warning": warning,
+        "model": loaded.name,
+        "weights": dict(loaded.weights),
+        "prompts_hash": prompts_hash(chosen),
+        "date": now(),
+        "command": command_line(["stopping", *sys.argv[1:]]),
+        "transfer": found,
+    }
+    return Reply(content, text)

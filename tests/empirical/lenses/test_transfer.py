@@ -59,6 +59,9 @@ def test_command_measures_both_texts(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert lens_command("transfer", out, "--model", folder, *asked, "--json") == 0
     content = json.loads(capsys.readouterr().out)
     assert content["warning"] == ""
+    assert content["model"] == "tiny"
+    assert len(content["prompts_hash"]) == 64
+    assert content["weights"]
     assert [row["layer"] for row in content["transfer"]["layers"]] == [1, 2]
     assert lens_command("transfer", out, "--model", folder, *asked, "--seed", 1) == 0
     said = " ".join(capsys.readouterr().out.split())
