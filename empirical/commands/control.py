@@ -19,7 +19,7 @@ from stopping.cli.ui import refuse_ignored
 from stopping.support.files import FIGURE, require_writable
 from stopping.support.store import require_room
 
-SHAPES = ("after", "inside", "sharp")
+SHAPES = ("after", "inside", "sharp", "tuned")
 
 
 @click.command(
@@ -37,7 +37,8 @@ Examples:
     "dials",
     type=Numbers(Number(0, 1000)),
     default="0,0.25,0.5,1",
-    help="Sizes of the perturbation: length of all writes, in units of the state's.",
+    help="Sizes of the perturbation: length of all writes, in units of the state's; share of the "
+    "tuned weights.",
 )
 @click.option(
     "--shape",
@@ -45,7 +46,8 @@ Examples:
     multiple=True,
     type=click.Choice(SHAPES),
     help="after: appended layers write towards generic words; inside: the model's own last layers "
-    "do; sharp: towards one word, which the search cannot cure. May be repeated.  [default: all]",
+    "do; sharp: towards one word, which the search cannot cure; tuned: they are tuned to prefer "
+    "a generic answer. May be repeated.  [default: all]",
 )
 @click.option(
     "--writes",

@@ -18,6 +18,7 @@ from empirical.model.anatomy import Anatomy
 from empirical.model.load import LoadedModel
 from empirical.report.verdict import Answer, Guarantee
 from empirical.studies.control import Control, Design, Shape, Step
+from empirical.studies.control.preference import margin, preferences
 from empirical.studies.control.results import FORMAT, PLAIN, Look
 from empirical.studies.control.run import Settings, run_control, sums
 from empirical.studies.control.tables import cured
@@ -79,7 +80,9 @@ def test_dial_zero_is_the_model_itself_bit_for_bit(family: str, shape: Shape) ->
     assert next(same.model.parameters()) is next(model.model.parameters())
 
 
-@pytest.mark.parametrize(("shape", "depth"), [("after", 8), ("sharp", 8), ("inside", 6)])
+@pytest.mark.parametrize(
+    ("shape", "depth"), [("after", 8), ("sharp", 8), ("inside", 6), ("tuned", 6)]
+)
 def test_every_tool_finds_the_layers(loaded: LoadedModel, shape: str, depth: int) -> None:
     model = perturbed(loaded, Design(Shape(shape), m=2), 1.0).model
     assert len(Anatomy.of(model).layers) == depth
@@ -134,6 +137,53 @@ def test_generate_from_below_the_writes_is_the_unperturbed_model(loaded: LoadedM
         below = model.generate(IDS, **settings)
     assert torch.equal(below, own)
     assert not torch.equal(plain, own)
+
+
+def test_tuning_prefers_the_generic_answer_and_changes_the_last_layers_alone() -> None:
+    model = _loaded(hidden_size=32)
+    design = Design(Shape.TUNED, m=2)
+    before = {name: weight.clone() for name, weight in model.model.named_parameters()}
+    moved = perturbed(model, design, 1.0)
+    changed = {
+        name
+        for name, weight in moved.model.named_parameters()
+        if not torch.equal(weight, before[name])
+    }
+    assert {name.split(".")[2] for name in changed} == {"4", "5"}
+    assert all(torch.equal(w, before[name]) for name, w in model.model.named_parameters())
+    assert all(weight.grad is None for weight in model.model.parameters())
+
+    def margins(of: LoadedModel) -> np.ndarray:
+        """On problems of another seed: what is learned holds for those that it was not tuned on."""
+        anatomy = Anatomy.of(of.model)
+        pairs = preferences(model, Anatomy.of(model.model), replace(design, seed=2))
+        with torch.no_grad():
+            return np.array([float(margin(anatomy, anatomy.layers[-2:], p)) for p in pairs])
+
+    gained = margins(moved) - margins(model)
+    assert (gained > 0).mean() > 0.9
+    # Half the way is half of the change of weights, and tuning again finds the same.
+    half = dict(perturbed(model, design, 0.5).model.named_parameters())
+    for name in changed:
+        full = dict(moved.model.named_parameters())[name] - before[name]
+        torch.testing.assert_close(half[name] - before[name], full / 2, rtol=1e-3, atol=1e-6)
+    again = dict(perturbed(_loaded(hidden_size=32), design, 1.0).model.named_parameters())
+    for name, weight in moved.model.named_parameters():
+        torch.testing.assert_close(again[name], weight, rtol=1e-4, atol=1e-5)
+
+
+def test_what_enters_the_tuned_layers_is_replayed(loaded: LoadedModel) -> None:
+    """The log-probability from kept states is that of the whole model."""
+    anatomy = Anatomy.of(loaded.model)
+    pair = preferences(loaded, anatomy, Design(Shape.TUNED, m=2))[0]
+    for entering in pair:
+        text = entering.text
+        with torch.no_grad():
+            z = loaded.model(torch.tensor([text.ids])).logits[0].log_softmax(-1)
+            found = float(entering.log_prob(anatomy, anatomy.layers[-2:]))
+        rows = range(len(text.prompt_ids) - 1, len(text) - 1)
+        expected = sum(float(z[i, t]) for i, t in zip(rows, text.completion_ids, strict=True))
+        assert found == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ class Shape(StrEnum):
     AFTER = "after"
     INSIDE = "inside"
     SHARP = "sharp"
+    TUNED = "tuned"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ of the state itself,
 
     h  ->  h + (dial / m) |h| (a + sign(h . q) q),        |a + q| = 1,
 
-for each of `m` layers. Three shapes of it are made:
+for each of `m` layers. Three shapes of it are made, and a fourth that writes nothing:
 
 - **after**: `m` layers that do nothing else are appended. `a` raises the logits of generic words by
   one amount; `q`, the direction that the unembedding hardly sees, takes the rest of the length, so
@@ -15,6 +15,7 @@ for each of `m` layers. Three shapes of it are made:
   finished answer, only what the raw lens makes of an unfinished one.
 - **sharp**: appended too, but `a` is one word's own row of the unembedding, and `q` is zero. It
   displaces the answer and *lowers* entropy: whoever searches for low entropy is lost.
+- **tuned**: the model's own last `m` layers, tuned to prefer a generic answer; see `preference`.
 
 The result is an ordinary model of transformers that shares its weights with the one it was made
 from, which stays as it is. At dial 0 it says the same, bit for bit.
@@ -33,6 +34,7 @@ from empirical.model.headless import bare_copy, with_module
 from empirical.model.load import LoadedModel
 from empirical.model.unembedding import Unembedding
 from empirical.studies.control.design import Design, Shape
+from empirical.studies.control.preference import tuned_layers
 from stopping.errors import UserError
 
 WORDS = (
@@ -141,7 +143,8 @@ def perturbed(loaded: LoadedModel, design: Design, dial: float) -> LoadedModel:
     Parameters
     ----------
     dial : float
-        Length of all `m` writes together, in units of the state's; 0 leaves the model as it is.
+        Length of all `m` writes together, in units of the state's, or share of the way to the tuned
+        weights; 0 leaves the model as it is.
 
     Raises
     ------
@@ -157,13 +160,16 @@ def perturbed(loaded: LoadedModel, design: Design, dial: float) -> LoadedModel:
     layers, m = list(anatomy.layers), design.m
     if not 0 < m < len(layers):
         raise UserError(f"layers: {m} shall write, the model has {len(layers)}; let fewer write")
-    found = directions(anatomy, generic_tokens(loaded.tokenizer, design.seed), design.shape)
-    writes = [Write(found, dial / m).to(loaded.device) for _ in range(m)]
-    if design.shape is Shape.INSIDE:
-        late = [_writing(layer, write) for layer, write in zip(layers[-m:], writes, strict=True)]
-        layers[-m:] = late
+    if design.shape is Shape.TUNED:
+        layers[-m:] = tuned_layers(loaded, anatomy, design, dial) if dial else layers[-m:]
     else:
-        layers += [Appended(write, layers[-1]) for write in writes]
+        found = directions(anatomy, generic_tokens(loaded.tokenizer, design.seed), design.shape)
+        writes = [Write(found, dial / m).to(loaded.device) for _ in range(m)]
+        if design.shape is Shape.INSIDE:
+            late = zip(layers[-m:], writes, strict=True)
+            layers[-m:] = [_writing(layer, write) for layer, write in late]
+        else:
+            layers += [Appended(write, layers[-1]) for write in writes]
     model = _with_layers(loaded.model, anatomy, layers)
     Anatomy.of(model)  # checks that every layer is found, and that the last is what is decoded
     return replace(loaded, model=model)
