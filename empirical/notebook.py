@@ -28,6 +28,7 @@ from stopping.claims import CLAIMS, THEOREMS, Finding
 from stopping.simulation.montecarlo import Relation
 
 __all__ = [
+    "ALL_MODELS",
     "BLUE",
     "GREEN",
     "GREY",
@@ -69,17 +70,26 @@ MODELS = {
     "qwen2.5-coder-0.5b-instruct-q4_k_m": "Qwen2.5-Coder-0.5B",
 }
 """Short names of the bundled models that were traced through both lenses, on both kinds of text."""
+ALL_MODELS = {
+    "SmolLM2-135M-Instruct.Q4_1": "SmolLM2-135M",
+    "gemma-3-270m-q4_k_m": "Gemma-3-270M (base)",
+    "qwen2.5-coder-0.5b-instruct-q4_k_m": "Qwen2.5-Coder-0.5B",
+    "qwen2.5-coder-1.5b-instruct-q4_k_m": "Qwen2.5-Coder-1.5B",
+}
+"""Short names of all bundled models, smallest first."""
 
 
-def bundled(mode: str = "reference", lens: str = "raw") -> dict[str, Traces]:
-    """Return the traces of `MODELS` of one mode and kind of lens by short names, smallest first."""
+def bundled(
+    mode: str = "reference", lens: str = "raw", models: Mapping[str, str] = MODELS
+) -> dict[str, Traces]:
+    """Return the traces of `models` of one mode and kind of lens by short names, in their order."""
     found = {}
     for path in bundled_traces().values():
         traces = read_traces(path)
         kind = traces.provenance.lens.partition(",")[0]
-        if (traces.provenance.mode, kind) == (mode, lens) and traces.provenance.model in MODELS:
-            found[MODELS[traces.provenance.model]] = traces
-    return {name: found[name] for name in MODELS.values() if name in found}
+        if (traces.provenance.mode, kind) == (mode, lens) and traces.provenance.model in models:
+            found[models[traces.provenance.model]] = traces
+    return {name: found[name] for name in models.values() if name in found}
 
 
 def text_before(traces: Traces, row: int, tokens: int = 8) -> str:
