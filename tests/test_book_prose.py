@@ -43,7 +43,7 @@ DEFINED = {
     ),
     "index": ("Python 3.11",),
     "ledger": ("0.16 to 1.38 million tokens",),
-    "optimal-tables": ("rate 5 %, dividend 10 %, volatility 20 %", "95 % intervals of Becker"),
+    "optimal-tables": ("rate 5 %, dividend 10 %, volatility 20 %", "Published: 95 % intervals"),
     "optimal-stopping": ("a projection at 0.05 nats",),
     "paper-tables": ("Intervals at 95 %",),
     "performance": (

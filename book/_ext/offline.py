@@ -1,7 +1,8 @@
 """The built site loads nothing from the network.
 
-MathJax comes from the package `sphinx-mathjax-offline`. Only its one self-contained bundle (TeX
-in, SVG out, fonts inside) is copied; as a Sphinx extension that package would copy all 24 MB.
+MathJax comes from the package `sphinx-mathjax-offline`. Of its parts only those are copied that set
+TeX in web fonts, and a page loads a third of what the bundle with all fonts inside would be
+(`mathjax3_config` names them); as a Sphinx extension that package would copy all 24 MB.
 `sphinx-thebe`, which Jupyter Book 1 always loads, is silenced: it names a CDN and declares the
 same constant twice on every page, an error on the console.
 """
@@ -13,17 +14,28 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-BUNDLE = "tex-svg-full.js"
+HOME = "sphinx-mathjax-offline/static/mathjax/"
+PARTS = (
+    "startup.js",
+    "core.js",
+    "input/tex.js",
+    "input/tex/extensions/",
+    "output/chtml.js",
+    "output/chtml/fonts/",
+    "a11y/assistive-mml.js",
+)
 
 
 def copy_mathjax(app: Sphinx) -> None:
     if app.builder.format != "html":
         return
     package = distribution("sphinx-mathjax-offline")
-    source = next(file for file in package.files or () if file.name == BUNDLE)
-    target = Path(app.outdir) / "_static" / "mathjax" / BUNDLE
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(str(package.locate_file(source)), target)
+    for file in package.files or ():
+        part = file.as_posix().removeprefix(HOME)
+        if part.startswith(PARTS):
+            target = Path(app.outdir) / "_static" / "mathjax" / part
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(str(package.locate_file(file)), target)
 
 
 def silence_thebe(app: Sphinx) -> None:

@@ -7,7 +7,7 @@ and compares. A family that the installed transformers does not offer is left as
 """
 
 import re
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Finding:
     final_norm: str
     head: str
     lens: str
-    oracle: str
+    any_layer: str
     decoder: str
 
 
@@ -61,7 +61,7 @@ def look_at(family: Family, model: nn.Module) -> Finding:
         final_norm=", ".join(f"`{names[module]}`" for module in anatomy.final_norm) or "none",
         head=after_unembedding(model, anatomy, states[-1]),
         lens=exactness(lens(anatomy, states[-1]), logits),
-        oracle=oracle(model, anatomy, states),
+        any_layer=any_layer(model, anatomy, states),
         decoder=decoder(model, anatomy),
     )
 
@@ -98,7 +98,7 @@ def exactness(seen: Tensor, expected: Tensor) -> str:
     return "to rounding" if error <= rounding else f"off by {error:.1g}"
 
 
-def oracle(model: nn.Module, anatomy: Anatomy, states: list[Tensor]) -> str:
+def any_layer(model: nn.Module, anatomy: Anatomy, states: list[Tensor]) -> str:
     """Let the final layer return another layer's states, also 30 times amplified ones."""
     amplified = [scale * h for h in states[:-1] for scale in (1.0, 30.0)]
     expected = []
@@ -171,29 +171,35 @@ def loop(model: nn.Module, anatomy: Anatomy) -> list[tuple[int, int]]:
     return steps
 
 
+HEADS = ("family", "decoder", "lens: final / any layer", "after unembedding", "layers, final norm")
+
+
 def row(finding: Finding) -> str:
-    """One row of the table in Markdown."""
-    return f"| {' | '.join(astuple(finding))} |"
+    """One row of the table in Markdown: few columns, what was found first, so that all is seen."""
+    model = finding.model.replace("For", "<wbr>For")
+    cells = (
+        f"{finding.family}<br><small>{model}</small>",
+        finding.decoder,
+        f"{finding.lens} / {finding.any_layer}",
+        finding.head,
+        f"{finding.layers}<br>{finding.final_norm}",
+    )
+    return f"| {' | '.join(cells)} |"
 
 
 def rows(page: str) -> dict[str, str]:
     """Rows of the page's table by family."""
     found = re.search(f"{BEGIN}\n(.*?)\n{END}", page, re.DOTALL)
     lines = found[1].splitlines()[2:] if found else []
-    return {line.split("|")[1].strip(): line for line in lines}
+    return {line.split("|")[1].partition("<br>")[0].strip(): line for line in lines}
 
 
 def rewritten(page: str, findings: list[Finding]) -> str:
     """The page with a new table; rows of families that were not looked at stay."""
-    heads = {f.name: f.name for f in fields(Finding)} | {
-        "head": "after unembedding",
-        "lens": "lens of the final layer",
-        "oracle": "lens of any layer",
-    }
     lines = rows(page) | {finding.family: row(finding) for finding in findings}
     order = [family.name for family in (*FAMILIES, *REFUSED)]
     body = sorted(lines, key=lambda name: order.index(name) if name in order else len(order))
-    table = [f"| {' | '.join(heads.values())} |", "|---" * len(heads) + "|"]
+    table = [f"| {' | '.join(HEADS)} |", "|---" * len(HEADS) + "|"]
     whole = "\n".join([BEGIN, *table, *(lines[name] for name in body), END])
     before, _, rest = page.partition(BEGIN)
     return before + whole + rest.partition(END)[2]

@@ -43,7 +43,7 @@ def test_the_lens_and_the_decoder_are_exact(
     finding = architectures.look_at(family, model)
     assert finding.head == family.head
     assert finding.lens in ("exact", "to rounding")
-    assert finding.oracle in ("exact", "to rounding")
+    assert finding.any_layer in ("exact", "to rounding")
     assert finding.decoder == "identical"
     assert page[family.name] == architectures.row(finding)
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_read_is_refused(unusual: Family, page: dict[str, str]) -
 
 def test_the_page_has_a_row_for_every_family(page: dict[str, str]) -> None:
     assert list(page) == [family.name for family in (*FAMILIES, *REFUSED)]
-    assert all(row.count("|") == len(fields(Finding)) + 1 for row in page.values())
+    assert all(row.count("|") == len(architectures.HEADS) + 1 for row in page.values())
 
 
 def test_deviations_are_reported_by_size() -> None:
@@ -105,14 +105,14 @@ def test_deviations_are_reported_by_size() -> None:
 
 
 def test_a_rewritten_page_keeps_rows_that_nothing_was_found_for() -> None:
-    finding = Finding("A", *["x"] * (len(fields(Finding)) - 1))
+    finding = Finding("A", *(f"x{i}" for i in range(1, len(fields(Finding)))))
     other = "| B | old |"
     text = f"before\n{architectures.BEGIN}\nhead\n---\n{other}\n{architectures.END}\nafter\n"
     written = architectures.rewritten(text, [finding])
     assert architectures.rows(written) == {"A": architectures.row(finding), "B": other}
     assert written.startswith("before\n")
     assert written.endswith("after\n")
-    assert architectures.row(finding) == f"| {' | '.join(astuple(finding))} |"
+    assert all(value in architectures.row(finding) for value in astuple(finding))
 
 
 def _through(anatomy: Anatomy, h: Tensor) -> Tensor:
