@@ -9,15 +9,14 @@
   `n`; the least expected rank tends to 3.8695 (Chow, Moriguti, Robbins and Samuels 1964).
 - **Best choice with full information**: offers are seen, the best of all is wanted; the chance of
   getting it tends to 0.580164 (Gilbert and Mosteller 1966; Samuels 1982).
-- **Prophet inequality**: of `n` offers of one distribution, stopping gets at least the share 0.745
-  of what the best in hindsight gives (Hill and Kertz 1982; Correa et al. 2017).
+
+`prophets` compares stopping with hindsight, `robbins` has the expected rank when offers are seen.
 """
 
 import math
 from fractions import Fraction
 
 import numpy as np
-from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.special import exp1, expi
 
@@ -97,15 +96,3 @@ def full_information_limit() -> float:
     """
     c = brentq(lambda c: expi(c) - math.log(c) - np.euler_gamma - 1.0, 0.1, 2.0, xtol=1e-14)
     return math.exp(-c) + (math.exp(c) - c - 1) * float(exp1(c))
-
-
-def prophet_constant() -> float:
-    """Largest share of the prophet's mean that stopping i.i.d. offers always reaches, 0.745.
-
-    `1 / b` where `b` solves `int_0^1 dy / (y (1 - log y) + b - 1) = 1`.
-    """
-
-    def excess(b: float) -> float:
-        return float(quad(lambda y: 1 / (y * (1 - math.log(y)) + b - 1), 0.0, 1.0)[0]) - 1.0
-
-    return 1 / float(brentq(excess, 1.1, 2.0, xtol=1e-12))

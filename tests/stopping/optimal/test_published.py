@@ -3,19 +3,12 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from stopping.errors import UserError
 from stopping.optimal.bases import Polynomial, RandomNetwork, basis_from
-from stopping.optimal.classics import (
-    expected_rank,
-    expected_rank_limit,
-    full_information_limit,
-    prophet_constant,
-)
 from stopping.optimal.control import hermite, streamed_least_squares
 from stopping.optimal.dual import Dual
 from stopping.optimal.problem import prolonged
@@ -154,35 +147,10 @@ def test_streamed_least_squares_are_least_squares() -> None:
     assert doubled @ again == pytest.approx(columns @ streamed, abs=1e-6)
 
 
-def test_known_constants() -> None:
-    assert expected_rank(1) == 1
-    assert expected_rank(10) == Fraction(3223, 1260)
-    assert expected_rank(50) < expected_rank(100) < Fraction(38695, 10000)
-    assert expected_rank_limit() == pytest.approx(3.8695, abs=5e-5)
-    assert full_information_limit() == pytest.approx(0.580164, abs=5e-7)
-    assert prophet_constant() == pytest.approx(0.745, abs=5e-4)
-
-
-def test_expected_rank_is_what_its_rule_meets() -> None:
-    """Three candidates, all orders: no rule on relative ranks does better, one does as well."""
-    from itertools import permutations, product
-
-    orders = list(permutations((1, 2, 3)))
-    means = []
-    for first, best, second in product((True, False), repeat=3):
-        ranks = []
-        for order in orders:
-            stops = best if order[1] < order[0] else second
-            ranks.append(order[0] if first else order[1] if stops else order[2])
-        means.append(Fraction(sum(ranks), len(orders)))
-    assert min(means) == expected_rank(3)
-
-
 BAD: dict[str, Callable[[], object]] = {
     "stock": lambda: MaxCall(0),
     "prices": lambda: MaxCall(2, spot=math.nan),
     "fractional": lambda: Fractional(1.0),
-    "candidate": lambda: expected_rank(0),
     "width": lambda: RandomNetwork(0),
     "normal numbers": lambda: fit_policy(
         PutProblem(Put(36.0), 3),
