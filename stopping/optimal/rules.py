@@ -199,6 +199,8 @@ class _Coefficients:
         for name, found in vars(self).items():
             if found.ndim != 1 or not np.isfinite(found).all():
                 raise UserError(f"{name}: coefficients must be finite numbers")
+        if not (self.scale > 0).all():
+            raise UserError("scale: must be positive")
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,7 +225,7 @@ def _read_snell(path: Path) -> Snell:
         if len(stages) != problem.horizon:
             raise ValueError(f"{len(stages)} stages for {problem.horizon} steps")
         rule = Snell(Policy(problem, stages), str(path))
-        with np.errstate(over="raise", invalid="raise"):
+        with np.errstate(over="raise", invalid="raise", divide="raise"):
             rule.choose(np.ones((1, problem.model.w)))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise UserError(f"{path}: a solved rule with a part missing or wrong ({error})") from error
