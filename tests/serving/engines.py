@@ -7,17 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Read by vLLM when it is imported: the engine in this process, little memory, no pinned cores.
-os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
 import pytest
 
+from benchmarks.serving import ALONE
 from tests.empirical.tiny_models import tiny_model
+
+# Read by vLLM when it is imported.
+for name, value in {**ALONE, "TOKENIZERS_PARALLELISM": "false"}.items():
+    os.environ.setdefault(name, value)
 
 # vLLM's attention on a CPU wants heads of 32 numbers or more.
 SIZES: dict[str, Any] = {

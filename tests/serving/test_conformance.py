@@ -1,8 +1,8 @@
-"""The conformance suite through an engine: its model's `compute_logits`, on rows as it gets them.
+"""The conformance suite through an engine: from requests to the logits that are sampled from.
 
-Between the states and the logits lies all that the plug-in does in an engine: rows with the states
-of the window and a key beside the final one, picked rows told from slices, whose row it is, and the
-search. States and head are the suite's own.
+The suite's tokens are requests of `LLM.generate`, all in one batch: the one with `i` tokens before
+its last gets the states of the `i`-th (`tests.serving.scripted`). What comes back are the raw
+logits that vLLM returns for what it sampled.
 """
 
 from collections.abc import Iterator
@@ -12,63 +12,54 @@ import pytest
 import torch
 from torch import Tensor
 
-from empirical.serving import internals
-from empirical.serving.lens import Parts, ServedLens
-from empirical.serving.settings import Request
-from stopping.rules import Search
 from stopping.testing import check
-from tests.empirical.serving.test_conformance import Normed
+from stopping.testing.head import VOCABULARY
 from tests.serving.engines import Engine, engine
 
 K = 5
 
 
 @pytest.fixture(scope="module", params=["lazy", "together"])
-def served(llama, request) -> Iterator[Engine]:
-    with engine(llama[0], {"K": K, "projections": request.param}) as one:
+def served(tmp_path_factory, request) -> Iterator[Engine]:
+    from tests.serving.scripted import save_scripted  # vLLM's own imports warn
+
+    confident = {"K": K, "projections": request.param}
+    options = {"load_format": "dummy", "logprobs_mode": "raw_logits"}
+    with engine(save_scripted(tmp_path_factory.mktemp("scripted")), confident, **options) as one:
         yield one
 
 
-def through(served: Engine, last: int = 0) -> Any:
-    """What the engine makes of states and a head; `last` shifts the final layer, wrongly."""
-    window = served.model.confident_window
+def through(served: Engine, p: float = 1.0, shift: int = 0) -> Any:
+    """What the engine makes of states and a head; with `shift` it is handed the wrong layers."""
+
+    from tests.serving.scripted import tell
 
     def decode(states: Tensor, head: Any) -> Tensor:
-        n, depth, hidden = states.shape
-        norm = Normed(head)
-        window.depth, window.hidden, window._head = depth, hidden, head.unembed
-        window.layers = tuple(range(max(1, depth - K), depth))
-        parts = Parts(depth, len(head.matrix), norm, head.unembed, head.matrix)
-        window.__dict__["lens"], window._searcher = ServedLens(parts, {}), None
-        window.rows.of_row = dict.fromkeys(range(n), Request(Search(K)))
-        final = norm(states[:, -1])
-        named = [states[:, layer - 1 - last] for layer in window.layers]
-        place = torch.arange(n)
-        # A model of one layer has no window: its rows are the final states.
-        whole = window.joined(final, named, place, place) if named else final
-        return served.model.compute_logits(whole[place])
+        tell(served, states, head, shift)
+        texts = [[0] * (1 + place) for place in range(len(states))]
+        seed = int(torch.randint(2**31, ()))
+        asked = {"rule": f"search:K={K}", "p": p, "seed": seed}
+        outputs = served.run(texts, asked, tokens=1, logprobs=VOCABULARY)
+        found = []
+        for output in outputs:
+            (place,) = output.outputs[0].logprobs
+            found.append([place[token].logprob for token in range(VOCABULARY)])
+        return torch.tensor(found)
 
     return decode
 
 
 def test_the_engine_is_a_decoder(served):
-    check(through(served), "decoder", K=K, framework="torch").require()
+    check(through(served), "decoder", K=K, framework="torch", examples=20).require()
+
+
+@pytest.mark.parametrize("served", ["together"], indirect=True)
+def test_an_engine_that_randomises_is_a_decoder(served):
+    """Projecting lazily draws the same numbers: `test_llama`."""
+    check(through(served, 0.5), "decoder", K=K, p=0.5, framework="torch", examples=3).require()
 
 
 def test_an_engine_that_is_one_layer_off_is_noticed(served):
-    report = check(
-        through(served, last=1), "decoder", K=K, framework="torch", layers=(8, 9), examples=20
-    )
+    decode = through(served, shift=1)
+    report = check(decode, "decoder", K=K, framework="torch", layers=(8, 9), examples=5)
     assert not report.passed
-
-
-def test_a_prompt_that_is_scored_stays_the_final_layers(served):
-    """Slices of what `forward` returned are no picked rows."""
-    window = served.model.confident_window
-    assert isinstance(window, internals.Window)
-    hidden = window.hidden
-    rows = torch.randn(6, hidden)
-    states = [torch.randn(6, hidden) for _ in window.layers]
-    wide = window.joined(rows, states, torch.arange(6), torch.arange(6))
-    if window.layers:
-        assert torch.equal(served.model.compute_logits(wide[2:4]), window._head(rows[2:4]))

@@ -16,6 +16,33 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "phi3": {},
     "granite": {"logits_scaling": 4.0, "residual_multiplier": 0.5, "embedding_multiplier": 2.0},
     "olmo2": {},
+    "gpt_oss": {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 128},
+    # vLLM's attention to latents on a CPU wants 512 + 64 of them. With rotary embeddings that are
+    # not scaled, as no published model has them, vLLM 0.32 there differs from transformers anyway.
+    "deepseek_v2": {
+        **MOE,
+        "n_routed_experts": 4,
+        "n_shared_experts": 1,
+        "first_k_dense_replace": 1,
+        "n_group": 1,
+        "topk_group": 1,
+        "topk_method": "greedy",
+        "num_key_value_heads": 4,
+        "q_lora_rank": None,
+        "kv_lora_rank": 512,
+        "qk_nope_head_dim": 32,
+        "qk_rope_head_dim": 64,
+        "head_dim": 64,
+        "v_head_dim": 32,
+        "rope_parameters": {
+            "rope_type": "yarn",
+            "rope_theta": 10000.0,
+            "factor": 4.0,
+            "mscale": 0.707,
+            "mscale_all_dim": 0.707,
+            "original_max_position_embeddings": 32,
+        },
+    },
 }
 THROUGH_TRANSFORMERS: dict[str, dict[str, Any]] = {
     "gemma2": {"query_pre_attn_scalar": 32, "sliding_window": 128},

@@ -3,7 +3,6 @@
 `make serving-test` fetches the weights; their path is in `SMOLLM2`.
 """
 
-import copy
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import transformers
 
+from benchmarks.serving import save_for_engine
 from empirical.capture.run import InTransformers, Settings, trace_problems
 from empirical.model.load import LoadedModel, load_model
 from empirical.problems import generate
@@ -57,12 +56,7 @@ def references(loaded, texts) -> list[tuple[list[int], list[int]]]:
 def folder(loaded, tmp_path_factory) -> Path:
     """The weights as an engine reads them."""
     folder: Path = tmp_path_factory.mktemp("smollm2")
-    config = copy.deepcopy(loaded.model.config)
-    del config.quantization_config
-    plain = transformers.LlamaForCausalLM(config).float()
-    plain.load_state_dict(loaded.model.state_dict())
-    plain.save_pretrained(folder)
-    loaded.tokenizer.save_pretrained(folder)
+    save_for_engine(loaded, folder)
     return folder
 
 

@@ -69,3 +69,15 @@ def test_the_selection():
 
 def test_the_entropy():
     check(entropies, "entropy", framework="torch", examples=20).require()
+
+
+def test_the_lens():
+    """The final layer's states come normed from an engine's model."""
+
+    def read(states: Tensor, head: Any) -> Tensor:
+        depth = states.shape[1]
+        parts = Parts(depth, len(head.matrix), Normed(head), head.unembed, head.matrix)
+        lens = ServedLens(parts, {})
+        return torch.stack([lens.read(1 + i, states[None, :, i])[0] for i in range(depth)], dim=1)
+
+    check(read, "lens", framework="torch", final_normed=True, examples=20).require()
