@@ -10,3 +10,5 @@ stopping=$(dirname "$python")/stopping
 "$stopping" trace --model "$model" --problems 6 --seed 3 --out "$folder/traces.parquet"
 "$stopping" audit "$folder/traces.parquet" --brief
 "$stopping" validate "$folder/traces.parquet" --rule search --rule tolerance:tau=0.5
+# A perturbation made on purpose is found, minutes.
+SMOLLM2="$model" OMP_NUM_THREADS=1 "$python" -m pytest tests/weights
