@@ -28,7 +28,7 @@ from empirical.lenses import RawLens
 from empirical.model.anatomy import Anatomy
 from empirical.model.load import LoadedModel, load_model
 from empirical.model.unembedding import Unembedding
-from empirical.problems import generate
+from empirical.problems import draw_problems
 from empirical.provenance import Provenance
 from empirical.texts import Text, reference_texts
 
@@ -137,7 +137,9 @@ def _read(anatomy: Anatomy, head: Unembedding, states: dict[int, Tensor], tokens
 
 def some_texts(loaded: LoadedModel, count: int, tokens: int) -> list[Text]:
     """Texts of solved problems, every token of which but the first is traced."""
-    solved = reference_texts(loaded, list(enumerate(generate(count * tokens // 16, 0))), chat=True)
+    solved = reference_texts(
+        loaded, list(enumerate(draw_problems(count * tokens // 16, 0))), chat=True
+    )
     ids = [token for text in solved for token in text.ids]
     pieces = [ids[i * (tokens + 1) :][: tokens + 1] for i in range(count)]
     assert len(pieces[-1]) == tokens + 1

@@ -29,7 +29,7 @@ from empirical.logits.readout import read_logits
 from empirical.logits.sums import Sums
 from empirical.model.anatomy import Anatomy
 from empirical.model.load import LoadedModel, load_model
-from empirical.problems import generate
+from empirical.problems import draw_problems
 from empirical.texts import reference_texts
 from stopping.rules import AbstractRule, Search, Tolerance
 
@@ -49,7 +49,7 @@ class States:
         depth = len(self.anatomy.layers)
         self.layers = tuple(range(depth - K, depth + 1))
         found: dict[int, list[Tensor]] = {layer: [] for layer in self.layers}
-        for text in reference_texts(loaded, list(enumerate(generate(texts, 0))), chat=True):
+        for text in reference_texts(loaded, list(enumerate(draw_problems(texts, 0))), chat=True):
             start = len(text.prompt_ids) - 1
 
             def hear(layer: int, h: Tensor, start: int = start) -> None:
@@ -229,7 +229,7 @@ def head_block(
 
 def whole_step(loaded: LoadedModel, anatomy: Anatomy, size: int, rounds: int, new: int) -> Row:
     """Ratios of `generate` with the decoder to plain `generate`."""
-    texts = reference_texts(loaded, list(enumerate(generate(1, 0))), chat=True)
+    texts = reference_texts(loaded, list(enumerate(draw_problems(1, 0))), chat=True)
     ids = torch.tensor([texts[0].prompt_ids]).repeat(size, 1)
     settings = {
         "attention_mask": torch.ones_like(ids),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from empirical.lenses.files import load_lens as load_lens
     from empirical.model.anatomy import Anatomy as Anatomy
     from empirical.model.load import load_model as load_model
-    from empirical.problems import generate as generate
+    from empirical.problems import draw_problems as draw_problems
     from empirical.traces.files import Traces as Traces
     from empirical.traces.files import read_traces as read_traces
     from empirical.traces.files import write_traces as write_traces
@@ -45,7 +45,7 @@ _HOMES = {
     "decode": "empirical.decoding.writing",
     "evaluate": "empirical.evaluation.run",
     "fit_traces": "empirical.fitting.fit",
-    "generate": "empirical.problems",
+    "draw_problems": "empirical.problems",
     "load_lens": "empirical.lenses.files",
     "load_model": "empirical.model.load",
     "read_traces": "empirical.traces.files",

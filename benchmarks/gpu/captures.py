@@ -10,7 +10,7 @@ import torch
 
 from empirical.capture.run import Settings, trace_problems
 from empirical.data import bundled_traces
-from empirical.problems import generate
+from empirical.problems import draw_problems
 from empirical.provenance import Mode
 from empirical.traces.files import Traces, read_traces
 from stopping.rules import Search
@@ -35,7 +35,7 @@ def recapture(bench: "Bench", models: list[str], mode: Mode) -> Iterator[dict[st
         )
         command = f"benchmarks/gpu/run.sh ({mode})"
         summary = trace_problems(
-            loaded, generate(SUPPLY, 0), settings, out, fresh=True, seed=0, command=command
+            loaded, draw_problems(SUPPLY, 0), settings, out, fresh=True, seed=0, command=command
         )
         row = {
             "model": loaded.name,
@@ -91,7 +91,7 @@ def throughput(bench: "Bench", models: list[str]) -> Iterator[dict[str, Any]]:
         for batch in (2,) if bench.quick else (8, 32, 128):
             for layers in (LAYERS, None):
                 settings = Settings(layers=layers, batch=batch, storage="float32")
-                problems = generate(4 if bench.quick else max(64, 2 * batch), 1)
+                problems = draw_problems(4 if bench.quick else max(64, 2 * batch), 1)
                 if cuda:
                     torch.cuda.reset_peak_memory_stats()
                 before = torch.cuda.memory_allocated() if cuda else 0

@@ -10,7 +10,7 @@ from empirical.evaluation import Answer
 from empirical.evaluation.runner import Settings, answer_batch
 from empirical.model.anatomy import Anatomy
 from empirical.model.load import LoadedModel
-from empirical.problems import generate
+from empirical.problems import draw_problems
 from stopping.rules import AbstractRule, Final, Search, Tolerance
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def equality(bench: "Bench", models: list[str]) -> Iterator[dict[str, Any]]:
         anatomy = Anatomy.of(loaded.model)
         chat = bool(getattr(loaded.tokenizer, "chat_template", None))
         settings = Settings(chat=chat, max_new_tokens=tokens, batch=n)
-        problems = list(enumerate(generate(n, 4)))
+        problems = list(enumerate(draw_problems(n, 4)))
         answer_batch(loaded, problems, None, Settings(chat, 4, n), anatomy)  # warm up
         plain = None
         for rule in (None, *STAYING, *MOVING):

@@ -271,11 +271,11 @@ def fitted_here(origin: "Origin", problems: Sequence["Problem"]) -> str:
     A lens file keeps the hash of its prompts: it is compared with the built-in problems of its
     seed, and with the first of the traced prompts.
     """
-    from empirical.problems import generate, prompts_hash
+    from empirical.problems import draw_problems, prompts_hash
 
     sets: list[Sequence[Problem]] = [problems[: origin.prompts]]
     with suppress(UserError):  # more than are built in
-        sets.append(generate(origin.prompts, origin.seed))
+        sets.append(draw_problems(origin.prompts, origin.seed))
     fitted = {p.prompt for s in sets if prompts_hash(s) == origin.prompts_hash for p in s}
     common = sum(problem.prompt in fitted for problem in problems)
     if not common:

@@ -15,7 +15,7 @@ from rich.console import Console
 from empirical.analysis.final_reading import READING, with_own_temperature
 from empirical.data import bundled_traces
 from empirical.model.load import DTYPES, LoadedModel, load_model, require_models_extra
-from empirical.problems import Problem, generate, read_prompts
+from empirical.problems import Problem, draw_problems, read_prompts
 from empirical.texts import Chat, uses_chat
 from empirical.traces.files import Traces, read_traces
 from stopping.cli.numbers import NATS, REPLICATES, WINDOW, at_least
@@ -205,7 +205,7 @@ class Asked:
             raise UserError("give either --prompts or --problems, not both")
         if self.prompts is not None:
             return read_prompts(self.prompts, references)
-        return generate(self.count or default, seed)
+        return draw_problems(self.count or default, seed)
 
     def seed(self, seed: int) -> int | None:
         """The seed that drew the problems; None for the user's own."""

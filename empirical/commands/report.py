@@ -14,7 +14,7 @@ from empirical.report.summary import all_yes
 from stopping.cli.numbers import WINDOW
 from stopping.cli.options import seed_option, workers_options
 from stopping.cli.progress import progress
-from stopping.cli.ui import json_option, output
+from stopping.cli.reply import Reply, with_json
 from stopping.support.documents import as_json as to_json
 from stopping.support.files import Kind, require_writable, write_atomic
 from stopping.support.parallel import Workers
@@ -56,7 +56,7 @@ EARLY = "Verdicts so far; claims, fits and the page follow"
 @click.option("--check", is_flag=True, help="Exit with 1 unless the answer is yes for every model.")
 @seed_option
 @workers_options
-@json_option
+@with_json()
 def report(
     traces: tuple[Path, ...],
     evaluations: tuple[Path, ...],
@@ -68,8 +68,7 @@ def report(
     check: bool,
     seed: int,
     workers: Workers,
-    as_json: bool,
-) -> int:
+) -> Reply:
     """Write one page that says whether to switch Confident Decoding on.
 
     TRACES are trace files (see `stopping trace`), at most one of each mode and lens for a model;
@@ -119,22 +118,17 @@ def report(
         )
         bar.update(task, description="page")
         page = render_page(result)
-    out = output()
-    if as_json:
-        click.echo(to_json(result))
-    else:
-        show(result, out)
-    try:
-        write_atomic(folder / DATA, to_json(result) + "\n")
-        write_atomic(folder / PAGE, page)
-        if not as_json:
-            wrote = f"\nWrote {folder / PAGE} and {folder / DATA}.\n"
-            out.print(wrote, markup=False, soft_wrap=True)
-    finally:
-        # What was found is shown, even where it cannot be written.
-        if not as_json:
-            show_summary(result.summary, out, "Verdicts")
-    return 1 if check and not all_yes(result.summary) else 0
+    data = to_json(result) + "\n"
+    return Reply(
+        result,
+        lambda out: show(result, out),
+        [
+            (folder / DATA, lambda path: write_atomic(path, data)),
+            (folder / PAGE, lambda path: write_atomic(path, page)),
+        ],
+        code=1 if check and not all_yes(result.summary) else 0,
+        last=lambda out: show_summary(result.summary, out, "Verdicts"),
+    )
 
 
 def command_of(

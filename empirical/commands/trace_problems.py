@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from empirical.problems import DIFFICULTIES, generate, prompts_hash, to_jsonl, to_row
+from empirical.problems import DIFFICULTIES, draw_problems, prompts_hash, to_jsonl, to_row
 from stopping.cli.numbers import at_least
 from stopping.cli.options import FILE, seed_option
 from stopping.cli.reply import Reply, with_json
@@ -44,7 +44,7 @@ def problems(n: int, seed: int, difficulties: tuple[int, ...], out: Path | None)
       stopping trace problems --n 100 --difficulty 1 --difficulty 4 --json > problems.json
     """
     require_writable((out, PROBLEMS))
-    drawn = generate(n, seed, difficulties or DIFFICULTIES)
+    drawn = draw_problems(n, seed, difficulties or DIFFICULTIES)
     about = {"n": n, "seed": seed, "hash": prompts_hash(drawn)}
     if out is not None:
         write_atomic(out, to_jsonl(drawn))

@@ -22,7 +22,7 @@ DIFFICULTIES = (1, 2, 3, 4)
 SETS = 2
 
 
-def generate(
+def draw_problems(
     n: int, seed: int = 0, difficulties: Sequence[int] = DIFFICULTIES
 ) -> tuple[Problem, ...]:
     """Choose `n` problems with different prompts.

@@ -35,12 +35,15 @@ class Reply:
         Files to write; a path that is None is left out.
     code : int
         Exit code.
+    last : callable, optional
+        Prints what has to stand at the end, below the names of the files; not with `--json`.
     """
 
     content: object
     text: RenderableType | Report | Show
     files: Sequence[tuple[Path | None, Callable[[Path], object]]] = ()
     code: int = 0
+    last: Show | None = None
 
 
 def with_json(*text_only: str) -> Callable[[Callable[..., Reply]], Callable[..., int]]:
@@ -83,9 +86,11 @@ def deliver(reply: Reply, json: bool) -> int:
             show(out, reply.text)
         else:
             out.print(reply.text, markup=False, soft_wrap=isinstance(reply.text, str))
-    if not json:
-        for path in written:
-            out.print(f"Wrote {path}.", markup=False, soft_wrap=True)
+        if not json:
+            for path in written:
+                out.print(f"Wrote {path}.", markup=False, soft_wrap=True)
+            if reply.last is not None:
+                reply.last(out)
     return reply.code
 
 

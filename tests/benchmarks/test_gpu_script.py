@@ -16,7 +16,7 @@ from benchmarks.gpu import captures, decoding
 from benchmarks.gpu.__main__ import main
 from empirical.capture.run import Settings, trace_problems
 from empirical.model.load import load_model
-from empirical.problems import generate
+from empirical.problems import draw_problems
 from empirical.traces.files import read_traces, write_traces
 from stopping.rules import Search
 from tests.empirical.tiny_models import save_tiny_folder
@@ -94,7 +94,7 @@ def test_a_step_that_fails_does_not_keep_the_next(
 def test_differences_to_the_bundled_traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = load_model(save_tiny_folder(tmp_path / "tiny"), device="cpu")
     file = tmp_path / "t.parquet"
-    trace_problems(loaded, generate(3), Settings(storage="float32"), file)
+    trace_problems(loaded, draw_problems(3), Settings(storage="float32"), file)
     monkeypatch.setattr(captures, "bundled_traces", lambda: {"t": file})
     traces = read_traces(file)
     found = captures.against_bundled(traces)

@@ -14,7 +14,7 @@ import torch
 from benchmarks.serving import save_for_engine
 from empirical.capture.run import InTransformers, Settings, trace_problems
 from empirical.model.load import LoadedModel, load_model
-from empirical.problems import generate
+from empirical.problems import draw_problems
 from empirical.serving.tracing import InEngine
 from empirical.traces.files import read_traces
 from tests.serving.engines import Engine, engine
@@ -31,7 +31,7 @@ def loaded() -> LoadedModel:
 @pytest.fixture(scope="module")
 def texts(loaded) -> list[list[int]]:
     """Prompts of arithmetic and of logic, cut to lengths of 8 to 57 tokens."""
-    ids = [loaded.tokenizer(problem.prompt)["input_ids"] for problem in generate(50, 7)]
+    ids = [loaded.tokenizer(problem.prompt)["input_ids"] for problem in draw_problems(50, 7)]
     return [one[-(8 + i) :] for i, one in enumerate(ids)]
 
 
@@ -61,7 +61,7 @@ def folder(loaded, tmp_path_factory) -> Path:
 
 
 def test_entropies_of_a_trace_are_those_of_transformers(loaded, folder, tmp_path):
-    problems, settings = generate(1, 3), Settings(layers=6, storage="float32")
+    problems, settings = draw_problems(1, 3), Settings(layers=6, storage="float32")
     own, through = tmp_path / "transformers.parquet", tmp_path / "vllm.parquet"
     source = InEngine(folder, max_model_len=512)
     try:

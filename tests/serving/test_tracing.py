@@ -7,7 +7,7 @@ import pytest
 
 from empirical.capture.run import InTransformers, Settings, trace_problems
 from empirical.model.load import load_model
-from empirical.problems import generate
+from empirical.problems import draw_problems
 from empirical.serving.tracing import InEngine
 from empirical.traces.files import read_traces
 from stopping.cli.main import main
@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
 
 
 def test_a_trace_is_that_of_transformers(folder, tmp_path):
-    problems = generate(3, 1)
+    problems = draw_problems(3, 1)
     files = [tmp_path / "transformers.parquet", tmp_path / "vllm.parquet"]
     trace_problems(
         InTransformers(load_model(folder, "float32", "cpu")), problems, SETTINGS, files[0]

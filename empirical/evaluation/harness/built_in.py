@@ -7,14 +7,14 @@ from typing import Any
 from datasets import Dataset
 
 from empirical.evaluation import judge
-from empirical.problems import Problem, generate
+from empirical.problems import Problem, draw_problems
 
 CHOICES = 4
 
 
 def dataset(n: int = 100, seed: int = 0, **other: Any) -> dict[str, Any]:
     """Draw the problems; `other` is whatever else the harness knows of the task."""
-    problems = generate(n, seed)
+    problems = draw_problems(n, seed)
     rows = [
         {**asdict(problem), **choices(problems, index)} for index, problem in enumerate(problems)
     ]

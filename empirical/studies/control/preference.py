@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from empirical.model.anatomy import Anatomy
 from empirical.model.calls import residual_input, tensor_of
 from empirical.model.load import LoadedModel
-from empirical.problems import Problem, generate
+from empirical.problems import Problem, draw_problems
 from empirical.studies.control.design import Design
 from empirical.texts import Text, reference_texts, uses_chat
 
@@ -118,7 +118,7 @@ def margin(anatomy: Anatomy, layers: Sequence[nn.Module], pair: Pair) -> Tensor:
 
 def preferences(loaded: LoadedModel, anatomy: Anatomy, design: Design) -> list[Pair]:
     """Pairs of answers to problems of the other half of the built-in ones, which nobody traces."""
-    problems = generate(PAIRS, design.seed ^ 1)
+    problems = draw_problems(PAIRS, design.seed ^ 1)
     generic = [
         replace(problem, solution=ANSWERS[i % len(ANSWERS)]) for i, problem in enumerate(problems)
     ]

@@ -17,7 +17,7 @@ from empirical.evaluation.runner import Arm, run_arms
 from empirical.evaluation.runner import Settings as Evaluation
 from empirical.fitting.compare import DEFAULT
 from empirical.fitting.fit import fit_traces
-from empirical.problems import Problem, generate
+from empirical.problems import Problem, draw_problems
 from empirical.report.verdict import SEARCH, judge
 from empirical.studies.control.design import Design
 from empirical.studies.control.results import PLAIN, Control, Look, Step
@@ -67,7 +67,7 @@ class Settings:
 
 def short(n: int, seed: int) -> list[Problem]:
     """Choose the `n` built-in problems with the shortest solutions among ten times as many."""
-    return sorted(generate(10 * n, seed), key=lambda problem: len(problem.solution))[:n]
+    return sorted(draw_problems(10 * n, seed), key=lambda problem: len(problem.solution))[:n]
 
 
 def sums(n: int, seed: int) -> tuple[Problem, ...]:

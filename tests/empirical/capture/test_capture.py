@@ -13,7 +13,7 @@ from empirical.lenses import CalibratedLens, Correction
 from empirical.logits.temperatures import INVERSE_TEMPERATURES, weights
 from empirical.model.anatomy import Anatomy
 from empirical.model.load import LoadedModel
-from empirical.problems import Problem, generate
+from empirical.problems import Problem, draw_problems
 from empirical.provenance import Provenance
 from empirical.texts import Text, generated_texts, reference_texts, uses_chat
 from empirical.traces.files import Traces
@@ -243,7 +243,7 @@ def loaded() -> LoadedModel:
     return LoadedModel(model, tokenizer, "tiny", {})
 
 
-PROBLEMS = list(enumerate(generate(4, 0)))
+PROBLEMS = list(enumerate(draw_problems(4, 0)))
 
 
 def test_reference_texts_are_prompt_and_solution(loaded: LoadedModel) -> None:

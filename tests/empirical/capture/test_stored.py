@@ -13,7 +13,7 @@ from torch import Tensor
 from empirical.capture.run import InTransformers, Settings, trace_problems
 from empirical.capture.stored import InFiles
 from empirical.model.load import load_model
-from empirical.problems import generate, to_jsonl
+from empirical.problems import draw_problems, to_jsonl
 from empirical.texts import reference_texts
 from empirical.traces.files import Traces, read_traces
 from stopping.cli import main
@@ -21,7 +21,7 @@ from stopping.errors import UserError
 from tests.empirical.tiny_models import save_tiny_folder
 
 DEPTH = 3
-PROBLEMS = generate(3, 5)
+PROBLEMS = draw_problems(3, 5)
 SETTINGS = Settings(layers=3, storage="float32")
 File = dict[str, Tensor]
 

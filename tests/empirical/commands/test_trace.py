@@ -13,7 +13,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from empirical import texts
 from empirical.model.load import load_model
-from empirical.problems import generate, to_jsonl
+from empirical.problems import draw_problems, to_jsonl
 from empirical.traces.files import Traces, read_traces
 from stopping.cli import main
 from stopping.errors import UserError
@@ -55,7 +55,7 @@ def test_a_run_leaves_one_file_that_says_what_made_it(
     summary = json.loads(capsys.readouterr().out)
     traces = read_traces(out)
     assert list(tmp_path.iterdir()) == [out]
-    problems = generate(5, 4)
+    problems = draw_problems(5, 4)
     solutions = [len(problem.solution.encode()) for problem in problems]
     assert np.bincount(traces.prompt).tolist() == solutions
     assert summary["tokens"] == len(traces) == sum(solutions)
@@ -85,7 +85,7 @@ def test_enough_tokens_end_the_run(folder: Path, tmp_path: Path) -> None:
 
 def test_a_users_own_prompts(folder: Path, tmp_path: Path) -> None:
     prompts = tmp_path / "mine.jsonl"
-    prompts.write_text(to_jsonl(generate(3, 9)), encoding="utf-8")
+    prompts.write_text(to_jsonl(draw_problems(3, 9)), encoding="utf-8")
     out = tmp_path / "t.parquet"
     assert trace(folder, out, "--prompts", prompts, "--chat", "off", "--storage", "float32") == 0
     made = read_traces(out).provenance

@@ -14,7 +14,7 @@ from empirical.decoding import ConfidentDecoding, Steps
 from empirical.decoding.writing import Sampling, encode, write
 from empirical.evaluation.runner import Settings, answer_batch
 from empirical.model.load import LoadedModel
-from empirical.problems import generate as problems
+from empirical.problems import draw_problems as problems
 from stopping.errors import UserError
 from stopping.rules import AbstractRule, Search
 from tests.empirical.decoding.decoder_models import (

@@ -27,7 +27,7 @@ from empirical.evaluation import (
 from empirical.evaluation.files import read_evaluation
 from empirical.evaluation.runner import PLAIN, Settings, answer_batch
 from empirical.model.load import LoadedModel, load_model
-from empirical.problems import generate, to_row
+from empirical.problems import draw_problems, to_row
 from empirical.studies.paper.files import read_paper
 from stopping.cli import main
 from stopping.errors import UserError
@@ -71,7 +71,7 @@ def loaded(folder: Path) -> LoadedModel:
     ],
 )
 def test_the_first_stated_answer_counts_else_the_end(text: str, given: str | None) -> None:
-    problem = replace(generate(1)[0], answer="5")
+    problem = replace(draw_problems(1)[0], answer="5")
     answer = judge(3, problem, text, tokens=9, ended=True)
     assert (answer.given, answer.correct) == (given, given == "5")
     assert text.startswith(stated_part(text))
@@ -184,7 +184,7 @@ def _answers(solved: list[bool], text: str = "x", **counts: int) -> list[Answer]
 
 def test_several_rules_share_the_error() -> None:
     """Seven fixed and none regressed: p = 1/64 is significant alone and among three, not four."""
-    problems = [replace(problem, group="") for problem in generate(20)]
+    problems = [replace(problem, group="") for problem in draw_problems(20)]
     plain = _answers([False] * 20)
     better = _answers([True] * 7 + [False] * 13, "y", tokens=12, moved=3)
     for rules, verdict in ((1, "better"), (3, "better"), (4, "undecided")):
@@ -225,14 +225,14 @@ def _texts(answers: Iterable[Answer]) -> list[Answer]:
 def test_rules_that_stay_write_what_plain_decoding_writes(
     loaded: LoadedModel, rule: AbstractRule
 ) -> None:
-    some = list(enumerate(generate(4, 1)))
+    some = list(enumerate(draw_problems(4, 1)))
     plain = answer_batch(loaded, some, None, SHORT)
     assert _texts(answer_batch(loaded, some, rule, SHORT)) == _texts(plain)
     assert _texts(answer_batch(loaded, some, WindowMinimum(K=2), SHORT)) != _texts(plain)
 
 
 def test_a_batch_answers_as_its_problems_do_alone(loaded: LoadedModel) -> None:
-    some = list(enumerate(generate(4, 1)))
+    some = list(enumerate(draw_problems(4, 1)))
     together = answer_batch(loaded, some, Search(K=2), SHORT)
     assert _texts(together) == _texts(
         answer for one in some for answer in answer_batch(loaded, [one], Search(K=2), SHORT)
@@ -251,7 +251,7 @@ def stopping(*arguments: object) -> int:
 @pytest.fixture
 def prompts(tmp_path: Path, loaded: LoadedModel) -> Path:
     """Six problems, three of which the tiny model solves when it decodes plainly."""
-    problems = generate(6, 3)
+    problems = draw_problems(6, 3)
     plain = answer_batch(loaded, list(enumerate(problems)), None, SHORT)
     easy = [
         replace(p, answer=a.given if a.problem % 2 else "no such answer")
@@ -381,7 +381,7 @@ def test_rivals_are_evaluated_like_rules(
 
 def test_too_few_problems_for_an_interval() -> None:
     with pytest.raises(UserError, match="at least two"):
-        compare(generate(1), _answers([True]), {("r", "r"): _answers([True])})
+        compare(draw_problems(1), _answers([True]), {("r", "r"): _answers([True])})
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from empirical.evaluation.harness.grading import (
 from empirical.evaluation.harness.local_tasks import LOCAL_TASKS, OURS, RECORDS, write_tasks
 from empirical.evaluation.harness.model import ConfidentLM
 from empirical.evaluation.harness.runs import FORMAT, compare_runs, read_runs
-from empirical.problems import generate
+from empirical.problems import draw_problems
 from stopping.cli.main import exit_code, group
 from stopping.errors import UserError
 from stopping.rules import Search, Tolerance
@@ -168,7 +168,7 @@ def test_whole_tasks_agree_with_the_harness(folder: Path, tasks: TaskManager) ->
 
 
 def test_choices_hold_the_right_answer_once() -> None:
-    problems = generate(100, 0)
+    problems = draw_problems(100, 0)
     places = []
     for index, problem in enumerate(problems):
         offered = choices(problems, index)

@@ -19,7 +19,7 @@ from empirical.evaluation.sequential import (
 )
 from empirical.evaluation.tables import summary
 from empirical.model.load import load_model
-from empirical.problems import generate
+from empirical.problems import draw_problems
 from stopping.rules import Final, Search
 from stopping.types import BoolArray
 from tests.empirical.tiny_models import save_tiny_folder
@@ -97,7 +97,7 @@ def test_nothing_differs() -> None:
 
 def test_order_of_the_answers_counts() -> None:
     """The evidence is read in the order in which problems were answered."""
-    problems = generate(30)
+    problems = draw_problems(30)
     plain = [_answer(i, False) for i in range(30)]
     rule = [_answer(i, i < 12) for i in range(30)]
     early, late = (
@@ -130,7 +130,7 @@ def test_a_run_stops_once_decided_and_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = load_model(save_tiny_folder(tmp_path / "tiny"), device="cpu")
-    problems = generate(40)
+    problems = draw_problems(40)
     settings = Settings(max_new_tokens=2, batch=4, until_decided=True)
     undecided = evaluate(loaded, problems[:8], [Final()], settings)
     assert len(undecided.problems) == 8

@@ -12,12 +12,12 @@ from empirical.decoding.writing import Sampling, write
 from empirical.evaluation.runner import Settings, answer_batch
 from empirical.model.generation import end_tokens
 from empirical.model.load import LoadedModel, load_model
-from empirical.problems import generate
+from empirical.problems import draw_problems
 from empirical.texts import encode_prompt, generated_texts
 from stopping.rules import Final, Search
 from tests.empirical.tiny_models import byte_tokenizer, save_tiny_folder
 
-PROBLEMS = list(enumerate(generate(2, 0)))
+PROBLEMS = list(enumerate(draw_problems(2, 0)))
 NEW = 10
 OWN = [
     {"num_beams": 3},

@@ -20,8 +20,8 @@ from empirical.commands.trace_problems import problems as command
 from empirical.data import bundled_evaluations, bundled_traces
 from empirical.problems import (
     Problem,
+    draw_problems,
     extract_answer,
-    generate,
     is_correct,
     prompts_hash,
     read_prompts,
@@ -34,7 +34,7 @@ from tests.empirical.problems.generator import FAMILIES
 from tests.empirical.problems.generator.arithmetic import SHARES
 from tests.empirical.problems.generator.draft import STEPS, Draft, Template
 
-SETS = (generate(2000, 0), generate(2000, 1))
+SETS = (draw_problems(2000, 0), draw_problems(2000, 1))
 MANY = (*SETS[0], *SETS[1])
 NUMERIC = [p for p in MANY if p.template not in ("order", "row", "labels", "knights")]
 
@@ -69,16 +69,18 @@ def test_bundled_traces_and_evaluations_are_of_these_problems() -> None:
     for path in bundled_traces().values():
         origin = read_traces(path).provenance
         assert origin.seed == 0
-        assert origin.prompts_hash == prompts_hash(generate(origin.prompts, 0))
+        assert origin.prompts_hash == prompts_hash(draw_problems(origin.prompts, 0))
     for path in bundled_evaluations().values():
         origin = json.loads(path.read_text(encoding="utf-8"))["provenance"]
-        assert origin["prompts_hash"] == prompts_hash(generate(origin["prompts"], origin["seed"]))
+        assert origin["prompts_hash"] == prompts_hash(
+            draw_problems(origin["prompts"], origin["seed"])
+        )
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_seed_gives_the_same_problems_balanced(seed: int) -> None:
-    drawn = generate(2000, seed)
-    assert drawn[:37] == generate(37, seed)
+    drawn = draw_problems(2000, seed)
+    assert drawn[:37] == draw_problems(37, seed)
     assert len({p.prompt for p in drawn}) == 2000
     assert {p.prompt for p in drawn} == {p.prompt for p in SETS[seed % 2]}
     same_place = [(p.difficulty, p.family, p.template) for p in drawn]
@@ -86,7 +88,7 @@ def test_a_seed_gives_the_same_problems_balanced(seed: int) -> None:
 
 
 def test_seeds_differ_and_even_and_odd_ones_share_nothing() -> None:
-    firsts = [{p.prompt for p in generate(60, seed)} for seed in range(8)]
+    firsts = [{p.prompt for p in draw_problems(60, seed)} for seed in range(8)]
     for left, right in itertools.combinations(range(8), 2):
         shared = len(firsts[left] & firsts[right])
         assert shared <= (0 if (left + right) % 2 else 10), (left, right)
@@ -96,9 +98,11 @@ def test_seeds_differ_and_even_and_odd_ones_share_nothing() -> None:
 @pytest.mark.parametrize("difficulties", [(3,), (1, 4)])
 @pytest.mark.parametrize("seed", [1, 6])
 def test_some_difficulties_alone(difficulties: tuple[int, ...], seed: int) -> None:
-    drawn = generate(300, seed, difficulties)
-    assert drawn == tuple(p for p in generate(2000, seed) if p.difficulty in difficulties)[:300]
-    assert drawn[:37] == generate(37, seed, difficulties)
+    drawn = draw_problems(300, seed, difficulties)
+    assert (
+        drawn == tuple(p for p in draw_problems(2000, seed) if p.difficulty in difficulties)[:300]
+    )
+    assert drawn[:37] == draw_problems(37, seed, difficulties)
 
 
 def test_a_repeated_prompt_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +144,7 @@ def test_ids_say_what_the_problem_is() -> None:
 )
 def test_arguments_out_of_range(arguments: tuple[int]) -> None:
     with pytest.raises(UserError):
-        generate(*arguments)
+        draw_problems(*arguments)
 
 
 # --- difficulty
@@ -664,7 +668,7 @@ def test_command_writes_what_is_read_back(tmp_path: Path) -> None:
     arguments = ["--n", "12", "--seed", "5", "--difficulty", "3", "--out", str(out)]
     result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 0
-    drawn = generate(12, 5, (3,))
+    drawn = draw_problems(12, 5, (3,))
     assert read_prompts(out) == drawn
     assert prompts_hash(drawn) in result.output
     as_json = CliRunner().invoke(command, [*arguments, "--json"])
@@ -676,10 +680,10 @@ def test_command_writes_what_is_read_back(tmp_path: Path) -> None:
 def test_command_shows_and_prints_json() -> None:
     shown = CliRunner().invoke(command, ["--n", "3"])
     assert shown.exit_code == 0
-    assert all(p.answer in shown.output for p in generate(3))
+    assert all(p.answer in shown.output for p in draw_problems(3))
     assert "The answer is" in shown.output
     rows = json.loads(CliRunner().invoke(command, ["--n", "3", "--json"]).output)["problems"]
-    assert [row["prompt"] for row in rows] == [p.prompt for p in generate(3)]
+    assert [row["prompt"] for row in rows] == [p.prompt for p in draw_problems(3)]
 
 
 @pytest.mark.parametrize("arguments", [["--n", "0"], ["--difficulty", "5"], ["--seed", "-1"]])

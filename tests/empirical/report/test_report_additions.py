@@ -14,7 +14,7 @@ from empirical.evaluation import Answer, compare
 from empirical.evaluation.files import FORMAT, read_evaluation
 from empirical.evaluation.run import Evaluation
 from empirical.evaluation.runner import Settings
-from empirical.problems import generate
+from empirical.problems import draw_problems
 from empirical.provenance import Provenance
 from empirical.report.calibration import calibration_effects
 from empirical.report.page import render_page
@@ -41,7 +41,7 @@ def pair(shift: float = 1.5) -> tuple[Traces, Traces]:
 
 
 def evaluation(solved: int = 4, n: int = 12) -> Evaluation:
-    problems = generate(n, 1)
+    problems = draw_problems(n, 1)
     plain = [Answer(i, "x", "1", i < solved, 9, True) for i in range(n)]
     ruled = [Answer(i, "y", None, i < solved - 2, 9, True, 4, 1) for i in range(n)]
     return Evaluation(

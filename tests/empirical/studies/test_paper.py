@@ -18,7 +18,7 @@ from empirical.evaluation.runner import PLAIN, Settings, answer_batch
 from empirical.evaluation.sampling import SeededDraws
 from empirical.evaluation.trail import Trail
 from empirical.model.load import LoadedModel, load_model
-from empirical.problems import generate
+from empirical.problems import draw_problems
 from empirical.studies.paper import Category, Plan, category, planned, quartiles, substitutions
 from empirical.studies.paper.difficulty import difficulty
 from empirical.studies.paper.files import FORMAT, read_paper
@@ -76,7 +76,7 @@ def test_draws_follow_the_softmax() -> None:
 
 
 def test_sampled_texts_do_not_depend_on_the_batch_and_seeds_differ(loaded: LoadedModel) -> None:
-    some = list(enumerate(generate(4, 1)))
+    some = list(enumerate(draw_problems(4, 1)))
     hot = replace(SHORT, temperature=1.0, seed=3)
     for rule in (None, Search(K=2)):
         together = [a.text for a in answer_batch(loaded, some, rule, hot)]
@@ -101,7 +101,7 @@ def test_trails_hold_what_the_statistics_need(loaded: LoadedModel) -> None:
     """Entropies and words of the trail are those of a projection of the whole window."""
     from empirical.decoding import ConfidentDecoding
 
-    problem = generate(1, 1)[0]
+    problem = draw_problems(1, 1)[0]
     (answer,) = answer_batch(loaded, [(0, problem)], Search(K=2), SHORT)
     trail = answer.trail
     assert trail is not None

@@ -15,7 +15,7 @@ from empirical.capture.batch import capture
 from empirical.capture.run import Settings, trace_problems
 from empirical.model.anatomy import Anatomy
 from empirical.model.load import LoadedModel, load_model
-from empirical.problems import generate
+from empirical.problems import draw_problems
 from empirical.texts import reference_texts
 from empirical.traces.files import Traces, read_traces, write_traces
 from empirical.traces.split import Shard, choose_shard, local_device
@@ -136,7 +136,9 @@ def test_each_shard_stops_at_its_share_of_the_tokens(folder: Path, tmp_path: Pat
     loaded = load_model(folder, device="cpu")
     settings = Settings(tokens=600, batch=1, layers=1)
     for i in (1, 2):
-        trace_problems(loaded, generate(40), settings, tmp_path / "t.parquet", shard=Shard(i, 2))
+        trace_problems(
+            loaded, draw_problems(40), settings, tmp_path / "t.parquet", shard=Shard(i, 2)
+        )
     for file in tmp_path.glob("*.parquet"):
         traces = read_traces(file)
         last_part = traces.prompt // 2 == traces.prompt.max() // 2
@@ -220,7 +222,7 @@ def test_a_device_map_changes_nothing(folder: Path, tmp_path: Path, single: Path
 def test_offloaded_weights_change_nothing(folder: Path, single: Path) -> None:
     """Weights that come to the device for each call only, as in a model that is spread."""
     loaded = load_model(folder, device="cpu")
-    texts = reference_texts(loaded, list(enumerate(generate(3))), chat=False)
+    texts = reference_texts(loaded, list(enumerate(draw_problems(3))), chat=False)
     provenance = read_traces(single).provenance
     expected = capture(Anatomy.of(loaded.model), texts, provenance)
     offloaded = LoadedModel(cpu_offload(loaded.model), loaded.tokenizer, "tiny-llama", {})
