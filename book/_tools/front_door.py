@@ -32,6 +32,7 @@ NAMES = {
     "SmolLM2-135M-Instruct.Q4_1": "SmolLM2-135M-Instruct",
     "gemma-3-270m-q4_k_m": "Gemma-3-270M (base)",
     "qwen2.5-coder-0.5b-instruct-q4_k_m": "Qwen2.5-Coder-0.5B-Instruct",
+    "qwen2.5-coder-1.5b-instruct-q4_k_m": "Qwen2.5-Coder-1.5B-Instruct",
 }
 K = 10
 PALE = "#f6e3d5"
@@ -154,8 +155,13 @@ def picture(found: Mapping[str, Model]) -> str:
         "ytick.color": INK,
     }
     with style.context(["default", settings]):
-        figure = Figure(figsize=(9.2, 3.0), layout="constrained", facecolor="white")
-        first, *others = figure.subplots(1, 1 + len(found))
+        figure = Figure(figsize=(9.2, 4.8), layout="constrained", facecolor="white")
+        columns = -(-len(found) // 2)
+        grid = figure.add_gridspec(2, 1 + columns)
+        first = figure.add_subplot(grid[:, 0])
+        others = [
+            figure.add_subplot(grid[i // columns, 1 + i % columns]) for i in range(len(found))
+        ]
         draw_token(first, list(found.values())[-1].traces)
         for ax, (name, model) in zip(others, found.items(), strict=True):
             draw_promise(ax, name, model.traces)
@@ -199,7 +205,7 @@ def draw_promise(ax: Axes, name: str, traces: Traces) -> None:
     ax.fill_between(traces.layers, promised, paid, color=PALE, lw=0)
     ax.plot(traces.layers, paid, "s--", color=VERMILION, ms=4, label="log-loss: what it pays")
     ax.plot(traces.layers, promised, "o-", color=BLUE, ms=4, label="entropy: what it promises")
-    ax.set(xlabel="layer", ylim=(0, 15), xticks=traces.layers[::-3])
+    ax.set(xlabel="layer", ylim=(0, 16), xticks=traces.layers[::-3])
     ax.set_title(f"{name}\nmean over tokens, nats", fontsize=9.5)
 
 

@@ -28,7 +28,7 @@ def evidence() -> Evidence:
         for name, traces in loaded.items()
         if (traces.provenance.mode, traces.provenance.lens) == ("reference", "raw")
     }
-    assert len(kept) == 3
+    assert len(kept) == 4
     return gather(kept, replicates=200)
 
 
