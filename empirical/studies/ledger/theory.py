@@ -166,7 +166,7 @@ THEORY: tuple[Entry, ...] = (
             )
         ),
         Verdict.NOT_SEEN,
-        "A0 fails: on these two models the middle layers are over-confident",
+        "A0 fails: on these models the middle layers are over-confident",
         "stopping audit",
         lambda e: e.all(lambda m: m.audit.calibration.window_gap.low > 0),
     ),
