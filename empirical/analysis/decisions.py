@@ -35,11 +35,10 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from empirical.intervals import LEVEL, bonferroni, tail_replicates
 from empirical.traces.window import Sample
-from stopping.support.statistics import Interval
+from stopping.support.statistics import Interval, student_ratio
 from stopping.types import BoolArray, FloatArray, IntArray
 
 LEAST_PROMPTS = 30
@@ -217,10 +216,7 @@ def interval_over(sums: ClusterSums, seed: int, level: float = LEVEL) -> tuple[I
     estimate = difference.sum(axis=1) / tokens.sum()
     if n < 2:
         return tuple(Interval(float(e), math.nan, math.nan, level) for e in estimate)
-    rest = difference - estimate[:, None] * tokens
-    error = np.sqrt((rest**2).sum(axis=1) / (n * (n - 1))) / mean_tokens
-    margin = float(stats.t.ppf((1 + level) / 2, n - 1)) * error
-
+    students = [student_ratio(row, tokens, level) for row in difference]
     draws = tail_replicates(level)
     unseen = np.stack([sums.worst.max(axis=1), sums.best.min(axis=1)])
     ends = np.empty((2, draws, len(difference)))
@@ -236,8 +232,8 @@ def interval_over(sums: ClusterSums, seed: int, level: float = LEVEL) -> tuple[I
     high = _quantile(ends[0], 1 - tail, "higher")
     low = _quantile(ends[1], tail, "lower")
     return tuple(
-        Interval(float(e), float(min(a, e - r)), float(max(b, e + r)), level)
-        for e, r, a, b in zip(estimate, margin, low, high, strict=True)
+        Interval(one.estimate, min(float(a), one.low), max(float(b), one.high), level)
+        for one, a, b in zip(students, low, high, strict=True)
     )
 
 

@@ -43,7 +43,8 @@ class RuleResult:
         The exact test's p-value times the number of rules compared, at most 1; that of `anytime`
         where the comparison stopped once decided.
     comparison : Comparison
-        Better or worse if `p_adjusted` is below 5 %, else undecided.
+        Better or worse if `p_adjusted` is below 5 % and, unless the comparison stopped once
+        decided, the difference's interval lies beyond zero; else undecided.
     moved, substituted : Interval
         Shares of all tokens taken from an earlier layer, and of tokens other than the final
         layer's; 95 % over problems.
@@ -135,7 +136,7 @@ def _result(
         spec=spec,
         overall=overall,
         p_adjusted=p_adjusted,
-        comparison=_comparison(p_adjusted, overall),
+        comparison=decided(p_adjusted, overall, looked is not None),
         moved=means.ratio(0, 2),
         substituted=means.ratio(1, 2),
         changed=sum(a.text != b.text for a, b in zip(answers, plain, strict=True)),
@@ -150,7 +151,8 @@ def _result(
     )
 
 
-def _comparison(p_adjusted: float, overall: Paired) -> Comparison:
-    if p_adjusted >= ERROR:
+def decided(p_adjusted: float, overall: Paired, stopped: bool = False) -> Comparison:
+    """Say whether a rule is better or worse than plain decoding; `stopped` once that was known."""
+    if p_adjusted >= ERROR or not (stopped or overall.difference.excludes_zero):
         return Comparison.UNDECIDED
     return Comparison.BETTER if overall.fixed > overall.regressed else Comparison.WORSE

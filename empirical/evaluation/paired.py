@@ -8,7 +8,10 @@ others say nothing about the difference. The difference of the two accuracies is
 **Test.** Given their number, the problems that only one solves fall either way with probability
 1/2 if the accuracies are equal. McNemar's exact test is the binomial test of that: it rejects with
 probability at most its level, whatever `n`. Problems of a group (a template, a document) may fall
-together: then the signs of whole groups are flipped, which is the same test for groups of one.
+together: then the signs of whole groups are flipped, which is the same test for groups of one. For
+larger groups it is exact if a rule and plain decoding may be exchanged within a group. Equal
+accuracies are less than that: a rule that wins a little in most groups and loses much in a few is
+called better by a sample without those. So the interval allows for a group that was not seen.
 
 **Interval.** The score interval of Tango (1998): all `delta` at which
 
@@ -29,7 +32,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
 from stopping.errors import UserError
-from stopping.support.statistics import Interval, clopper_pearson
+from stopping.support.statistics import (
+    Interval,
+    clopper_pearson,
+    gaffke_ratio,
+    student_ratio,
+)
 
 FORMER = {"mended": "fixed", "broken": "regressed"}
 """Names of fields in files of format version 1."""
@@ -40,8 +48,8 @@ class Paired:
     """A rule against plain decoding on the same `problems`.
 
     `accuracy` and `plain` are the shares solved, with exact binomial intervals; `difference` is
-    their difference, with the hull of the score interval and, where problems are grouped, Student's
-    over groups; `p_value` is that of the exact test.
+    their difference, with the hull of the score interval and, where problems are grouped, those of
+    `group_interval`; `p_value` is that of the exact test.
     """
 
     problems: int
@@ -83,7 +91,8 @@ def paired(
         accuracy=clopper_pearson(int(a.sum()), len(a)),
         plain=clopper_pearson(int(b.sum()), len(b)),
         difference=_hull(
-            score_interval(fixed, regressed, len(a), level), group_interval(surplus, labels, level)
+            score_interval(fixed, regressed, len(a), level),
+            group_interval(surplus, labels, float(b.mean()), level),
         ),
         fixed=fixed,
         regressed=regressed,
@@ -112,20 +121,24 @@ def sign_flips(surplus: NDArray[np.intp], groups: NDArray[Any]) -> float:
     return min(1.0, float(p[far].sum()))
 
 
-def group_interval(surplus: NDArray[np.intp], groups: NDArray[Any], level: float) -> Interval:
-    """Student's interval of the mean surplus, with the standard error over groups.
+def group_interval(
+    surplus: NDArray[np.intp], groups: NDArray[Any], plain: float, level: float
+) -> Interval:
+    """Interval of the mean surplus over groups: the hull of Student's and Gaffke's.
 
-    Of no length where every problem stands for itself, which the score interval is for.
+    The latter allows for a group that was not seen, in which the rule loses what plain decoding
+    solves on average, a share `plain`, or wins all else. Of no length where every problem stands
+    for itself, which the score interval is for.
     """
     estimate, n = float(surplus.mean()), len(surplus)
     names, sizes = np.unique(groups, return_counts=True)
     if len(names) in (1, n):
         return Interval(estimate, estimate, estimate, level)
-    rest = _sums(surplus, groups) - estimate * sizes
-    count = len(names)
-    error = math.sqrt(count / (count - 1) * float((rest**2).sum())) / n
-    margin = float(stats.t.ppf((1 + level) / 2, count - 1)) * error
-    return Interval(estimate, estimate - margin, estimate + margin, level)
+    sums = _sums(surplus, groups)
+    return _hull(
+        student_ratio(sums, sizes, level),
+        gaffke_ratio(sums, sizes, -plain, 1 - plain, level=level),
+    )
 
 
 def _sums(surplus: NDArray[np.intp], groups: NDArray[Any]) -> NDArray[np.intp]:

@@ -14,7 +14,7 @@ import numpy as np
 from empirical.intervals import Ratio, prompt_intervals
 from empirical.traces.files import Traces
 from stopping.errors import UserError
-from stopping.support.statistics import Interval
+from stopping.support.statistics import Interval, cluster_share, student_ratio
 from stopping.support.tables import count
 from stopping.types import BoolArray, FloatArray, IntArray
 
@@ -80,6 +80,19 @@ class Sample:
     def intervals(self, ratios: Mapping[str, Ratio]) -> dict[str, Interval]:
         """Intervals over clusters, the same resamples at every call."""
         return prompt_intervals(ratios, self.clusters, self.seed, self.replicates)
+
+    def mean_that_decides(self, ratio: Ratio) -> Interval:
+        """Student's interval over clusters, which keeps its level where they are few."""
+        return student_ratio(*self._sums(ratio), ratio.level)
+
+    def share_that_decides(self, ratio: Ratio) -> Interval:
+        """Interval of a share of tokens, each end at 5 %, however alike those of a cluster are."""
+        return cluster_share(*self._sums(ratio), self.seed)
+
+    def _sums(self, ratio: Ratio) -> tuple[FloatArray, FloatArray]:
+        sides = (ratio.numerator, ratio.denominator)
+        above, below = (np.bincount(self.clusters, side) for side in sides)
+        return above, below
 
 
 def headline(

@@ -1,9 +1,10 @@
-"""Intervals: exact for proportions, by bootstrap over prompts for means of dependent tokens.
+"""Intervals: exact for proportions, over prompts for means and shares of dependent tokens.
 
 Tokens of one prompt share their context and are dependent, so a confidence interval that treats
 them as independent is too short. The unit that is resampled is the prompt.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,6 +42,117 @@ def clopper_pearson(successes: int, n: int, level: float = 0.95) -> Interval:
     low = stats.beta.ppf(alpha / 2, successes, n - successes + 1) if successes else 0.0
     high = stats.beta.ppf(1 - alpha / 2, successes + 1, n - successes) if successes < n else 1.0
     return Interval(successes / n, float(low), float(high), level)
+
+
+def student_ratio(numerator: ArrayLike, denominator: ArrayLike, level: float = 0.95) -> Interval:
+    """Student's interval of a ratio of two sums over clusters, by its linearisation.
+
+    Parameters
+    ----------
+    numerator, denominator : array_like, shape (n,)
+        Sums of each cluster; a mean over tokens has their number below.
+
+    Returns
+    -------
+    Interval
+        NaN throughout where the denominators sum to zero, with NaN ends where fewer than two
+        clusters have one.
+    """
+    above, below = _contributing(numerator, denominator)
+    n = len(below)
+    if not n:
+        return Interval(math.nan, math.nan, math.nan, level)
+    estimate = float(above.sum() / below.sum())
+    if n < 2:
+        return Interval(estimate, math.nan, math.nan, level)
+    rest = above - estimate * below
+    error = math.sqrt(float((rest**2).sum()) / (n * (n - 1))) / float(below.mean())
+    margin = float(stats.t.ppf((1 + level) / 2, n - 1)) * error
+    return Interval(estimate, estimate - margin, estimate + margin, level)
+
+
+SHARE_LEVEL = 0.9
+"""Level of the interval of a share that decides: each end errs with a probability of 5 %."""
+_DRAWS, _TAIL_DRAWS = 4000, 20
+
+
+def gaffke_ratio(
+    numerator: ArrayLike,
+    denominator: ArrayLike,
+    least: float,
+    most: float,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    r"""Interval of a ratio of sums over clusters, as wide as one cluster more could make it.
+
+    With `w_0, ..., w_n` independent exponential weights, its ends are quantiles of
+
+        ( sum w_i N_i + w_0 b D ) / ( sum w_i D_i + w_0 D ),      D = mean of the D_i,
+
+    where a cluster that was not seen has the ratio `b = least` (lower end) or `b = most` (upper
+    end). For clusters of one size whose ratios cannot lie beyond, this is Gaffke's (2005) bound for
+    the mean of a bounded variable. Clusters of unequal size count by their tokens, which the bound
+    does not cover if the large ones differ.
+
+    Parameters
+    ----------
+    numerator, denominator : array_like, shape (n,)
+        Sums of each cluster; those without a denominator are left out.
+    seed : int
+        Of the weights.
+
+    Returns
+    -------
+    Interval
+        NaN throughout where no cluster has a denominator.
+
+    References
+    ----------
+    Gaffke, N. (2005), Three test statistics for a nonparametric one-sided hypothesis on the mean of
+    a nonnegative variable, *Math. Methods Statist.* 14.
+    """
+    above, below = _contributing(numerator, denominator)
+    n = len(below)
+    if not n:
+        return Interval(math.nan, math.nan, math.nan, level)
+    tail = (1 - level) / 2
+    draws = max(_DRAWS, math.ceil(_TAIL_DRAWS / tail))
+    weights = np.random.default_rng(seed).standard_exponential((draws, n + 1))
+    seen, unseen = weights[:, :n] @ above, weights[:, n] * below.mean()
+    total = weights[:, :n] @ below + unseen
+    low = np.quantile((seen + least * unseen) / total, tail)
+    high = np.quantile((seen + most * unseen) / total, 1 - tail)
+    return Interval(float(above.sum() / below.sum()), float(low), float(high), level)
+
+
+def cluster_share(
+    numerator: ArrayLike, denominator: ArrayLike, seed: int = 0, level: float = SHARE_LEVEL
+) -> Interval:
+    """Interval of a share of tokens that keeps its level however alike those of a cluster are.
+
+    `gaffke_ratio` between 0 and 1; for clusters that break wholly or not at all it is Clopper and
+    Pearson's interval over clusters. Student's interval and the bootstrap are too short at the
+    upper end where few clusters hold most of what is counted.
+    """
+    return gaffke_ratio(numerator, denominator, 0.0, 1.0, seed, level)
+
+
+def clusters_needed(share: float, level: float = SHARE_LEVEL) -> int:
+    """Fewest clusters without a token counted that show a share of at most `share`.
+
+    `cluster_share` then ends at `1 - tail^(1 / n)`, with `tail` the error of its upper end.
+    """
+    return math.ceil(math.log((1 - level) / 2) / math.log1p(-share))
+
+
+def _contributing(numerator: ArrayLike, denominator: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    above = np.asarray(numerator, dtype=np.float64)
+    below = np.asarray(denominator, dtype=np.float64)
+    if above.ndim != 1 or above.shape != below.shape:
+        raise UserError(f"sums {above.shape} over {below.shape}: need one of each for a cluster")
+    asked = below > 0
+    return above[asked], below[asked]
 
 
 @dataclass(frozen=True)

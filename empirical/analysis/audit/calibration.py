@@ -53,7 +53,8 @@ class Calibration:
     Attributes
     ----------
     layers : tuple of LayerCalibration
-        Each with its own 95 % interval.
+        Each with its own 95 % interval. Statuses are judged by Student's interval over clusters,
+        which keeps its level where those are few.
     window_gap : Interval
         Gap averaged over the layers of the window.
     by_difficulty : tuple of GroupCalibration
@@ -78,14 +79,18 @@ def audit_calibration(sample: Sample, materiality: float = MATERIALITY) -> Calib
     window = gap[:, -len(sample.layers) :]
     numbers = [int(layer) for layer in traces.layers]
     in_window = [layer in sample.layers for layer in numbers]
-    adjusted = bonferroni(len(sample.layers))
+    judged = {
+        layer: sample.mean_that_decides(mean(gap[:, column]))
+        for column, layer in enumerate(numbers)
+    }
+    level = bonferroni(len(sample.layers))
+    adjusted = [sample.mean_that_decides(mean(column, level=level)) for column in window.T]
 
     ratios = {"window": mean(window.mean(axis=1))}
     for column, layer in enumerate(numbers):
         ratios[f"entropy {layer}"] = mean(entropy[:, column])
         ratios[f"log-loss {layer}"] = mean(log_loss[:, column])
         ratios[f"gap {layer}"] = mean(gap[:, column])
-        ratios[f"adjusted {layer}"] = mean(gap[:, column], level=adjusted)
     for difficulty, mask in sample.groups().items():
         ratios[f"final, difficulty {difficulty}"] = mean(gap[:, -1], mask)
         ratios[f"window, difficulty {difficulty}"] = mean(window.mean(axis=1), mask)
@@ -98,9 +103,7 @@ def audit_calibration(sample: Sample, materiality: float = MATERIALITY) -> Calib
             entropy=found[f"entropy {layer}"],
             log_loss=found[f"log-loss {layer}"],
             gap=found[f"gap {layer}"],
-            status=Status.UNDECIDED
-            if sample.own_text
-            else within(found[f"gap {layer}"], materiality),
+            status=Status.UNDECIDED if sample.own_text else within(judged[layer], materiality),
         )
         for layer, inside in zip(numbers, in_window, strict=True)
     )
@@ -119,7 +122,7 @@ def audit_calibration(sample: Sample, materiality: float = MATERIALITY) -> Calib
         ),
         verdict=_verdict(
             [layer for layer in layers if layer.in_window],
-            [within(found[f"adjusted {layer}"], materiality) for layer in sample.layers],
+            [within(one, materiality) for one in adjusted],
             materiality,
             sample.own_text,
         ),

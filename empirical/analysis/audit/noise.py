@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from empirical.analysis.audit.levels import NoiseLevel, Scan, noise_level, partition, scan_tokens
-from empirical.analysis.audit.verdicts import Verdict, at_most
+from empirical.analysis.audit.verdicts import Verdict, judge_share
 from empirical.intervals import Ratio, mean
 from empirical.traces.window import Sample
 from stopping.support.statistics import Interval
@@ -143,7 +143,8 @@ def audit_noise(sample: Sample, ceiling: float, tolerated: float) -> Noise:
     at_ceiling = next(level for level in levels if level.origin == f"ceiling {ceiling:g}")
     classes = partition(scan, ceiling)
     tested = classes["late_rise"] | classes["too_gentle"]
-    gentle = sample.intervals({"gentle": mean(classes["too_gentle"], tested)})["gentle"]
+    asked = mean(classes["too_gentle"], tested)
+    gentle = sample.intervals({"gentle": asked})["gentle"]
     edges = BIN_WIDTH * np.arange(BINS + 1)
     return Noise(
         ceiling=ceiling,
@@ -164,9 +165,9 @@ def audit_noise(sample: Sample, ceiling: float, tolerated: float) -> Noise:
         refinement=refinement,
         gentle=gentle,
         verdicts=(
-            _refinement_verdict(refinement, ceiling, tolerated),
+            _refinement_verdict(sample, scan, refinement, ceiling, tolerated),
             _noise_verdict(sample, least, overall, ceiling, tolerated),
-            _dominance_verdict(int(tested.sum()) / len(least), gentle, at_ceiling, tolerated),
+            _dominance_verdict(sample, asked, at_ceiling, tolerated),
         ),
     )
 
@@ -209,14 +210,17 @@ def _refinement(sample: Sample, scan: Scan, ceiling: float) -> Refinement:
     return Refinement(found["share"], found["size"], found["rises"], _quantiles(scan.rise))
 
 
-def _refinement_verdict(refinement: Refinement, ceiling: float, tolerated: float) -> Verdict:
+def _refinement_verdict(
+    sample: Sample, scan: Scan, refinement: Refinement, ceiling: float, tolerated: float
+) -> Verdict:
+    status, missing = judge_share(sample, mean(scan.rise / 2 > ceiling), tolerated)
     return Verdict(
         "A1",
         "refinement",
-        at_most(refinement.rises, tolerated),
+        status,
         f"{refinement.up_steps.estimate:.0%} of the steps at or below the valley go up; "
         f"{refinement.rises.estimate:.0%} of tokens rise there by more than noise of "
-        f"{ceiling:g} nats can ({2 * ceiling:g})",
+        f"{ceiling:g} nats can ({2 * ceiling:g}){missing}",
     )
 
 
@@ -227,19 +231,23 @@ def _noise_verdict(
     ceiling: float,
     tolerated: float,
 ) -> Verdict:
-    refuted = sample.intervals({"refuted": mean(least > ceiling)})["refuted"]
+    refutes = least > ceiling
+    status, missing = judge_share(sample, mean(refutes), tolerated)
     return Verdict(
         "A2",
         "bounded noise",
-        at_most(refuted, tolerated),
+        status,
         f"half of the tokens need eps_max ≥ {overall.quantile(0.5):.2f} nats, a tenth ≥ "
-        f"{overall.quantile(0.9):.2f}; {refuted.estimate:.0%} refute a ceiling of {ceiling:g}",
+        f"{overall.quantile(0.9):.2f}; {refutes.mean():.0%} refute a ceiling of {ceiling:g}"
+        f"{missing}",
     )
 
 
 def _dominance_verdict(
-    tested: float, gentle: Interval, level: NoiseLevel, tolerated: float
+    sample: Sample, gentle: Ratio, level: NoiseLevel, tolerated: float
 ) -> Verdict:
+    status, missing = judge_share(sample, gentle, tolerated)
+    tested = float(gentle.denominator.sum())
     if not tested:
         sentence = (
             f"at noise {level.eps_max:g} no token has a rise that is more than noise: dominance is "
@@ -247,8 +255,10 @@ def _dominance_verdict(
         )
     else:
         sentence = (
-            f"at noise {level.eps_max:g}, {tested:.0%} of tokens put it to the test (a late rise "
-            f"above noise), of which {gentle.estimate:.0%} rise too gently; "
-            f"{level.steps_certain.estimate:.0%} of the steps above the valley dominate for sure"
+            f"at noise {level.eps_max:g}, {tested / len(sample.x):.0%} of tokens put it to the "
+            "test (a late rise above noise), of which "
+            f"{gentle.numerator.sum() / tested:.0%} rise too gently; "
+            f"{level.steps_certain.estimate:.0%} of the steps above the valley dominate "
+            f"for sure{missing}"
         )
-    return Verdict("A3", "dominance", at_most(gentle, tolerated), sentence)
+    return Verdict("A3", "dominance", status, sentence)

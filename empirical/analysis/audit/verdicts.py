@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stopping.support.statistics import Interval
+import numpy as np
+
+from empirical.intervals import Ratio
+from empirical.traces.window import Sample
+from stopping.support.statistics import Interval, clusters_needed
 
 TOLERATED = 0.05
 """Share of tokens on which an assumption may break and still be said to hold."""
@@ -42,6 +46,25 @@ def at_most(value: Interval, tolerated: float) -> Status:
     if value.low > tolerated:
         return Status.FAILS
     return Status.UNDECIDED
+
+
+def judge_share(sample: Sample, share: Ratio, tolerated: float) -> tuple[Status, str]:
+    """Whether a share of tokens is at most `tolerated`, and what hinders it from being shown.
+
+    Judged by `stopping.support.statistics.cluster_share`, so that neither answer is wrong with a
+    probability above 5 %. The text is empty unless too few clusters have a token that is asked.
+    """
+    found = sample.share_that_decides(share)
+    status = at_most(found, tolerated)
+    clusters, needed = len(np.unique(sample.clusters[share.denominator > 0])), 0
+    if status is Status.UNDECIDED and found.estimate <= tolerated:
+        needed = clusters_needed(tolerated)
+    if clusters >= needed:
+        return status, ""
+    return status, (
+        f"; {clusters} {sample.cluster_kind}s are too few to show that it holds, "
+        f"which takes {needed} at least"
+    )
 
 
 def within(value: Interval, materiality: float) -> Status:

@@ -12,7 +12,7 @@ and rose again in between, which the search never sees.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from empirical.analysis.audit.verdicts import Status, Verdict, at_most
+from empirical.analysis.audit.verdicts import Status, Verdict, judge_share
 from empirical.intervals import mean
 from empirical.traces.window import Sample
 from stopping.rules import Search
@@ -58,14 +58,17 @@ def audit_window(sample: Sample, tolerated: float, others: Sequence[Verdict] = (
         ratios["minimum"] = mean(everything.argmin(axis=1) <= below)
     found = sample.intervals(ratios)
     falls = found.get("falls")
-    status = at_most(found["edge"], tolerated)
-    if status is Status.FAILS and (falls is None or at_most(falls, tolerated) is not Status.FAILS):
+    status, missing = judge_share(sample, ratios["edge"], tolerated)
+    if status is Status.FAILS and (
+        falls is None or judge_share(sample, ratios["falls"], tolerated)[0] is not Status.FAILS
+    ):
         status = Status.UNDECIDED  # the edge itself is an admissible turning point
     sentence = (
         f"{found['edge'].estimate:.1%} of searches stop at the edge of the window of {K} steps"
     )
     if falls is not None:
         sentence += f", {falls.estimate:.1%} would go on below it"
+    sentence += missing
     broken = [
         v.assumption for v in others if v.assumption in ("A2", "A3") and v.status is Status.FAILS
     ]

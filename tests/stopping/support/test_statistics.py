@@ -5,7 +5,15 @@ import pytest
 from scipy import stats
 
 from stopping.errors import UserError
-from stopping.support.statistics import Interval, clopper_pearson, cluster_bootstrap
+from stopping.support.statistics import (
+    Interval,
+    clopper_pearson,
+    cluster_bootstrap,
+    cluster_share,
+    clusters_needed,
+    gaffke_ratio,
+    student_ratio,
+)
 
 pytestmark = pytest.mark.numerical
 
@@ -83,3 +91,56 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 def test_bad_input_says_why(values: np.ndarray, clusters: np.ndarray, message: str) -> None:
     with pytest.raises(UserError, match=message):
         cluster_bootstrap(values, clusters, np.random.default_rng(0))
+
+
+def test_students_interval_of_a_ratio_by_hand() -> None:
+    values = np.array([1.0, 2.0, 6.0])
+    found, classical = student_ratio(values, np.ones(3)), stats.ttest_1samp(values, 0.0)
+    ends = classical.confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((ends.low, ends.high))
+    assert student_ratio(2 * values, np.full(3, 2.0)) == pytest.approx(found)
+    assert np.isnan(student_ratio([1.0, 0.0], [2.0, 0.0]).high)
+    assert np.isnan(student_ratio([0.0], [0.0]).estimate)
+    with pytest.raises(UserError, match="need one of each"):
+        student_ratio([1.0], [1.0, 2.0])
+
+
+def test_the_share_of_clusters_that_break_wholly_is_clopper_and_pearsons() -> None:
+    for broken, n in ((0, 40), (3, 40), (12, 20)):
+        sums = 10.0 * (np.arange(n) < broken)
+        ours, theirs = cluster_share(sums, np.full(n, 10)), clopper_pearson(broken, n, 0.9)
+        assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.012)
+    needed = clusters_needed(0.05)
+    assert needed == 59
+    assert clopper_pearson(0, needed, 0.9).high <= 0.05 < clopper_pearson(0, needed - 1, 0.9).high
+
+
+def too_sure(method: str, runs: int = 300, prompts: int = 60) -> float:
+    """How often a share of 5 %, in few prompts, is said to be less."""
+    times = 0
+    for seed in range(runs):
+        rng = np.random.default_rng(seed)
+        inside = rng.binomial(40, rng.beta(0.05, 0.95, prompts))
+        asked = np.full(prompts, 40)
+        if method == "share":
+            high = cluster_share(inside, asked, seed).high
+        else:
+            high = student_ratio(inside, asked).high
+        times += high <= 0.05
+    return times / runs
+
+
+@pytest.mark.slow
+def test_a_share_in_few_prompts_is_seldom_said_to_be_less_and_students_interval_says_it() -> None:
+    # 25 of 300 have a probability of 0.007 at 5 %.
+    assert too_sure("share") <= 25 / 300
+    # Negative control, at a nominal 2.5 %.
+    assert too_sure("student") > 25 / 300
+
+
+def test_a_cluster_that_was_not_seen_may_reach_the_bounds() -> None:
+    sums, sizes = np.array([1.0, 2.0, 0.0]), np.full(3, 5.0)
+    narrow, wide = (gaffke_ratio(sums, sizes, -b, b) for b in (0.5, 1.0))
+    assert wide.low < narrow.low < narrow.estimate < narrow.high < wide.high
+    assert narrow.estimate == pytest.approx(0.2)
+    assert np.isnan(gaffke_ratio([], [], -1.0, 1.0).low)
