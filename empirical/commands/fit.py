@@ -10,9 +10,10 @@ from rich.progress import Progress, TaskID
 
 from empirical.commands.options import PATH, replicates_option, traces_argument, window_option
 from empirical.data import bundled_traces
-from empirical.fitting.check import RUNS, WORLDS, Check, check
+from empirical.fitting.check import RUNS, Check, check
 from empirical.fitting.compare import DEFAULT, RESOLUTION, Treatment
 from empirical.fitting.fit import REFITS, STEPS, Fit, fit_traces, write_fit
+from empirical.fitting.worlds import WORLDS
 from empirical.provenance import command_line
 from empirical.traces.files import Traces, read_traces
 from stopping.changepoint import Scale

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from empirical.fitting.fit import Fit, LayerFit
+from empirical.fitting.fit import Fit
+from empirical.fitting.layers import LayerFit
 from stopping.figures.theme import BLUE, GREEN, MUTED, PURPLE, VERMILION, blank, save_figure
 from stopping.support.statistics import Interval
 

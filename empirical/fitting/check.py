@@ -1,25 +1,15 @@
 r"""`stopping fit --check`: is what a fit says right, in worlds whose truth is known?
 
-Six worlds on a window of `K + 1` layers, one class, nats:
-
-================  ================================================================================
-well specified    the fitted model itself
-prompt effects    and a level in common to the tokens of a prompt, of which the model knows nothing
-weak rises        drift 0.05, rise 0.1, spread 0.4: turning can hardly be seen
-no perturbation   every token turns at the final layer
-AR(1) noise       noise of neighbouring layers correlates at 0.8
-t3 noise          noise of Student's t with three degrees of freedom, scaled to the same variance
-================  ================================================================================
-
-In each, tokens are drawn and fitted as `stopping fit` does: half of the prompts, predictions of the
-others, the noisy walk beside it, all prompts, tests of misfit. Then every parameter that is called
-*identified* is asked whether its interval holds the truth. The optimisation starts near the truth:
-this is a study of what is concluded, not of the search for the maximum.
+In each of the `worlds` tokens are drawn and fitted as `stopping fit` does: half of the prompts,
+predictions of the others, the noisy walk beside it, all prompts, tests of misfit. Then every
+parameter that is called *identified*, and the latent excess where it is, is asked whether its
+interval holds the truth. The optimisation starts near the truth: this is a study of what is
+concluded, not of the search for the maximum.
 
 `naive` is the negative control: statuses from standard errors alone, whatever the comparison says.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,87 +17,26 @@ from pathlib import Path
 import numpy as np
 
 from empirical.fitting.compare import split
-from empirical.fitting.fit import judged
 from empirical.fitting.predictive import predictive
-from stopping.changepoint import ChangePointModel, Component
+from empirical.fitting.statuses import excess_status, judged, latent_excess
+from empirical.fitting.worlds import WORLDS, drawn
+from stopping.changepoint import ChangePointModel
 from stopping.changepoint.estimate import Estimate, carry_on, layout_for, optimise
 from stopping.changepoint.evidence import held_out_gain, walk_of
 from stopping.changepoint.inference import Parameter, Status, uncertainty
 from stopping.changepoint.layout import Layout
 from stopping.changepoint.objective import Objective
+from stopping.changepoint.profile import final_excess
 from stopping.support.parallel import Workers
 from stopping.support.results import Report, Result
 from stopping.support.statistics import Interval, clopper_pearson
 from stopping.support.store.journal import Journal, sweep
 from stopping.support.tables import table
 from stopping.support.threads import one_thread
-from stopping.types import FloatArray, IntArray
 
-K = 5
 PROMPTS, TOKENS, RUNS = 40, 40, 40
-CORRELATION, FREEDOM, SHIFT = 0.8, 3, 0.4
 _PERTURBED, _ITERATIONS = 0.1, 300
 _DRAWS, _REPLICATES, _EPS_MAX = 4000, 200, 0.5
-
-
-def known(drift: float = 0.4, rise: float = 1.0, spread: float = 0.3) -> ChangePointModel:
-    """The world that all others depart from, all layers alike but for where tokens turn."""
-    part = Component(
-        start_mean=6.0,
-        start_sd=0.5,
-        drift_mean=np.full(K, drift),
-        drift_sd=np.full(K, spread),
-        rise_mean=np.full(K, rise),
-        rise_sd=np.full(K, spread),
-        noise_sd=np.append(np.full(K, 0.3), 0.0),
-        turning=np.array([0.05, 0.1, 0.15, 0.15, 0.15, 0.4]),
-    )
-    return ChangePointModel((part,), np.ones(1))
-
-
-def unperturbed() -> ChangePointModel:
-    """Every token turns at the final layer, which is not to turn."""
-    part = known().components[0]
-    alone = {name: getattr(part, name) for name in part.__dataclass_fields__}
-    return ChangePointModel((Component(**alone | {"turning": np.eye(K + 1)[-1]}),), np.ones(1))
-
-
-@dataclass(frozen=True)
-class World:
-    """A truth, the noise that replaces its own (standard deviation one), and a prompt's level.
-
-    `fits` says whether the model is right there.
-    """
-
-    model: Callable[[], ChangePointModel]
-    fits: bool = True
-    noise: Callable[[np.random.Generator, tuple[int, int]], FloatArray] | None = None
-    shift: float = 0.0
-
-
-def autoregressive(rng: np.random.Generator, shape: tuple[int, int]) -> FloatArray:
-    """Stationary AR(1) along the layers."""
-    noise = rng.standard_normal(shape)
-    for layer in range(1, shape[1]):
-        fresh = np.sqrt(1 - CORRELATION**2) * noise[:, layer]
-        noise[:, layer] = CORRELATION * noise[:, layer - 1] + fresh
-    return noise
-
-
-def heavy(rng: np.random.Generator, shape: tuple[int, int]) -> FloatArray:
-    """Student's t of variance one."""
-    noise: FloatArray = rng.standard_t(FREEDOM, shape) / np.sqrt(FREEDOM / (FREEDOM - 2))
-    return noise
-
-
-WORLDS: Mapping[str, World] = {
-    "well specified": World(known),
-    "prompt effects": World(known, shift=SHIFT),
-    "weak rises": World(partial(known, 0.05, 0.1, 0.4)),
-    "no perturbation": World(unperturbed),
-    "AR(1) noise": World(known, fits=False, noise=autoregressive),
-    "t3 noise": World(known, fits=False, noise=heavy),
-}
 
 
 @dataclass(frozen=True)
@@ -120,6 +49,8 @@ class Run:
     turning_covered: int
     naive: int
     naive_covered: int
+    excess: int
+    excess_covered: int
     misfit: bool
     predictions_fail: bool
     turns: bool
@@ -142,6 +73,10 @@ class Row:
         Intervals called identified in a run, on average; and by standard errors alone.
     coverage, turning_coverage, naive_coverage : float or None
         Share of them that hold the truth; None if there are none.
+    excess : float
+        Share of the runs in which the final layer's latent excess is called identified.
+    excess_coverage : float or None
+        Share of these in which its interval holds the truth.
     """
 
     world: str
@@ -155,6 +90,8 @@ class Row:
     turning_coverage: float | None
     naive: float
     naive_coverage: float | None
+    excess: float
+    excess_coverage: float | None
 
 
 @dataclass(frozen=True)
@@ -174,10 +111,12 @@ class Check(Result):
         """One table, and how it reads."""
         rows = table(
             "Worlds whose truth is known: what the fit concludes",
-            *("world", "runs", "misfit said", "turns", "identified", "cover", "naive", "cover"),
+            *("world", "runs", "misfit said", "turns", "identified", "cover", "excess", "cover"),
+            *("naive", "cover"),
             caption=f"{self.prompts} prompts of {self.tokens} tokens; turns: the change point beats"
             " the noisy walk on held-out prompts; identified: intervals in a run, and the share"
-            " that hold the truth; naive: by standard errors alone",
+            " that hold the truth; excess: runs in which the final layer's is; naive: by standard"
+            " errors alone",
         )
         for row in self.rows:
             rows.add_row(
@@ -187,6 +126,8 @@ class Check(Result):
                 f"{row.turns:.0%}",
                 f"{row.identified:.1f}",
                 _share(row.coverage),
+                f"{row.excess:.0%}",
+                _share(row.excess_coverage),
                 f"{row.naive:.1f}",
                 _share(row.naive_coverage),
             )
@@ -252,6 +193,8 @@ def _row(world: str, found: list[Run]) -> Row:
         turning_coverage=share("turning_covered", "turning"),
         naive=total("naive") / n,
         naive_coverage=share("naive_covered", "naive"),
+        excess=total("excess") / n,
+        excess_coverage=share("excess_covered", "excess"),
     )
 
 
@@ -260,7 +203,7 @@ def one_run(world: str, prompts: int, tokens: int, seed: int, number: int) -> Ru
     """Draw, fit, and ask; the data set is a function of its arguments alone."""
     # A world's own stream: adding a world changes no other.
     rng = np.random.default_rng([seed, number, *world.encode()])
-    truth, (x, prompt) = WORLDS[world].model(), _drawn(WORLDS[world], prompts, tokens, rng)
+    truth, (x, prompt) = WORLDS[world].model(), drawn(WORLDS[world], prompts, tokens, rng)
     halves = split(x, prompt, number, len(x))
     layout = layout_for(halves.train, 1, truth.scale)
     start = layout.vector(truth)
@@ -297,24 +240,16 @@ def one_run(world: str, prompts: int, tokens: int, seed: int, number: int) -> Ru
         count(parameters, "turning"),
         count(errors.parameters),
     )
+    excess = int(excess_status(evidence, misfit) is Status.IDENTIFIED)
+    held = final_excess(truth) in latent_excess(whole, errors)
     return Run(
         *(*identified, *turning, *naive),
+        excess=excess,
+        excess_covered=excess * int(held),
         misfit=misfit.found,
         predictions_fail=predicted.p_value < misfit.level,
         turns=evidence.turns,
     )
-
-
-def _drawn(
-    world: World, prompts: int, tokens: int, rng: np.random.Generator
-) -> tuple[FloatArray, IntArray]:
-    prompt = np.repeat(np.arange(prompts), tokens)
-    part = world.model().components[0]
-    latent, noise, _ = part.sample(rng, len(prompt))
-    if world.noise is not None:
-        noise = part.noise_sd * world.noise(rng, noise.shape)
-    level = world.shift * rng.standard_normal(prompts)
-    return latent + noise + level[prompt, None], prompt
 
 
 def _truths(layout: Layout, truth: ChangePointModel) -> dict[tuple[str, int], float]:

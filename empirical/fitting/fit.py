@@ -15,68 +15,29 @@ import numpy as np
 from empirical.analysis.projection_noise import measured_noise, shared_tokens
 from empirical.fitting.bounds import BoundsCheck, check_bounds
 from empirical.fitting.compare import DEFAULT, Comparison, Treatment, compare, split
+from empirical.fitting.layers import LayerFit, layer_rows
 from empirical.fitting.predictive import Predictive, predictive
+from empirical.fitting.statuses import LEAST_READABLE, excess_status, judged, latent_excess
 from empirical.fitting.views import NoiseViews, measured_correlation, noise_views
 from empirical.provenance import library_versions
 from empirical.traces.files import Traces
 from empirical.traces.window import take_sample
 from stopping.changepoint import ChangePointModel, write_model
 from stopping.changepoint.estimate import STARTS, Estimate, carry_on, fit, layout_for
-from stopping.changepoint.evidence import Evidence, heard, held_out_gain, walk_of
-from stopping.changepoint.inference import (
-    LEVEL,
-    Parameter,
-    Status,
-    Uncertainty,
-    bootstrap,
-    interval_of,
-    profile_errors,
-    uncertainty,
-)
+from stopping.changepoint.evidence import Evidence, held_out_gain, walk_of
+from stopping.changepoint.inference import Parameter, Status, Uncertainty, bootstrap, uncertainty
 from stopping.changepoint.layout import FinalNoise
-from stopping.changepoint.misfit import Misfit, score_tests
-from stopping.changepoint.profile import Profile, profile
+from stopping.changepoint.misfit import Misfit
 from stopping.errors import UserError
 from stopping.support.results import Report, Result
-from stopping.support.statistics import Interval, percentile_interval
+from stopping.support.statistics import Interval
 from stopping.support.threads import one_thread
-from stopping.types import FloatArray, IntArray
 
 REPLICATES, REFITS = 1000, 50
 
 
 COMPARED_PROMPTS = 8
 """Prompts that a comparison of treatments needs: four for it, and four that judge the fit."""
-
-
-@dataclass(frozen=True)
-class LayerFit:
-    """The fitted model at one layer of the window, nats, 95 % intervals over prompts.
-
-    Attributes
-    ----------
-    turning : Interval
-        Share of tokens that turn here.
-    noise : Interval
-        Root mean square of the projection noise; at the final layer by convention.
-    fall, rise : Interval or None
-        Mean step of `G` onto this layer for tokens that still refine, or already rise; None at the
-        first layer, and where no token takes part.
-    fall_wrong, rise_wrong : float
-        Share of those steps that go the wrong way; NaN at the first layer.
-    bootstrap_noise, bootstrap_turning : Interval or None
-        The same by refits on resampled prompts.
-    """
-
-    layer: int
-    turning: Interval
-    noise: Interval
-    fall: Interval | None
-    rise: Interval | None
-    fall_wrong: float
-    rise_wrong: float
-    bootstrap_noise: Interval | None
-    bootstrap_turning: Interval | None
 
 
 @dataclass(frozen=True)
@@ -109,6 +70,9 @@ class Fit(Result):
         Whether the model was refuted, by its predictions or by what its noise is not.
     predictive, bounds
         What the fit to half of the prompts says of the other half.
+    excess : Interval or None
+        Latent excess of the final layer over `V*`, `E[G[L] - G[V*]]`, nats, from the error over
+        prompts; its status is `excess_status`. None in files that are older.
     """
 
     name: str
@@ -133,6 +97,7 @@ class Fit(Result):
     held_out_tokens: int
     predictive: Predictive
     bounds: BoundsCheck
+    excess: Interval | None = None
 
     def items(self) -> tuple[LayerFit, ...]:
         """Layers."""
@@ -147,6 +112,19 @@ class Fit(Result):
     def count(self, status: Status | str) -> int:
         """Number of parameters with this status."""
         return sum(p.status == status for p in self.parameters)
+
+    @property
+    def excess_status(self) -> Status:
+        """Whether the latent excess may be read."""
+        return excess_status(self.evidence, self.misfit)
+
+    def turning_status(self, column: int) -> Status:
+        """Whether the share of tokens that turn at a column of the window may be read.
+
+        That of the class which may be read least.
+        """
+        own = {p.status for p in self.parameters if (p.name, p.index) == ("turning", column)}
+        return next(status for status in LEAST_READABLE if status in own)
 
 
 @one_thread()
@@ -259,75 +237,11 @@ def fit_traces(
         held_out_tokens=len(halves.test),
         predictive=predicted,
         bounds=bounds,
+        excess=latent_excess(whole, errors),
     )
 
 
 STEPS = 5
-PREDICTIONS = "predictions"
-
-
-def judged(
-    whole: Estimate,
-    errors: Uncertainty,
-    evidence: Evidence,
-    predictions: float,
-    x: FloatArray,
-    prompt: IntArray,
-) -> tuple[tuple[Parameter, ...], Misfit]:
-    """Parameters whose statuses listen to the evidence and to all tests of misfit together.
-
-    `predictions` is the p-value of the predictions; `whole` was fitted to `x`, (n, w), nats.
-    """
-    misfit = Misfit.of({PREDICTIONS: predictions, **score_tests(whole, x, prompt)})
-    parameters = heard(whole, errors, evidence, x)
-    if misfit.found:
-        parameters = tuple(
-            replace(p, status=Status.MISFIT) if p.status is Status.IDENTIFIED else p
-            for p in parameters
-        )
-    return parameters, misfit
-
-
-def layer_rows(
-    estimate: Estimate, errors: Uncertainty, drawn: FloatArray, layers: Sequence[int]
-) -> tuple[LayerFit, ...]:
-    """Profile of the estimate with its intervals, one row for each layer."""
-    found = profile(estimate.model)
-    spread = Profile.unflat(profile_errors(estimate, errors.by_prompts))
-    refits = [profile(estimate.layout.model(theta)) for theta in drawn]
-    rows = []
-    for column, layer in enumerate(layers):
-        pair = column - 1
-        rows.append(
-            LayerFit(
-                layer=int(layer),
-                turning=interval_of(
-                    *(float(found.turning[column]), float(spread.turning[column])), "probability"
-                ),
-                noise=interval_of(float(found.noise[column]), float(spread.noise[column]), "sd"),
-                fall=_step_interval(found.fall, spread.fall, pair),
-                rise=_step_interval(found.rise, spread.rise, pair),
-                fall_wrong=float(found.fall_wrong[pair]) if pair >= 0 else float("nan"),
-                rise_wrong=float(found.rise_wrong[pair]) if pair >= 0 else float("nan"),
-                bootstrap_noise=_percentiles(found.noise, [r.noise for r in refits], column),
-                bootstrap_turning=_percentiles(found.turning, [r.turning for r in refits], column),
-            )
-        )
-    return tuple(rows)
-
-
-def _step_interval(values: FloatArray, spread: FloatArray, pair: int) -> Interval | None:
-    if pair < 0 or not np.isfinite(values[pair]):
-        return None
-    return interval_of(float(values[pair]), float(spread[pair]), "mean")
-
-
-def _percentiles(
-    estimate: FloatArray, refits: Sequence[FloatArray], column: int
-) -> Interval | None:
-    if len(refits) < 20:
-        return None
-    return percentile_interval(estimate[column], [refit[column] for refit in refits], LEVEL)
 
 
 def _optimisation(estimate: Estimate, errors: Uncertainty) -> Optimisation:

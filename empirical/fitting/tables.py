@@ -1,6 +1,7 @@
 """What `stopping fit` prints: one table for each question, and a dry summary."""
 
 from collections import Counter
+from dataclasses import replace
 
 from rich.text import Text
 
@@ -87,24 +88,31 @@ def layers(result: Fit) -> Report:
     rows = table(
         f"Fitted profile ({result.treatment}); steps onto the layer, nats",
         *("layer", "turn here", "95%", "noise", "95%", "bootstrap", "fall", "rise", "wrong way"),
-        caption="turn here: share of tokens with V* at this layer; wrong way: falls that rise and "
-        f"rises that fall; final layer's noise by convention ({result.final_noise})",
+        caption="turn here: share of tokens with V* at this layer, – where not identified; wrong "
+        "way: falls that rise and rises that fall; noise: what neighbouring layers do not share, "
+        f"the final layer's by convention ({result.final_noise})",
     )
-    for row in result.layers:
+    turns = result.evidence.turns
+    for column, row in enumerate(result.layers):
+        status = result.turning_status(column)
+        turning = row.turning
+        if status is Status.MAY_BE_ZERO:
+            turning = replace(turning, low=0.0)
+        unknown = status is Status.NOT_IDENTIFIED
         wrong = (
             "–"
-            if row.fall is None and row.rise is None
+            if not turns or (row.fall is None and row.rise is None)
             else (f"{number(row.fall_wrong, '.0%')} {number(row.rise_wrong, '.0%')}")
         )
         rows.add_row(
             str(row.layer),
-            number(row.turning.estimate, ".1%"),
-            span(row.turning, ".1%"),
+            "–" if unknown else number(turning.estimate, ".1%"),
+            "–" if unknown else span(turning, ".1%"),
             number(row.noise.estimate, ".3f"),
             span(row.noise, ".2f"),
             "–" if row.bootstrap_noise is None else span(row.bootstrap_noise, ".2f"),
-            _maybe(row.fall, "+.2f"),
-            _maybe(row.rise, "+.2f"),
+            _maybe(row.fall if turns else None, "+.2f"),
+            _maybe(row.rise if turns else None, "+.2f"),
             wrong,
         )
     yield rows
@@ -211,11 +219,13 @@ def bounds(result: Fit) -> Report:
         rows.add_row(bound.theorem, bound.statement, *_bound_cells(bound))
     yield rows
     regret = result.bounds.regret
+    own = "" if result.excess is None else f", {estimate(result.excess, '+.3f')} of all tokens"
     yield (
-        f"Latent excess over V*, nats: the search {number(regret.simulated_search, '+.3f')} "
-        f"simulated, {estimate(regret.believed_search, '+.3f')} believed of the held-out "
-        f"tokens; the final layer {number(regret.simulated_final, '+.3f')} and "
-        f"{estimate(regret.believed_final, '+.3f')}; the Bayes layer (S3) "
+        f"Latent excess over V* ({result.excess_status}), nats: the search "
+        f"{number(regret.simulated_search, '+.3f')} simulated, "
+        f"{estimate(regret.believed_search, '+.3f')} believed of the held-out tokens; the final "
+        f"layer {number(regret.simulated_final, '+.3f')} and "
+        f"{estimate(regret.believed_final, '+.3f')}{own}; the Bayes layer (S3) "
         f"{estimate(regret.believed_bayes, '+.3f')}."
     )
 

@@ -68,7 +68,8 @@ class Component:
     rise_mean, rise_sd : ndarray, shape (K,)
         Law of the rise `delta[l]`, likewise.
     noise_sd : ndarray, shape (w,)
-        Standard deviation of the projection noise.
+        Standard deviation of the projection noise: of what neighbouring layers do not share, since
+        an error that they share counts as a change of entropy.
     turning : ndarray, shape (w,)
         `P(V* = v)`.
     jump_sd : ndarray, shape (types - 1,)

@@ -23,12 +23,13 @@ from numpy.typing import ArrayLike
 from scipy.stats import chi2
 from scipy.stats import t as student
 
-from stopping.changepoint.estimate import Estimate, higher, optimise, random_start, restricted
+from stopping.changepoint.estimate import Estimate, optimise, random_start, restricted
 from stopping.changepoint.inference import LEVEL, Parameter, Status, Uncertainty
 from stopping.changepoint.layout import LOGIT_BOUND, Layout
 from stopping.changepoint.model import ChangePointModel
 from stopping.changepoint.objective import Objective
 from stopping.changepoint.posterior import log_likelihood
+from stopping.changepoint.profiled import Held
 from stopping.model.windows import as_batch
 from stopping.support.statistics import Interval
 from stopping.support.threads import one_thread
@@ -37,7 +38,9 @@ from stopping.types import FloatArray, IntArray
 NEEDS_TURNS = ("turning", "rise_mean", "rise_sd", "drift_mean", "drift_sd")
 """Parameters that mean nothing unless the change point beats the noisy walk."""
 FREEDOM = 3
-_STEPS, _ITERATIONS = 25, 200
+NEVER = -LOGIT_BOUND
+"""Logit of a turning probability that is zero."""
+_ITERATIONS = 200
 
 
 @dataclass(frozen=True)
@@ -137,14 +140,13 @@ def heard(
     layout = estimate.layout
     z = layout.scale.of(as_batch(x, "x"))
     objective = Objective(layout, z, np.ones(len(z)))
-    value = objective.value_and_gradient(estimate.theta)[0] * len(z)
     found = []
     for parameter in errors.parameters:
         if parameter.name == "turning" and parameter.status is Status.IDENTIFIED:
             if not parameter.by_information > 0:  # at a bound, where the likelihood is flat
                 found.append(replace(parameter, status=Status.NOT_IDENTIFIED))
                 continue
-            lost = value - _without(objective, estimate.theta, errors.by_information, parameter)
+            lost = Held(objective, estimate.theta, errors.by_information, parameter).lost(NEVER)
             design = max(1.0, (parameter.by_prompts / parameter.by_information) ** 2)
             if 2 * lost / design < chi2.ppf(LEVEL, FREEDOM):
                 parameter = replace(
@@ -161,29 +163,6 @@ def _without_evidence(parameter: Parameter) -> Parameter:
     if parameter.name in NEEDS_TURNS and status is not Status.FEW_TOKENS:
         status = Status.NOT_IDENTIFIED
     return replace(parameter, status=status)
-
-
-def _without(
-    objective: Objective, theta: FloatArray, inverse: FloatArray, parameter: Parameter
-) -> float:
-    """Log-likelihood over all tokens where this turning probability is zero."""
-    layout = objective.layout
-    start = theta.copy()
-    mine = layout.part(start, parameter.group, "turning")
-    mine[parameter.index] = -LOGIT_BOUND
-    others = np.delete(np.arange(len(mine)), parameter.index)
-    mine[others] -= mine[others].max()
-    value, gradient = objective.value_and_gradient(start)
-    for _ in range(_STEPS):
-        step = inverse @ gradient * objective.total
-        layout.part(step, parameter.group, "turning")[parameter.index] = 0.0
-        risen = higher(objective, start, value, step)
-        if risen is None:
-            break
-        before, (start, value, gradient) = value, risen
-        if (value - before) * objective.total < 0.05:
-            break
-    return value * objective.total
 
 
 def _in_company(parameters: Sequence[Parameter]) -> list[Parameter]:

@@ -103,13 +103,14 @@ class Uncertainty:
     """Covariances of the parameter vector, zero where it is held, and the parameters with both.
 
     `positive` says whether the observed information is positive definite, as it is at a strict
-    maximum; if not, the flat directions are left out of the covariances.
+    maximum; if not, the flat directions are left out of the covariances. `prompts` is their number.
     """
 
     parameters: tuple[Parameter, ...]
     by_information: FloatArray
     by_prompts: FloatArray
     positive: bool
+    prompts: int
 
     def count(self, status: Status) -> int:
         """Number of parameters with this status."""
@@ -157,6 +158,7 @@ def uncertainty(estimate: Estimate, x: ArrayLike, prompt: ArrayLike) -> Uncertai
         by_information=covariances[0],
         by_prompts=covariances[1],
         positive=positive,
+        prompts=len(names),
     )
 
 

@@ -80,6 +80,16 @@ def profile(model: ChangePointModel) -> Profile:
         )
 
 
+def final_excess(model: ChangePointModel) -> float:
+    """`E[G[L] - G[V*]]` over all tokens, nats: what decoding at the final layer loses."""
+    total = 0.0
+    for probability, component, v in _cells(model):
+        moments = component.moments(v)
+        G = model.scale.mean_nats(moments.mean, np.diag(moments.latent))
+        total += probability * float(G[-1] - G[v])
+    return total
+
+
 def _cells(model: ChangePointModel) -> Iterator[tuple[float, Component, int]]:
     for weight, component in zip(model.weights, model.components, strict=True):
         for v in np.flatnonzero(component.turning):

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from empirical.commands.fit import fit as command
-from empirical.fitting.check import WORLDS, autoregressive, check, heavy
+from empirical.fitting.check import check
+from empirical.fitting.worlds import WORLDS, autoregressive, heavy
 from stopping.errors import UserError
 
 
