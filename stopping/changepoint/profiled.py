@@ -19,7 +19,7 @@ Source: Venzon, D. J. and Moolgavkar, S. H. (1988), A method for computing profi
 confidence intervals, *Appl. Statist.* 37.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -108,22 +108,22 @@ class Held:
         shift = value - self.working(self.reported_at(self.theta))
         along = self._at(self.theta + self.along * (shift / self.variance), value)
         theta = max(along, self._at(self.theta, value), key=self._height)
-        reached, gradient = self.objective.value_and_gradient(theta)
+        height, gradient = self.objective.value_and_gradient(theta)
         for _ in range(_ITERATIONS):
             step = self.inverse @ gradient * self.objective.total
             for _ in range(_HALVINGS):
                 moved = self._at(theta + step, value)
                 risen, slope = self.objective.value_and_gradient(moved)
-                if risen > reached:
+                if risen > height:
                     break
                 step = step / 2
             else:
                 break
-            gained = (risen - reached) * self.objective.total
-            theta, reached, gradient = moved, risen, slope
+            gained = (risen - height) * self.objective.total
+            theta, height, gradient = moved, risen, slope
             if gained < _SETTLED:
                 break
-        return (self.value - reached) * self.objective.total
+        return (self.value - height) * self.objective.total
 
     def reported_at(self, theta: FloatArray) -> float:
         """Return the parameter's value in a vector."""
@@ -174,22 +174,33 @@ def _widened(held: Held, parameter: Parameter, needed: float) -> Parameter:
         if not np.isfinite(working) or end == parameter.estimate:  # at a bound: nothing beyond it
             ends.append(end)
             continue
-        reached = _end(held, centre, working, needed * design / 2)
-        if reached is None:
+        moved = reached(held.lost, centre, working, needed * design / 2)
+        if moved is None:
             return replace(parameter, status=Status.NOT_IDENTIFIED)
-        ends.append(end if reached == working else held.reported(reached))
+        ends.append(end if moved == working else held.reported(moved))
     low = max(ends[0], 0.0) if parameter.name in ("drift_mean", "rise_mean") else ends[0]
     return replace(parameter, interval=replace(parameter.interval, low=low, high=ends[1]))
 
 
-def _end(held: Held, centre: float, end: float, needed: float) -> float | None:
-    """Where the profile has fallen by `needed`, from `end` outwards; None if it does not stay."""
+def reached(
+    lost: Callable[[float], float], centre: float, end: float, needed: float
+) -> float | None:
+    """Where a profile has fallen by `needed`, from `end` outwards; None if it does not stay so.
+
+    Parameters
+    ----------
+    lost : callable
+        How far the profile lies below the estimate's, at a value.
+    centre : float
+        The estimate, where nothing is lost.
+    """
     half = end - centre
     for _ in range(_MOVES):
-        lost = held.lost(end)
-        if lost < 0 or abs(end - centre) > FAR * abs(half):
+        fallen = lost(end)
+        if fallen < 0 or abs(end - centre) > FAR * abs(half):
             return None
-        if lost >= _NEAR * needed:
-            return end if held.lost(2 * end - centre) >= _NEAR * needed else None
-        end = centre + (end - centre) * float(np.clip(np.sqrt(needed / max(lost, 1e-9)), 1.02, 2.0))
+        if fallen >= _NEAR * needed:
+            return end if lost(2 * end - centre) >= _NEAR * needed else None
+        further = float(np.clip(np.sqrt(needed / max(fallen, 1e-9)), 1.02, 2.0))
+        end = centre + (end - centre) * further
     return None

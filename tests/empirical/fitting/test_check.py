@@ -23,6 +23,8 @@ def test_what_is_called_identified_is_covered_and_misfit_is_said() -> None:
     # Misfit in three of four has a probability of 5e-4 at 5 %.
     assert right.misfit.estimate <= 0.5
     assert weak.misfit.estimate <= 0.5
+    assert right.excess == 1 or right.misfit.estimate > 0
+    assert weak.excess < 0.5
     # Standard errors alone call turning points identified where nothing shows that anything turns.
     assert weak.turns < 0.5
     assert weak.identified < weak.naive / 2

@@ -12,11 +12,11 @@ from stopping.changepoint.inference import Status, bootstrap, profile_errors, un
 from stopping.changepoint.layout import Layout
 from stopping.changepoint.objective import Objective
 from stopping.changepoint.profile import Profile, profile
-from stopping.changepoint.recovery import Recovery, recover
 from stopping.changepoint.scores import information
 from stopping.errors import UserError
 from stopping.model.paths import at
 from tests.stopping.changepoint.models import LOG, SOFTPLUS, one_class, two_classes, with_types
+from tests.stopping.changepoint.recovery import Recovery, recover
 
 CASES = {
     "nats": (two_classes(), "none"),
