@@ -55,6 +55,11 @@ def draw_problems(
     return found[:n]
 
 
+def all_built_in() -> tuple[Problem, ...]:
+    """Return every built-in problem, of both sets."""
+    return tuple(problem for half in _sets() for problem in half)
+
+
 def _in_order(seed: int) -> tuple[Problem, ...]:
     """Return the seed's set, mixed among problems of one template and difficulty."""
     turn, number = divmod(seed, SETS)

@@ -25,9 +25,11 @@ from empirical.evaluation import (
     stated_part,
 )
 from empirical.evaluation.files import read_evaluation
+from empirical.evaluation.restate import restated
 from empirical.evaluation.runner import PLAIN, Settings, answer_batch
 from empirical.model.load import LoadedModel, load_model
 from empirical.problems import draw_problems, to_row
+from empirical.problems.built_in import all_built_in
 from empirical.studies.paper.files import read_paper
 from stopping.cli import main
 from stopping.errors import UserError
@@ -397,3 +399,26 @@ def test_files_of_version_1_are_read(
     (tmp_path / "old.json").write_text(text.replace('"version": 2', '"version": 1', 1))
     assert '"mended"' in text
     assert repr(read(tmp_path / "old.json")) == repr(read(path))
+
+
+@pytest.mark.parametrize("path", bundled_evaluations().values(), ids=lambda path: path.name)
+def test_verdicts_are_restated_from_the_answers_that_were_kept(path: Path) -> None:
+    stored = read_evaluation(path)
+    found = restated(stored, all_built_in())
+    for before, now in zip(stored.rules, found.rules, strict=True):
+        kept = ("problems", "accuracy", "plain", "fixed", "regressed")
+        for name in kept:
+            assert getattr(now.overall, name) == getattr(before.overall, name)
+        assert now.moved == before.moved
+        # Problems of a template may fall together: no interval gets shorter for it.
+        assert now.overall.difference.high >= before.overall.difference.high
+    assert restated(found, all_built_in()) == found
+
+
+def test_what_cannot_be_restated_is_refused() -> None:
+    stored = read_evaluation(next(iter(bundled_evaluations().values())))
+    with pytest.raises(UserError, match="give the problems of this evaluation"):
+        restated(stored, all_built_in()[:3])
+    stopped = replace(stored, settings=replace(stored.settings, until_decided=True))
+    with pytest.raises(UserError, match="stopped once decided"):
+        restated(stopped, all_built_in())
