@@ -36,7 +36,6 @@ DEFINED = {
         "from 97.0 to 92.7 %",
     ),
     "fitting": (
-        "95 % intervals",
         "share an error of 5 %",
         "with correlation 0.7",
         "below the 95 % point",

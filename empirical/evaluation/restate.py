@@ -55,11 +55,11 @@ def restated(stored: Evaluation, problems: Sequence[Problem]) -> Evaluation:
     }
     rules = []
     for rule in stored.rules:
-        pair = solved[rule.spec], solved[PLAIN]
-        overall = paired(*pair, bonferroni(len(stored.rules), ERROR), groups)
+        own, plain = solved[rule.spec], solved[PLAIN]
+        overall = paired(own, plain, bonferroni(len(stored.rules), ERROR), groups)
         p_adjusted = min(1.0, len(stored.rules) * overall.p_value)
         by_difficulty = (
-            Group(int(level), paired(*(side[here] for side in pair), groups=groups[here]))
+            Group(int(level), paired(own[here], plain[here], groups=groups[here]))
             for level in np.unique(difficulty)
             for here in [difficulty == level]
         )

@@ -90,9 +90,8 @@ class Sample:
         return cluster_share(*self._sums(ratio), self.seed)
 
     def _sums(self, ratio: Ratio) -> tuple[FloatArray, FloatArray]:
-        sides = (ratio.numerator, ratio.denominator)
-        above, below = (np.bincount(self.clusters, side) for side in sides)
-        return above, below
+        sums = [np.bincount(self.clusters, side) for side in (ratio.numerator, ratio.denominator)]
+        return sums[0].astype(np.float64), sums[1].astype(np.float64)
 
 
 def headline(
