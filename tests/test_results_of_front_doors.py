@@ -84,7 +84,7 @@ MAKERS: dict[str, Callable[[], object]] = {
     "Paths": paths,
     "Provenance": written,
     "RiskCertificate": lambda: empirical.certify_risk(traces(), [stopping.Search(K=2)], 0.05),
-    "RuleComparison": lambda: stopping.compare_rules(model(), 0.02, paths=1000, dual_paths=10),
+    "RuleComparison": lambda: stopping.compare_rules(model(), 0.02, paths=1000, dual_budget=10_000),
     "Simulation": lambda: stopping.simulate(
         stopping.Process(layers=6, noise=stopping.UniformNoise(0.3), K=3, perturbed=0.5),
         [stopping.Search(K=3)],

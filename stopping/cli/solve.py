@@ -136,6 +136,7 @@ class Solved:
             "seed": found.seed,
             "paths": found.paths,
             "value": {"at_most": found.upper, "at_least": found.lower, "bracket": found.bracket},
+            "dual": {"inner": found.dual.inner, "budget": found.dual.budget},
             "exact": None
             if exact is None
             else {"value": exact.value, "moved": exact.moved, "converged": exact.converged},

@@ -1,19 +1,22 @@
 """Bases of the regression: functions of a problem's features, the constant among them.
 
 A basis is fitted to the features of one time (it may centre and scale them, by robust measures that
-a heavy tail cannot spoil) and then maps any features to columns. Fitted bases are plain data, so a
-rule that uses them can be saved.
+a heavy tail cannot spoil) and then maps any features to columns, of which a learner makes a
+function: least squares, or trees. Fitted bases are plain data, so a rule that is linear in them can
+be saved.
 """
 
 import abc
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import combinations_with_replacement
 from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.polynomial import laguerre
 
-from stopping.errors import UserError
+from stopping.errors import UserError, missing_extra
+from stopping.optimal.learners import Boosting, Learner, LeastSquares
 from stopping.types import FloatArray
 
 _REACH = 8.0
@@ -47,6 +50,10 @@ class AbstractBasis(abc.ABC):
     @abc.abstractmethod
     def fit(self, features: FloatArray) -> Fitted:
         """Centre and scale by these features `(n, p)`."""
+
+    def learner(self) -> Learner:
+        """Make what is fed the columns."""
+        return LeastSquares()
 
     def settings(self) -> dict[str, Any]:
         """What `basis_from` needs to build it again."""
@@ -158,8 +165,59 @@ class RandomNetwork(AbstractBasis):
         return Fitted(self, found.centre, found.scale)
 
 
+MOST_TREES, MOST_LEAVES = 1000, 256
+
+
+@final
+@dataclass(frozen=True)
+class Trees(AbstractBasis):
+    """The features themselves, for gradient-boosted trees; needs scikit-learn.
+
+    Trees hold all features of one time in memory, and a rule made of them cannot be saved.
+
+    Raises
+    ------
+    UserError
+        If scikit-learn is not installed, or a number is out of range.
+    """
+
+    trees: int = 100
+    leaves: int = 15
+    rate: float = 0.1
+    seed: int = 0
+    kind: ClassVar[str] = "trees"
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.trees <= MOST_TREES and 2 <= self.leaves <= MOST_LEAVES):
+            raise UserError(
+                f"trees: need 1 to {MOST_TREES} trees of 2 to {MOST_LEAVES} leaves, got {self}"
+            )
+        if not (0 < self.rate <= 1 and self.seed >= 0):
+            raise UserError(f"trees: need a rate in (0, 1] and a seed >= 0, got {self}")
+        if find_spec("sklearn") is None:
+            raise missing_extra("boosted trees need scikit-learn", "learn")
+
+    def columns(self, scaled: FloatArray) -> FloatArray:
+        """`1, z_1, .., z_p`."""
+        return np.column_stack([np.ones(len(scaled)), scaled])
+
+    def fit(self, features: FloatArray) -> Fitted:
+        """Centre and scale as polynomials do, which trees do not mind."""
+        found = Polynomial().fit(features)
+        return Fitted(self, found.centre, found.scale)
+
+    def learner(self) -> Boosting:
+        """Boosting."""
+        return Boosting(
+            max_iter=self.trees,
+            max_leaf_nodes=self.leaves,
+            learning_rate=self.rate,
+            random_state=self.seed,
+        )
+
+
 BASES: dict[str, type[AbstractBasis]] = {
-    basis.kind: basis for basis in (Polynomial, Laguerre, RandomNetwork)
+    basis.kind: basis for basis in (Polynomial, Laguerre, RandomNetwork, Trees)
 }
 
 

@@ -9,6 +9,7 @@ window (it pays `c K`). At a positive cost it does not bound two others, marked 
 fixed layer is decoded without reading those above it, and a forward exit reads in the other order.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ import numpy as np
 from stopping.changepoint import ChangePointModel
 from stopping.errors import UserError
 from stopping.optimal.bases import AbstractBasis, Polynomial
-from stopping.optimal.dual import Dual
+from stopping.optimal.budget import BudgetedBound, dual_bound
 from stopping.optimal.filtering import ScanFilter
 from stopping.optimal.layers import LayerProblem
 from stopping.optimal.region import RegionSample, region_samples
@@ -32,6 +33,8 @@ from stopping.types import FloatArray
 
 BLOCK = 1 << 12
 LEVEL = 0.95
+CONTROL = Polynomial(1, 1)
+"""Of the martingale by regression."""
 MAX_PATHS = 20_000
 
 
@@ -45,7 +48,10 @@ class Gap:
     loss, stderr : float
         Mean excess plus cost, nats, and its standard error.
     gap, gap_stderr : float
-        Loss above the optimal rule's, paired; negative if the rule did better.
+        Loss above that of the optimal rule found, paired; negative if the rule did better. Its gap
+        to the optimum is no smaller.
+    most, most_stderr : float
+        Loss above the dual bound: the gap to the optimum is no larger.
     projections : float
         Mean projections.
     share_final : float
@@ -60,6 +66,8 @@ class Gap:
     stderr: float
     gap: float
     gap_stderr: float
+    most: float
+    most_stderr: float
     projections: float
     share_final: float
     bounded: bool
@@ -101,8 +109,8 @@ class RuleComparison(Result):
     ----------
     upper : Estimate
         Mean loss of the optimal rule found, on fresh tokens: the value is at most this.
-    lower : Estimate
-        Dual bound: the value is at least this.
+    dual : BudgetedBound
+        How the value was bounded from below.
     gaps : tuple of Gap
         Every rule, the optimal one first.
     region : tuple of RegionSample
@@ -115,7 +123,7 @@ class RuleComparison(Result):
     paths: int
     seed: int
     upper: Estimate
-    lower: Estimate
+    dual: BudgetedBound
     gaps: tuple[Gap, ...]
     region: tuple[RegionSample, ...]
     rule: Snell
@@ -129,6 +137,11 @@ class RuleComparison(Result):
         from stopping.optimal.tables import report
 
         return report(self)
+
+    @property
+    def lower(self) -> Estimate:
+        """Dual bound: the value is at least this."""
+        return self.dual.estimate
 
     @property
     def bracket(self) -> Bracket:
@@ -158,8 +171,7 @@ def compare_rules(
     rules: Sequence[AbstractRule] | None = None,
     basis: AbstractBasis | None = None,
     paths: int = MAX_PATHS,
-    dual_paths: int = 1000,
-    inner: int = 64,
+    dual_budget: int = 1 << 17,
     seed: int = 0,
     workers: Workers | None = None,
 ) -> RuleComparison:
@@ -171,10 +183,12 @@ def compare_rules(
         Default: the zoo at the model's window, and the Bayes rule.
     basis : AbstractBasis, optional
         Of the regression; default: polynomials of degree 3, products of two features.
-    paths, dual_paths, inner : int
-        Tokens of the regression and of the evaluation; of the dual bound; continuations of each.
+    paths : int
+        Tokens of the regression and of the evaluation.
+    dual_budget : int
+        Readings that the dual bound may draw; see `stopping.optimal.budget`.
     workers : Workers, optional
-        Of the evaluation; results do not depend on them.
+        Of the bounds and of the evaluation; results do not depend on them.
 
     Raises
     ------
@@ -186,9 +200,13 @@ def compare_rules(
     names = [rule.name for rule in others]
     if len(set(names)) < len(names):
         raise UserError("rules: two have one name")
-    policy = fit_policy(problem, basis or Polynomial(), stream(seed, "regression", 0), paths)
-    lower = estimate(Dual(policy, inner).draw, dual_paths, seed, name="dual", level=LEVEL)
-    upper = estimate(policy.draw, paths, seed, name="primal", level=LEVEL)
+    policy = fit_policy(
+        problem, basis or Polynomial(), stream(seed, "regression", 0), paths, control=CONTROL
+    )
+    dual = dual_bound(policy, dual_budget, seed, level=LEVEL, workers=workers)
+    upper = estimate(
+        policy.draw, paths, seed, name="primal", level=LEVEL, block=BLOCK, workers=workers
+    )
     snell = Snell(policy)
     if snell.name in names:
         raise UserError(f"rules: {snell.name} is the name of the one to be solved")
@@ -198,10 +216,11 @@ def compare_rules(
     )
     table = np.concatenate(list(in_order(jobs, workers)))
     gaps = tuple(
-        _gap(rule, table[:, :, i], table[:, :, 0], cost) for i, rule in enumerate(compared)
+        _gap(rule, table[:, :, i], table[:, :, 0], cost, dual.estimate)
+        for i, rule in enumerate(compared)
     )
     seen = region_samples(policy, problem.sample(stream(seed, "region", 0), min(paths, BLOCK)))
-    return RuleComparison(cost, recall, paths, seed, upper, lower, gaps, seen, snell)
+    return RuleComparison(cost, recall, paths, seed, upper, dual, gaps, seen, snell)
 
 
 def default_rules(model: ChangePointModel) -> tuple[AbstractRule, ...]:
@@ -231,7 +250,9 @@ def _losses(
     return found
 
 
-def _gap(rule: AbstractRule, own: FloatArray, best: FloatArray, cost: float) -> Gap:
+def _gap(
+    rule: AbstractRule, own: FloatArray, best: FloatArray, cost: float, lower: Estimate
+) -> Gap:
     loss = own[:, 0] + cost * own[:, 1]
     difference = loss - (best[:, 0] + cost * best[:, 1])
     root = np.sqrt(len(loss))
@@ -243,6 +264,8 @@ def _gap(rule: AbstractRule, own: FloatArray, best: FloatArray, cost: float) -> 
         stderr=float(loss.std(ddof=1) / root),
         gap=float(difference.mean()),
         gap_stderr=float(difference.std(ddof=1) / root),
+        most=float(loss.mean()) - lower.mean,
+        most_stderr=math.hypot(float(loss.std(ddof=1) / root), lower.stderr),
         projections=float(own[:, 1].mean()),
         share_final=float(own[:, 2].mean()),
         bounded=cost == 0 or not free,

@@ -1,31 +1,29 @@
 """S2: martingales by regression, without nested simulation (Rogers 2002; Belomestny, Bender,
 Schoenmakers 2009).
 
-Where the next observation is a function of the history and a normal vector `z`, every sum of
+Where functions `h_k` of a step are known whose mean given the past is 0 (Hermite polynomials of the
+normal number that drives it, changes of a posterior mean), every sum of
 
-    phi_j(F[t]) H_k(z),      H_k one of z_1, .., z_d, z_1**2 - 1, .., z_d**2 - 1,
+    phi_j(F[t]) h_k(step)
 
 has conditional mean zero whatever the coefficients: it is a martingale increment by construction.
 Least squares chooses the coefficients that explain most of what a step reveals. Taken off the
 regression's target, the increment is a control variate: the continuation value is then fitted to
 what chance has left, which is little.
 
-The design has many columns, so normal equations are summed up block by block and it never stands
-in memory.
+The design has many columns, so it is made block by block and never stands in memory.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import solve
 
 from stopping.optimal.bases import Fitted
+from stopping.optimal.learners import LeastSquares
 from stopping.types import FloatArray
 
 _BLOCK = 4096
-_RIDGE = 1e-9
-"""Of the columns' mean square: at `t = 0` most columns are constant, so collinear."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,50 +34,42 @@ class Control:
     ----------
     fitted : Fitted
         Basis `phi` at time `t`.
-    weights : ndarray, shape (columns, 2 d)
-        Coefficients of `phi_j H_k`.
+    weights : ndarray, shape (columns, m)
+        Coefficients of `phi_j h_k`.
     """
 
     fitted: Fitted
     weights: FloatArray
 
-    def __call__(self, features: FloatArray, normal: FloatArray) -> FloatArray:
-        """Increment given features at `t`, `(n, p)`, and the step's normal numbers `(n, d)`."""
-        increment: FloatArray = ((self.fitted(features) @ self.weights) * hermite(normal)).sum(1)
+    def __call__(self, features: FloatArray, moments: FloatArray) -> FloatArray:
+        """Increment given features at `t`, `(n, p)`, and the step's `h_k`, `(n, m)`."""
+        increment: FloatArray = ((self.fitted(features) @ self.weights) * moments).sum(axis=1)
         return increment
 
 
-def hermite(normal: FloatArray) -> FloatArray:
-    """`z_k` and `(z_k**2 - 1) / sqrt(2)`: orthonormal functions of mean 0, shape (n, 2 d)."""
-    return np.column_stack([normal, (normal**2 - 1) / np.sqrt(2)])
+class ControlFit:
+    """Regresses a target on `phi_j h_k` beside columns that are known at `t`."""
+
+    def __init__(self, fitted: Fitted) -> None:
+        self._fitted, self._sums, self._moments = fitted, LeastSquares(), 0
+
+    def add(
+        self, features: FloatArray, moments: FloatArray, around: FloatArray, target: FloatArray
+    ) -> None:
+        """Sum up one block of paths."""
+        self._moments = moments.shape[1]
+        for rows in _slices(len(target)):
+            phi = self._fitted(features[rows])
+            products = (phi[:, :, None] * moments[rows, None, :]).reshape(len(phi), -1)
+            self._sums.add(np.column_stack([products, around[rows]]), target[rows])
+
+    def solve(self) -> Control:
+        """Best coefficients."""
+        found = self._sums.solve().values
+        columns = len(self._fitted(np.zeros((1, len(self._fitted.centre))))[0])
+        weights = found[: columns * self._moments].reshape(columns, self._moments)
+        return Control(self._fitted, weights)
 
 
-def fit_control(
-    fitted: Fitted, features: FloatArray, normal: FloatArray, around: FloatArray, target: FloatArray
-) -> Control:
-    """Regress `target` on `phi_j H_k` beside `around`, columns that are known at `t`."""
-
-    def design(rows: slice) -> FloatArray:
-        phi, moments = fitted(features[rows]), hermite(normal[rows])
-        products = (phi[:, :, None] * moments[:, None, :]).reshape(len(phi), -1)
-        return np.column_stack([around[rows], products])
-
-    solution = streamed_least_squares(design, target)
-    return Control(fitted, solution[around.shape[1] :].reshape(-1, 2 * normal.shape[1]))
-
-
-def streamed_least_squares(design: Callable[[slice], FloatArray], target: FloatArray) -> FloatArray:
-    """Ridge regression, nearly without a ridge, of a design that is made row block by row block."""
-    width = design(slice(0, 1)).shape[1]
-    gram, moment = np.zeros((width, width)), np.zeros(width)
-    for start in range(0, len(target), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        columns = design(rows)
-        gram += columns.T @ columns
-        moment += columns.T @ target[rows]
-    scale = np.sqrt(np.diag(gram))
-    scale[scale == 0] = 1.0
-    gram /= scale[:, None] * scale
-    gram[np.diag_indices(width)] += _RIDGE
-    solution: FloatArray = solve(gram, moment / scale, assume_a="pos") / scale
-    return solution
+def _slices(n: int) -> Iterator[slice]:
+    return (slice(start, start + _BLOCK) for start in range(0, n, _BLOCK))

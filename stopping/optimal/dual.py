@@ -46,8 +46,7 @@ class Dual:
     starts: int = 16
 
     def __post_init__(self) -> None:
-        controlled = all(stage.control is not None for stage in self.policy.stages)
-        if self.inner < (0 if controlled else 1):
+        if self.inner < (0 if self.policy.controlled else 1):
             raise UserError(
                 f"inner: continuations must be >= 1, got {self.inner}; 0 needs a policy fitted "
                 "with a control"
@@ -62,15 +61,16 @@ class Dual:
         martingale = self._value(0, view) - others.reshape(n, self.starts).mean(axis=1)
         least: FloatArray = view.loss - martingale
         for t in range(problem.horizon):
-            before, view = view, problem.look(x[:, : t + 2])
+            history = x[:, : t + 2]
+            before, view = view, problem.look(history)
             if self.inner:
                 further = prolonged(problem, rng, x[:, : t + 1], self.inner)
-                features = np.repeat(before.features, self.inner, axis=0)
-                left = self._envelope(further) - self.policy.increment(t, features, further)
-                mean = left.reshape(n, self.inner).mean(axis=1)
-                martingale += self._value(t + 1, view) - mean
+                copies = before.take(np.repeat(np.arange(n), self.inner))
+                after = problem.look(further)
+                left = self._value(t + 1, after) - self.policy.increment(t, copies, after, further)
+                martingale += self._value(t + 1, view) - left.reshape(n, self.inner).mean(axis=1)
             else:
-                martingale += self.policy.increment(t, before.features, x[:, : t + 2])
+                martingale += self.policy.increment(t, before, view, history)
             least = np.minimum(least, view.loss - martingale)
         return least
 

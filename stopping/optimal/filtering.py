@@ -135,6 +135,18 @@ class ScanFilter:
         z = self._mean[pair, t + 1] + explained + row[:, t + 1] * normal
         return self.model.scale.nats(z)
 
+    def normal(self, history: FloatArray) -> FloatArray:
+        """The last reading as a standard normal number: the quantile of its chance given the rest.
+
+        Given class and turning point the last innovation is standard normal, so the distribution
+        function is a mean of normal ones over their posterior.
+        """
+        innovations = self._innovations(history)
+        beliefs = special.softmax(self._log_joint(innovations[:, :, :-1]), axis=1)
+        uniform = (beliefs * special.ndtr(innovations[:, :, -1])).sum(axis=1)
+        found: FloatArray = special.ndtri(np.clip(uniform, _TINY, 1 - _TINY))
+        return found
+
     def _innovations(self, history: FloatArray) -> FloatArray:
         """`u`, shape (n, pairs, t + 1)."""
         seen = history.shape[1]

@@ -24,12 +24,12 @@ import numpy as np
 from stopping.changepoint import ChangePointModel
 from stopping.errors import UserError
 from stopping.optimal.filtering import ScanFilter
-from stopping.optimal.problem import AbstractProblem, View
+from stopping.optimal.problem import AbstractControlledProblem, View, hermite
 from stopping.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)
-class LayerProblem(AbstractProblem):
+class LayerProblem(AbstractControlledProblem):
     """When to stop reading layers backwards.
 
     Attributes
@@ -68,6 +68,17 @@ class LayerProblem(AbstractProblem):
         """Draw the next layer's entropy from its conditional law, a Gaussian mixture."""
         return self.filter.next_reading(history, uniform)
 
+    def increments(self, before: View, after: View, history: FloatArray) -> FloatArray:
+        """What the last reading changed in the expected excess of each layer; and the reading.
+
+        Posterior means are martingales, and so are the sums of Hermite polynomials of readings as
+        normal numbers.
+        """
+        assert before.means is not None
+        assert after.means is not None
+        number = self.filter.normal(history)[:, None]
+        return np.column_stack([after.means - before.means, hermite(number, 4)])
+
     def look(self, history: FloatArray) -> View:
         """Expected losses of stopping now and, blindly, at each later time; and the beliefs.
 
@@ -79,7 +90,7 @@ class LayerProblem(AbstractProblem):
         l = self.horizon - history.shape[1] + 1  # noqa: E741  # the layer read last
         below = found.turning[:, :l].sum(axis=1)
         features = np.column_stack([now - ahead, next_one - ahead, below, found.turning[:, l]])
-        return View(now, features, np.ones(len(history), dtype=np.bool_), ahead)
+        return View(now, features, np.ones(len(history), dtype=np.bool_), ahead, found.excess)
 
     def choice(self, history: FloatArray) -> IntArray:
         """Column of the window to decode when stopping after `history`, shape (n,)."""

@@ -5,13 +5,14 @@ adapted rule is the only kind that can be written against this interface.
 """
 
 import abc
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtri
 from scipy.stats import qmc
 
-from stopping.types import BoolArray, FloatArray
+from stopping.types import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +29,21 @@ class View:
         False where stopping now is never right, so that the regression need not be good there.
     anchor : ndarray, shape (n,)
         A first guess of the loss of going on, of which the regression learns the error.
+    means : ndarray, shape (n, m), optional
+        Expectations given the history, of whatever will be known in the end: martingales in time.
     """
 
     loss: FloatArray
     features: FloatArray
     eligible: BoolArray
     anchor: FloatArray
+    means: FloatArray | None = None
+
+    def take(self, rows: BoolArray | IntArray) -> "View":
+        """Some of the runs."""
+        means = None if self.means is None else self.means[rows]
+        kept = self.loss[rows], self.features[rows], self.eligible[rows], self.anchor[rows]
+        return View(*kept, means)
 
 
 class AbstractProblem(abc.ABC):
@@ -68,7 +78,19 @@ class AbstractProblem(abc.ABC):
         """What is known at time `t` from histories `(n, t + 1, ..)`."""
 
 
-class AbstractGaussianProblem(AbstractProblem):
+class AbstractControlledProblem(AbstractProblem):
+    """A problem of which functions of a step are known whose mean, given the past, is 0."""
+
+    @abc.abstractmethod
+    def increments(self, before: View, after: View, history: FloatArray) -> FloatArray:
+        """Functions `(n, m)` of the last step of histories `(n, t + 2, ..)`.
+
+        Given the history before the step, each has mean 0: it is a martingale's increment. What is
+        known before and after the step is given, as whoever asks has looked.
+        """
+
+
+class AbstractGaussianProblem(AbstractControlledProblem):
     """A problem whose next observation is a function of the history and a normal vector."""
 
     @abc.abstractmethod
@@ -86,6 +108,21 @@ class AbstractGaussianProblem(AbstractProblem):
     def extend(self, uniform: FloatArray, history: FloatArray) -> FloatArray:
         """Next observation by inversion."""
         return self.step(history, ndtri(np.clip(uniform, 1e-16, 1 - 1e-16)))
+
+    def increments(self, before: View, after: View, history: FloatArray) -> FloatArray:
+        """Hermite polynomials of the normal numbers."""
+        return hermite(self.innovation(history))
+
+
+def hermite(normal: FloatArray, degree: int = 2) -> FloatArray:
+    """Orthonormal polynomials of mean 0 of normal numbers `(n, d)`, shape (n, degree d).
+
+    `z`, `(z**2 - 1) / sqrt(2)`, ..; of each number alone.
+    """
+    made = [np.ones_like(normal), normal]
+    for k in range(1, degree):
+        made.append(normal * made[k] - k * made[k - 1])
+    return np.column_stack([h / math.sqrt(math.factorial(k)) for k, h in enumerate(made) if k])
 
 
 def prolonged(

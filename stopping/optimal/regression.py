@@ -13,8 +13,10 @@ import numpy as np
 
 from stopping.errors import UserError
 from stopping.optimal.bases import AbstractBasis, Fitted
-from stopping.optimal.control import Control, fit_control
-from stopping.optimal.problem import AbstractGaussianProblem, AbstractProblem, View
+from stopping.optimal.control import Control, ControlFit
+from stopping.optimal.learners import Solution
+from stopping.optimal.problem import AbstractControlledProblem, AbstractProblem, View
+from stopping.optimal.training import BLOCK, TrainingPaths
 from stopping.types import BoolArray, FloatArray, IntArray
 
 
@@ -26,27 +28,27 @@ class Stage:
     ----------
     fitted : Fitted
         Basis.
-    decision : ndarray, shape (columns,)
+    decision : Solution
         Continuation value above the anchor where stopping is eligible: what the rule compares with.
-    value : ndarray, shape (columns,)
+    value : Solution
         The same everywhere, for the dual bound.
     control : Control, optional
         Martingale increment of the step that follows.
     """
 
     fitted: Fitted
-    decision: FloatArray
-    value: FloatArray
+    decision: Solution
+    value: Solution
     control: Control | None = None
 
     def stops(self, view: View) -> BoolArray:
         """Whether the rule stops, shape (n,)."""
-        ahead = view.anchor + self.fitted(view.features) @ self.decision
+        ahead = view.anchor + self.decision(self.fitted(view.features))
         return view.eligible & (view.loss <= ahead)
 
     def envelope(self, view: View) -> FloatArray:
         """Approximate value `min(loss, C)`, shape (n,)."""
-        return np.minimum(view.loss, view.anchor + self.fitted(view.features) @ self.value)
+        return np.minimum(view.loss, view.anchor + self.value(self.fitted(view.features)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,11 @@ class Policy:
 
     problem: AbstractProblem
     stages: tuple[Stage, ...]
+
+    @property
+    def controlled(self) -> bool:
+        """Whether each step has a control."""
+        return all(stage.control is not None for stage in self.stages)
 
     def run(self, x: FloatArray) -> tuple[IntArray, FloatArray]:
         """Stopping time and loss met on whole histories `(n, T + 1, ..)`."""
@@ -70,12 +77,12 @@ class Policy:
         _, loss, martingale = self._follow(self.problem.sample(rng, n), controlled=True)
         return loss - martingale
 
-    def increment(self, t: int, features: FloatArray, history: FloatArray) -> FloatArray:
+    def increment(self, t: int, before: View, after: View, history: FloatArray) -> FloatArray:
         """Increment of the control's martingale at the last step of histories `(n, t + 2, ..)`."""
         control = self.stages[t].control
-        if control is None or not isinstance(self.problem, AbstractGaussianProblem):
+        if control is None or not isinstance(self.problem, AbstractControlledProblem):
             return np.zeros(len(history))
-        return control(features, self.problem.innovation(history))
+        return control(before.features, self.problem.increments(before, after, history))
 
     def _follow(
         self, x: FloatArray, *, controlled: bool
@@ -83,18 +90,18 @@ class Policy:
         """Stopping time, loss met and martingale at the stopping time."""
         n = len(x)
         time, loss, martingale = np.full(n, self.problem.horizon), np.empty(n), np.zeros(n)
-        running = np.arange(n)
+        running, view = np.arange(n), self.problem.look(x[:, :1])
         for t, stage in enumerate(self.stages):
-            view = self.problem.look(x[running, : t + 1])
             halt = stage.stops(view)
             time[running[halt]], loss[running[halt]] = t, view.loss[halt]
-            running = running[~halt]
+            running, before = running[~halt], view.take(~halt)
             if not running.size:
                 return time, loss, martingale
+            history = x[running, : t + 2]
+            view = self.problem.look(history)
             if controlled:
-                history = x[running, : t + 2]
-                martingale[running] += self.increment(t, view.features[~halt], history)
-        loss[running] = self.problem.look(x[running]).loss
+                martingale[running] += self.increment(t, before, view, history)
+        loss[running] = view.loss
         return time, loss, martingale
 
 
@@ -104,58 +111,79 @@ def fit_policy(
     rng: np.random.Generator,
     n: int,
     control: AbstractBasis | None = None,
+    *,
+    block: int = BLOCK,
 ) -> Policy:
     """Regress backwards on `n` paths.
 
-    With a basis for the `control`, what the normal numbers of a step explain is taken off before
-    the step before it is regressed, and kept for the dual bound.
+    With a basis for the `control`, what is known of a step's martingales is taken off before the
+    step before it is regressed, and kept for the dual bound.
+
+    Parameters
+    ----------
+    block : int
+        Paths held at a time. More are drawn anew for each time of the horizon, so that memory is
+        that of a block and one number for each path.
 
     Raises
     ------
     UserError
         If there are fewer than ten paths for each column of the regression, or a control is asked
-        for where steps are not Gaussian.
+        for where no martingale of the steps is known.
     """
-    if control is not None and not isinstance(problem, AbstractGaussianProblem):
+    if control is not None and not isinstance(problem, AbstractControlledProblem):
         raise UserError(
-            f"control: {type(problem).__name__} is not driven by normal numbers; leave it out"
+            f"control: no martingales of the steps of {type(problem).__name__} are known; leave it "
+            "out"
         )
-    x = problem.sample(rng, n)
-    met = problem.look(x).loss
+    paths = TrainingPaths(problem, rng, n, block)
+    met = np.concatenate([piece.view.loss for piece in paths.at(problem.horizon)])
     stages: list[Stage] = []
     for t in range(problem.horizon - 1, -1, -1):
-        view = problem.look(x[:, : t + 1])
-        fitted = basis.fit(view.features)
-        columns = fitted(view.features)
-        if n < 10 * columns.shape[1]:
+        first = next(paths.at(t)).view.features
+        fitted = basis.fit(first)
+        width = fitted(first[:1]).shape[1]
+        if n < 10 * width:
             raise UserError(
-                f"regression: {columns.shape[1]} columns need at least {10 * columns.shape[1]} "
-                f"paths, got {n}; draw more paths or choose a smaller basis"
+                f"regression: {width} columns need at least {10 * width} paths, got {n}; draw more "
+                "paths or choose a smaller basis"
             )
         increment = None
-        if control is not None and isinstance(problem, AbstractGaussianProblem):
-            normal = problem.innovation(x[:, : t + 2])
-            increment = fit_control(
-                control.fit(view.features), view.features, normal, columns, met - view.anchor
-            )
-            met = met - increment(view.features, normal)
-        target = met - view.anchor
-        value = _least_squares(columns, target)
-        chosen = view.eligible
-        enough = np.count_nonzero(chosen) >= 10 * columns.shape[1]
-        decision = value
-        if enough and not chosen.all():
-            decision = _least_squares(columns[chosen], target[chosen])
-        stage = Stage(fitted, decision, value, increment)
-        met = np.where(stage.stops(view), view.loss, met)
+        if control is not None:
+            increment = _fit_control(paths, t, control.fit(first), fitted, met)
+            for piece in paths.at(t):
+                met[piece.rows] -= increment(piece.view.features, piece.increments)
+        stage = _fit_stage(paths, t, fitted, met, increment)
+        for piece in paths.at(t):
+            stops = stage.stops(piece.view)
+            met[piece.rows] = np.where(stops, piece.view.loss, met[piece.rows])
         stages.append(stage)
     return Policy(problem, tuple(stages[::-1]))
 
 
-def _least_squares(columns: FloatArray, target: FloatArray) -> FloatArray:
-    # Features may be collinear (at t = 0 some are constant): the least solution is as good as any.
-    scale = np.sqrt((columns**2).mean(axis=0))
-    scale[scale == 0] = 1.0
-    solution: FloatArray = np.linalg.lstsq(columns / scale, target, rcond=1e-9)[0]
-    rescaled: FloatArray = solution / scale
-    return rescaled
+def _fit_control(
+    paths: TrainingPaths, t: int, phi: Fitted, around: Fitted, met: FloatArray
+) -> Control:
+    fit = ControlFit(phi)
+    for piece in paths.at(t):
+        features = piece.view.features
+        target = met[piece.rows] - piece.view.anchor
+        fit.add(features, piece.increments, around(features), target)
+    return fit.solve()
+
+
+def _fit_stage(
+    paths: TrainingPaths, t: int, fitted: Fitted, met: FloatArray, control: Control | None
+) -> Stage:
+    """Regress on all paths, and on those where stopping is eligible if they are enough."""
+    everywhere, inside = fitted.basis.learner(), fitted.basis.learner()
+    chosen = width = 0
+    for piece in paths.at(t):
+        view = piece.view
+        columns, target = fitted(view.features), met[piece.rows] - view.anchor
+        everywhere.add(columns, target)
+        inside.add(columns[view.eligible], target[view.eligible])
+        chosen, width = chosen + int(view.eligible.sum()), columns.shape[1]
+    value = everywhere.solve()
+    partial = 10 * width <= chosen < len(met)
+    return Stage(fitted, inside.solve() if partial else value, value, control)

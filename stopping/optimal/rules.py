@@ -21,6 +21,7 @@ from stopping.errors import UserError
 from stopping.optimal.bases import Fitted, basis_from
 from stopping.optimal.filtering import ScanFilter
 from stopping.optimal.layers import LayerProblem
+from stopping.optimal.learners import Weights
 from stopping.optimal.regression import Policy, Stage
 from stopping.rules.base import NOT_WRITTEN, AbstractRule, Reading
 from stopping.support.documents import Format, plain
@@ -177,10 +178,7 @@ class Snell(AbstractRule):
 def save_rule(path: Path, rule: Snell, about: dict[str, Any] | None = None) -> Snell:
     """Write a Snell rule as JSON, whole or not at all; return it with its text form."""
     problem, basis = rule.problem, rule.policy.stages[0].fitted.basis
-    stages = tuple(
-        _Coefficients(s.fitted.centre, s.fitted.scale, s.decision, s.value)
-        for s in rule.policy.stages
-    )
+    stages = tuple(map(_coefficients, rule.policy.stages))
     solved = _Solved(problem.model, problem.cost, problem.recall, basis.settings(), stages)
     FORMAT.write(path, {**plain(solved), **(about or {})})
     return replace(rule, file=str(path))
@@ -203,6 +201,16 @@ class _Coefficients:
             raise UserError("scale: must be positive")
 
 
+def _coefficients(stage: Stage) -> _Coefficients:
+    decision, value = stage.decision, stage.value
+    if not (isinstance(decision, Weights) and isinstance(value, Weights)):
+        raise UserError(
+            "snell: a rule of boosted trees cannot be saved; solve with polynomials or a random "
+            "network"
+        )
+    return _Coefficients(stage.fitted.centre, stage.fitted.scale, decision.values, value.values)
+
+
 @dataclass(frozen=True, eq=False)
 class _Solved:
     """The file."""
@@ -220,7 +228,8 @@ def _read_snell(path: Path) -> Snell:
         basis = basis_from(found.basis)
         problem = LayerProblem(found.model, found.cost, found.recall)
         stages = tuple(
-            Stage(Fitted(basis, s.centre, s.scale), s.decision, s.value) for s in found.stages
+            Stage(Fitted(basis, s.centre, s.scale), Weights(s.decision), Weights(s.value))
+            for s in found.stages
         )
         if len(stages) != problem.horizon:
             raise ValueError(f"{len(stages)} stages for {problem.horizon} steps")

@@ -22,8 +22,9 @@ def report(found: RuleComparison) -> Report:
     if bounded:
         best = min(bounded, key=lambda gap: gap.loss)
         yield (
-            f"Nearest rule: {best.name}, {best.gap:+.4f} nats (s.e. {best.gap_stderr:.4f}) "
-            "from the optimum."
+            f"Nearest rule: {best.name}, {best.gap:+.4f} nats (s.e. {best.gap_stderr:.4f}) from "
+            f"the rule found, at most {best.most:.4f} (s.e. {best.most_stderr:.4f}) from the "
+            "optimum."
         )
 
 
@@ -71,14 +72,16 @@ def region(found: RuleComparison) -> Table:
     return rows
 
 
+_OPTIMUM = "gap: to the rule found; that to the optimum lies between it and 'at most'"
+_UNBOUNDED = "\n* reads fewer layers, or in another order, than a backward scan: not bounded"
+
+
 def gaps(found: RuleComparison) -> Table:
     """Every rule's loss and its gap."""
     rows = table(
         "Optimality gap of every rule, nats",
-        *("rule", "loss", "s.e.", "gap", "s.e.", "projections", "at L"),
-        caption=None
-        if all(gap.bounded for gap in found.gaps)
-        else "* reads fewer layers, or in another order, than a backward scan can: not bounded",
+        *("rule", "loss", "s.e.", "gap", "s.e.", "at most", "projections", "at L"),
+        caption=_OPTIMUM + ("" if all(gap.bounded for gap in found.gaps) else _UNBOUNDED),
     )
     for gap in found.gaps:
         rows.add_row(
@@ -87,6 +90,7 @@ def gaps(found: RuleComparison) -> Table:
             f"{gap.stderr:.4f}",
             "–" if gap is found.gaps[0] else f"{gap.gap:+.4f}",
             "–" if gap is found.gaps[0] else f"{gap.gap_stderr:.4f}",
+            f"{gap.most:.4f}" if gap.bounded else "–",
             f"{gap.projections:.2f}",
             f"{gap.share_final:.0%}",
             end_section=gap is found.gaps[0],

@@ -17,12 +17,14 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
 from scipy import stats
 
 from stopping.errors import UserError
+from stopping.support.parallel import Workers, in_order
 from stopping.support.statistics import clopper_pearson
 from stopping.types import FloatArray
 
@@ -153,13 +155,21 @@ def summarise(moments: Moments, level: float, seed: int) -> Estimate:
 
 
 def estimate(
-    draw: Draw, n: int, seed: int, *, name: str = "", level: float = 0.999, block: int = 1 << 15
+    draw: Draw,
+    n: int,
+    seed: int,
+    *,
+    name: str = "",
+    level: float = 0.999,
+    block: int = 1 << 15,
+    workers: Workers | None = None,
 ) -> Estimate:
-    """Estimate the mean of a quantity from `n` draws."""
-    total = Moments()
-    for index, size in blocks(n, block):
-        total += block_moments(draw, name, seed, index, size, math.inf)
-    return summarise(total, level, seed)
+    """Estimate the mean of a quantity from `n` draws; the same for any number of workers."""
+    jobs = (
+        partial(block_moments, draw, name, seed, index, size, math.inf)
+        for index, size in blocks(n, block)
+    )
+    return summarise(sum(in_order(jobs, workers), Moments()), level, seed)
 
 
 def judge(relation: Relation, bound: float, found: Estimate, tolerance: float = 0.0) -> Verdict:

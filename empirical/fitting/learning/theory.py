@@ -24,6 +24,8 @@ from stopping.types import FloatArray, IntArray
 PATHS = 4_000
 CLASSES = 2
 STARTS, ITERATIONS = 2, 200
+BUDGET = 7000
+"""Of the dual bound, which is not looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +87,7 @@ def _half(
         rules=rules,
         basis=Polynomial(2),
         paths=PATHS,
-        dual_paths=20,
-        inner=4,
+        dual_budget=BUDGET,
         seed=seed,
     )
     bounded = {gap.name: gap.loss for gap in solved.gaps[1:] if gap.bounded}

@@ -182,9 +182,10 @@ def test_solve_json(tmp_path: Path) -> None:
     ],
 )
 def test_solve_says_what_the_errors_allow(lower: float, stderr: float, words: str) -> None:
+    solved = compare_rules(one_class(), 0.05, paths=1000, dual_budget=10_000, rules=())
     found = replace(
-        compare_rules(one_class(), 0.05, paths=1000, dual_paths=10, inner=2, rules=()),
-        lower=estimated(lower, stderr),
+        solved,
+        dual=replace(solved.dual, estimate=estimated(lower, stderr)),
         upper=estimated(-0.26, 0.002 if stderr > 0.001 else stderr),
     )
     text = value_text(found)

@@ -40,7 +40,7 @@ def snell(request: pytest.FixtureRequest) -> Snell:
 
 @pytest.fixture(scope="module")
 def compared() -> RuleComparison:
-    return compare_rules(one_class(), 0.02, paths=6_000, dual_paths=300, inner=32, seed=3)
+    return compare_rules(one_class(), 0.02, paths=6_000, dual_budget=40_000, seed=3)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -176,15 +176,15 @@ def test_the_value_bounds_every_rule(compared: RuleComparison) -> None:
 
 def test_the_value_without_recall_does_not_bound_the_search() -> None:
     """The paper's search looks at l-1 before it stops at l: it is a rule with recall."""
-    found = compare_rules(one_class(), 0.0, recall=False, paths=6_000, dual_paths=300, inner=32)
+    found = compare_rules(one_class(), 0.0, recall=False, paths=6_000, dual_budget=40_000)
     search = found["search"]
     assert search.loss + 4 * search.stderr < found.lower.mean - 4 * found.lower.stderr
-    with_it = compare_rules(one_class(), 0.0, paths=6_000, dual_paths=300, inner=32)
+    with_it = compare_rules(one_class(), 0.0, paths=6_000, dual_budget=40_000)
     assert with_it["search"].loss - 4 * search.stderr > with_it.lower.mean
 
 
 def test_at_no_cost_the_value_is_that_of_bayes() -> None:
-    found = compare_rules(one_class(), 0.0, paths=6_000, dual_paths=300, inner=32)
+    found = compare_rules(one_class(), 0.0, paths=6_000, dual_budget=40_000)
     assert abs(found["bayes"].gap) < 2e-3
     assert found["bayes"].gap < 4 * found["bayes"].gap_stderr
     assert found["bayes"].loss > found.lower.mean - 4 * found.lower.stderr - 4e-3
@@ -192,7 +192,7 @@ def test_at_no_cost_the_value_is_that_of_bayes() -> None:
 
 def test_what_is_marked_unbounded_may_win() -> None:
     """A fixed layer skips layers that a backward scan has to pay for."""
-    found = compare_rules(one_class(), 2.0, paths=2_000, dual_paths=100, inner=16)
+    found = compare_rules(one_class(), 2.0, paths=2_000, dual_budget=20_000)
     assert not found["fixed L-1"].bounded
     assert found["fixed L-1"].gap < 0
     assert found["final layer"].bounded
@@ -212,7 +212,7 @@ def test_prices_do_not_depend_on_workers() -> None:
     rules = (Search(4), Final())
     alone, together = (
         compare_rules(
-            one_class(), 0.02, rules=rules, paths=5_000, dual_paths=50, inner=8, workers=workers
+            one_class(), 0.02, rules=rules, paths=5_000, dual_budget=20_000, workers=workers
         )
         for workers in (None, Workers(2))
     )

@@ -9,9 +9,9 @@ import pytest
 
 from stopping.errors import UserError
 from stopping.optimal.bases import Polynomial, RandomNetwork, basis_from
-from stopping.optimal.control import hermite, streamed_least_squares
 from stopping.optimal.dual import Dual
-from stopping.optimal.problem import prolonged
+from stopping.optimal.learners import LeastSquares
+from stopping.optimal.problem import hermite, prolonged
 from stopping.optimal.published import FRACTIONAL, MAX_CALL, Fractional, MaxCall
 from stopping.optimal.regression import Policy, fit_policy
 from stopping.simulation.montecarlo import estimate
@@ -138,13 +138,18 @@ def test_random_networks_serve_as_a_basis() -> None:
 
 
 def test_streamed_least_squares_are_least_squares() -> None:
+    def solved(columns: FloatArray) -> FloatArray:
+        sums = LeastSquares()
+        for rows in (slice(0, 4_000), slice(4_000, None)):
+            sums.add(columns[rows], target[rows])
+        return sums.solve()(columns)
+
     rng = np.random.default_rng(0)
     columns, target = rng.normal(size=(9_000, 5)), rng.normal(size=9_000)
-    streamed = streamed_least_squares(lambda rows: columns[rows], target)
-    assert streamed == pytest.approx(np.linalg.lstsq(columns, target)[0], abs=1e-9)
+    expected = columns @ np.linalg.lstsq(columns, target)[0]
+    assert solved(columns) == pytest.approx(expected, abs=1e-8)
     doubled = np.column_stack([columns, columns, np.zeros(9_000)])
-    again = streamed_least_squares(lambda rows: doubled[rows], target)
-    assert doubled @ again == pytest.approx(columns @ streamed, abs=1e-6)
+    assert solved(doubled) == pytest.approx(expected, abs=1e-6)
 
 
 BAD: dict[str, Callable[[], object]] = {
@@ -152,7 +157,7 @@ BAD: dict[str, Callable[[], object]] = {
     "prices": lambda: MaxCall(2, spot=math.nan),
     "fractional": lambda: Fractional(1.0),
     "width": lambda: RandomNetwork(0),
-    "normal numbers": lambda: fit_policy(
+    "no martingales": lambda: fit_policy(
         PutProblem(Put(36.0), 3),
         Polynomial(1),
         np.random.default_rng(0),
