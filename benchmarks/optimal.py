@@ -1,33 +1,36 @@
-"""Brackets of hard stopping problems beside the published ones, and the regression's speed.
+"""Brackets of hard stopping problems beside the published ones, bases beside each other, and speed.
 
-A row draws its training paths, its rule's mean and its two duals from streams of its own. Speed is
-that of the regression alone, as a ratio to least-squares Monte Carlo in one screen of numpy on
-paths of the same number.
+A row draws its training paths, its rule's mean and its two duals from streams of its own. Bases are
+compared on one max-call, one fractional Brownian motion and the change-point models of the bundled
+traces, with the same paths and the same budget of the dual bound. Speed is that of the regression
+alone, as a ratio to least-squares Monte Carlo in one screen of numpy on paths of the same number.
 """
 
-import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 
-from benchmarks.measure import interleave, machine
-from stopping.optimal.bases import Polynomial
+from benchmarks.measure import Row, interleave, machine, save
+from empirical.data import bundled_traces, stored_parts
+from empirical.report import fitting
+from empirical.report.results import FULL, WINDOW
+from empirical.report.sources import read_sources
+from empirical.report.stored import read_store
+from stopping.changepoint import ChangePointModel
+from stopping.optimal.bases import AbstractBasis, Polynomial, RandomNetwork, Trees
+from stopping.optimal.budget import dual_bound
 from stopping.optimal.dual import Dual
-from stopping.optimal.problem import AbstractGaussianProblem
+from stopping.optimal.layers import LayerProblem
+from stopping.optimal.problem import AbstractControlledProblem, AbstractGaussianProblem
 from stopping.optimal.published import FRACTIONAL, MAX_CALL, Fractional, MaxCall
 from stopping.optimal.regression import fit_policy
-from stopping.simulation.montecarlo import estimate
-from stopping.support.files import write_atomic
-
-RESULTS = Path(__file__).parents[1] / "book" / "_data" / "optimal.json"
-MOST = 20
-"""Stocks of the largest row: with fifty a row takes longer than two minutes."""
+from stopping.simulation.montecarlo import Draw, Estimate, estimate
 
 
 @dataclass(frozen=True)
@@ -46,52 +49,57 @@ class Effort:
 FEW = Effort(Polynomial(3, 3), Polynomial(2, 2), 50_000, 200_000, 4000, 6000, 32)
 SOME = Effort(Polynomial(2, 2), Polynomial(1, 1), 50_000, 200_000, 4000, 4000, 32)
 MANY = Effort(Polynomial(2, 2), Polynomial(1, 1), 30_000, 100_000, 4000, 1500, 32)
+MOST = Effort(Polynomial(2, 2), Polynomial(1, 1), 30_000, 50_000, 2000, 800, 32)
 PAST = Effort(Polynomial(2, 2), Polynomial(1, 1), 6000, 20_000, 20_000, 500, 16)
+
+BASES: tuple[AbstractBasis, ...] = (Polynomial(2, 2), Polynomial(3, 3), RandomNetwork(64), Trees())
+COST = 0.02
+"""Of a projection, nats; that of `stopping solve`."""
 
 
 @click.command("optimal")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of all streams.")
 @click.option("--rounds", type=int, default=5, show_default=True, help="Of the speed.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=RESULTS)
-def optimal_benchmark(seed: int, rounds: int, out: Path) -> None:
-    """Max-calls and fractional Brownian motion in brackets; about five minutes on one core."""
-    found = {
-        "command": f"python -m benchmarks optimal --seed {seed}",
-        "provenance": machine("numpy", "scipy"),
-        "max_call": [
-            {
-                "stocks": d,
-                "spot": spot,
-                "published": MAX_CALL[d, spot],
-                **row(problem, effort, seed),
-            }
-            for d, spot, problem, effort in max_calls()
-        ],
-        "fractional": [
-            {"hurst": hurst, "published": value, **row(Fractional(hurst), PAST, seed)}
-            for hurst, value in FRACTIONAL.items()
-        ],
-        "speed": speed(rounds),
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Instead of results/.")
+def optimal_benchmark(seed: int, rounds: int, out: Path | None) -> None:
+    """Max-calls, fractional Brownian motion, bases, speed; about ten minutes on one core."""
+    made = machine("numpy", "scipy", "scikit-learn") | {
+        "command": f"python -m benchmarks optimal --seed {seed}"
     }
-    write_atomic(out, json.dumps(found, indent=1) + "\n")
+    rows: list[Row] = []
+    for found in chain(bases(seed), max_calls(seed), fractional(seed), speed(rounds)):
+        rows.append(found)
+        click.echo(f"{found['table']}: {found['name']}", err=True)
+        path = save("optimal", made, rows, out)
+    click.echo(path.name)
 
 
-def max_calls() -> Iterator[tuple[int, int, MaxCall, Effort]]:
+def max_calls(seed: int) -> Iterator[Row]:
     """Rows of the published table, small ones first."""
     for d, spot in MAX_CALL:
-        if d <= MOST:
-            yield d, spot, MaxCall(d, float(spot)), FEW if d <= 3 else SOME if d <= 5 else MANY
+        effort = FEW if d <= 3 else SOME if d <= 5 else MANY if d <= 20 else MOST
+        known = {"stocks": d, "spot": spot, "published": MAX_CALL[d, spot]}
+        name = f"{d} stocks, {spot}"
+        yield {"table": "max-call", "name": name} | known | row(MaxCall(d, spot), effort, seed)
 
 
-def row(problem: AbstractGaussianProblem, effort: Effort, seed: int) -> dict[str, Any]:
+def fractional(seed: int) -> Iterator[Row]:
+    """Rows of the other published table."""
+    for hurst, value in FRACTIONAL.items():
+        known = {"name": f"H = {hurst}", "hurst": hurst, "published": value}
+        yield {"table": "fractional"} | known | row(Fractional(hurst), PAST, seed)
+
+
+def row(problem: AbstractGaussianProblem, effort: Effort, seed: int) -> Row:
     """One bracket, and the processor seconds of its four parts."""
     clock = [time.process_time()]
     streams = np.random.SeedSequence(seed).generate_state(5)
 
-    def bound(draw: Any, n: int, stream: int) -> dict[str, float]:
-        found = estimate(draw, n, int(stream))
+    def bound(draw: Draw, n: int, stream: int) -> Row:
+        # Blocks of what fits the memory of a small machine, with fifty stocks too.
+        found = estimate(draw, n, int(stream), block=4096 if n > 10_000 else 1 << 15)
         clock.append(time.process_time())
-        return {"estimate": -found.mean, "stderr": found.stderr, "n": n}
+        return reward(found)
 
     policy = fit_policy(
         problem, effort.basis, np.random.default_rng(streams[0]), effort.fit, control=effort.control
@@ -103,7 +111,6 @@ def row(problem: AbstractGaussianProblem, effort: Effort, seed: int) -> dict[str
         "nested": bound(Dual(policy, effort.inner, 1).draw, effort.nested, streams[3]),
     }
     parts = zip(("fit", *made), np.diff(clock), strict=True)
-    click.echo(f"{problem}: {made['lower']['estimate']:.4f} to {made['nested']['estimate']:.4f}")
     return {
         **made,
         "paths": effort.fit,
@@ -114,17 +121,82 @@ def row(problem: AbstractGaussianProblem, effort: Effort, seed: int) -> dict[str
     }
 
 
-def speed(rounds: int) -> dict[str, Any]:
+def reward(found: Estimate, sign: int = -1) -> Row:
+    """An estimate of a loss as one of a reward, or as it is."""
+    return {"estimate": sign * found.mean, "stderr": found.stderr, "n": found.n}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A problem on which bases are compared; `sign` turns its loss into what is printed."""
+
+    name: str
+    problem: AbstractControlledProblem
+    paths: int
+    rule: int
+    budget: int
+    sign: int
+
+
+def tasks() -> Iterator[Task]:
+    """One of each published table, and the fits of the bundled traces."""
+    yield Task("max-call, 2 stocks, 100", MaxCall(2), 20_000, 100_000, 300_000, -1)
+    yield Task("max-call, 5 stocks, 100", MaxCall(5), 20_000, 100_000, 300_000, -1)
+    yield Task("fractional, H = 0.7", Fractional(0.7), 6000, 10_000, 300_000, -1)
+    for name, model in fitted_models().items():
+        yield Task(name, LayerProblem(model, COST), 3000, 3000, 15_000, 1)
+
+
+def fitted_models() -> dict[str, ChangePointModel]:
+    """Models of the bundled traces of reference text, raw lens, as the report keeps them."""
+    sources = read_sources(list(bundled_traces().values()))
+    store = read_store(stored_parts())
+    found = {}
+    for job in fitting.fit_jobs(sources, None, WINDOW, 0, FULL.replicates, FULL.refits):
+        kept = store.find(fitting.KIND, job.inputs, fitting.FileFit)
+        if kept and kept.fit and (kept.lens, kept.mode) == ("raw", "reference"):
+            found[kept.model] = kept.fit.model
+    return found
+
+
+def bases(seed: int) -> Iterator[Row]:
+    """Every basis on every task: value of its rule, dual bound of one budget, seconds of both."""
+    for task in tasks():
+        for basis in BASES:
+            streams = np.random.SeedSequence(seed).generate_state(3)
+            began = time.process_time()
+            policy = fit_policy(
+                task.problem,
+                basis,
+                np.random.default_rng(streams[0]),
+                task.paths,
+                control=Polynomial(1, 1),
+            )
+            fitted = time.process_time()
+            rule = estimate(policy.draw, task.rule, int(streams[1]), block=4096)
+            dual = dual_bound(policy, task.budget, int(streams[2]))
+            yield {
+                "table": "bases",
+                "name": task.name,
+                "basis": basis.settings(),
+                "paths": task.paths,
+                "budget": task.budget,
+                "rule": reward(rule, task.sign),
+                "dual": reward(dual.estimate, task.sign) | {"inner": dual.inner},
+                "seconds": {"fit": fitted - began, "bounds": time.process_time() - fitted},
+            }
+
+
+def speed(rounds: int) -> Iterator[Row]:
     """Ours over plain, two stocks, the same number of paths and of columns."""
     problem, paths = MaxCall(2), 20_000
-    contenders = {
+    contenders: dict[str, Callable[[], object]] = {
         "ours": lambda: fit_policy(problem, Polynomial(3, 3), np.random.default_rng(1), paths),
         "plain": lambda: plain(problem, np.random.default_rng(1), paths),
     }
-    times = interleave(contenders, rounds)
-    ratio = times.ratio("ours", "plain")
-    click.echo(f"regression against plain numpy: {ratio}")
-    return {"paths": paths, "ratio": ratio.median, "low": ratio.low, "high": ratio.high}
+    ratio = interleave(contenders, rounds).ratio("ours", "plain")
+    quartiles = {"ratio": ratio.median, "low": ratio.low, "high": ratio.high}
+    yield {"table": "speed", "name": "regression over plain numpy", "paths": paths} | quartiles
 
 
 def plain(problem: MaxCall, rng: np.random.Generator, n: int) -> float:

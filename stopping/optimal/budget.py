@@ -2,8 +2,9 @@
 
 The bounds of `stopping.optimal.dual` differ in how many continuations of each history they draw:
 few make many paths affordable, many make each path's draw less loose. All of them hold, so the
-choice may look at draws. A tenth of the budget goes to pilots of every candidate; the rest goes, on
-streams of its own, to the one whose interval would then begin highest.
+choice may look at draws. A tenth of the budget goes to pilots, the same to every candidate; the
+rest goes, on streams of its own, to the one whose pilot's mean less its standard error was highest:
+a candidate whose few draws were lucky is not taken for a tight one.
 
 The budget counts steps of the problem that are drawn: a path with `inner` continuations of each
 history takes `T (1 + inner)`. It is the same on every machine, as the choice is.
@@ -11,7 +12,6 @@ history takes `T (1 + inner)`. It is the same on every machine, as the choice is
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 from stopping.errors import UserError
 from stopping.optimal.dual import Dual
@@ -38,21 +38,13 @@ class Pilot:
     ----------
     inner : int
         Continuations of each history.
-    mean, deviation : float
+    mean, stderr : float
         Of its draws.
-    paths : int
-        That the rest of the budget affords.
     """
 
     inner: int
     mean: float
-    deviation: float
-    paths: int
-
-    def promise(self, level: float) -> float:
-        """Where the interval at `level` would begin."""
-        z = NormalDist().inv_cdf((1 + level) / 2)
-        return self.mean - z * self.deviation / math.sqrt(self.paths)
+    stderr: float
 
 
 @dataclass(frozen=True)
@@ -98,16 +90,13 @@ def dual_bound(
     if not affordable:
         needed = math.ceil(FEWEST * horizon * (1 + candidates[0]) * len(candidates) / PILOTS)
         raise UserError(f"budget: needs {needed:,} steps at least, got {budget:,}")
+    rest = (1 - PILOTS) * budget
     pilots = []
     for inner in affordable:
-        cost = horizon * (1 + inner)
-        found = estimate(
-            Dual(policy, inner, STARTS).draw, int(share / cost), seed, name=f"pilot {inner}"
-        )
-        deviation = found.stderr * math.sqrt(found.n)
-        rest = budget - PILOTS * budget
-        pilots.append(Pilot(inner, found.mean, deviation, int(rest / cost)))
-    best = max(pilots, key=lambda pilot: pilot.promise(level))
-    draw = Dual(policy, best.inner, STARTS).draw
-    final = estimate(draw, best.paths, seed, name="dual", level=level, block=BLOCK, workers=workers)
+        draw, n = Dual(policy, inner, STARTS).draw, int(share / (horizon * (1 + inner)))
+        found = estimate(draw, n, seed, name=f"pilot {inner}", block=BLOCK, workers=workers)
+        pilots.append(Pilot(inner, found.mean, found.stderr))
+    best = max(pilots, key=lambda pilot: pilot.mean - pilot.stderr)
+    draw, n = Dual(policy, best.inner, STARTS).draw, int(rest / (horizon * (1 + best.inner)))
+    final = estimate(draw, n, seed, name="dual", level=level, block=BLOCK, workers=workers)
     return BudgetedBound(final, best.inner, budget, tuple(pilots))
