@@ -186,7 +186,7 @@ def compare_rules(
     paths : int
         Tokens of the regression and of the evaluation.
     dual_budget : int
-        Readings that the dual bound may draw; see `stopping.optimal.budget`.
+        Projections that the dual bound may draw; see `stopping.optimal.budget`.
     workers : Workers, optional
         Of the bounds and of the evaluation; results do not depend on them.
 

@@ -69,9 +69,9 @@ class LayerProblem(AbstractControlledProblem):
         return self.filter.next_reading(history, uniform)
 
     def increments(self, before: View, after: View, history: FloatArray) -> FloatArray:
-        """What the last reading changed in the expected excess of each layer; and the reading.
+        """What the last entropy changed in the expected excess of each layer; and itself.
 
-        Posterior means are martingales, and so are the sums of Hermite polynomials of readings as
+        Posterior means are martingales, and so are the sums of Hermite polynomials of observed entropies as
         normal numbers.
         """
         assert before.means is not None
