@@ -110,7 +110,9 @@ def fit(
     TRACES are trace files (see `stopping trace`); without any, the bundled ones are fitted. The
     model is fitted to half of the prompts and predicts the other half before it is fitted to all:
     treatments and simpler models by held-out likelihood, predictions against what the search does,
-    T2 and T14 at the fitted parameters, and the noise seen in ways that share no assumption.
+    T2 and T14 at the fitted parameters, and the noise seen in ways that share no assumption. Noise
+    is what neighbouring layers do not share: an error that they share counts as a change of
+    entropy, and is tested for, not fitted.
 
     \b
     Examples:

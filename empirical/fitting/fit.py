@@ -17,7 +17,7 @@ from empirical.fitting.bounds import BoundsCheck, check_bounds
 from empirical.fitting.compare import DEFAULT, Comparison, Treatment, compare, split
 from empirical.fitting.layers import LayerFit, layer_rows
 from empirical.fitting.predictive import Predictive, predictive
-from empirical.fitting.statuses import LEAST_READABLE, excess_status, judged, latent_excess
+from empirical.fitting.statuses import LEAST_READABLE, Excess, excess_status, judged, latent_excess
 from empirical.fitting.views import NoiseViews, measured_correlation, noise_views
 from empirical.provenance import library_versions
 from empirical.traces.files import Traces
@@ -30,7 +30,6 @@ from stopping.changepoint.layout import FinalNoise
 from stopping.changepoint.misfit import Misfit
 from stopping.errors import UserError
 from stopping.support.results import Report, Result
-from stopping.support.statistics import Interval
 from stopping.support.threads import one_thread
 
 REPLICATES, REFITS = 1000, 50
@@ -70,9 +69,8 @@ class Fit(Result):
         Whether the model was refuted, by its predictions or by what its noise is not.
     predictive, bounds
         What the fit to half of the prompts says of the other half.
-    excess : Interval or None
-        Latent excess of the final layer over `V*`, `E[G[L] - G[V*]]`, nats, from the error over
-        prompts; its status is `excess_status`. None in files that are older.
+    excess : Excess or None
+        Latent excess of the final layer, with its status; None in files that are older.
     """
 
     name: str
@@ -97,7 +95,7 @@ class Fit(Result):
     held_out_tokens: int
     predictive: Predictive
     bounds: BoundsCheck
-    excess: Interval | None = None
+    excess: Excess | None = None
 
     def items(self) -> tuple[LayerFit, ...]:
         """Layers."""
@@ -115,7 +113,7 @@ class Fit(Result):
 
     @property
     def excess_status(self) -> Status:
-        """Whether the latent excess may be read."""
+        """Whether the latent excess may be read, in older files too."""
         return excess_status(self.evidence, self.misfit)
 
     def turning_status(self, column: int) -> Status:
@@ -237,7 +235,7 @@ def fit_traces(
         held_out_tokens=len(halves.test),
         predictive=predicted,
         bounds=bounds,
-        excess=latent_excess(whole, errors),
+        excess=Excess(latent_excess(whole, errors), excess_status(evidence, misfit)),
     )
 
 

@@ -1,6 +1,6 @@
 """What of a fit may be read: statuses that have heard the evidence and all tests of misfit."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,6 +47,17 @@ def judged(
         replace(p, status=Status.MISFIT) if p.status is Status.IDENTIFIED else p for p in parameters
     )
     return parameters, misfit
+
+
+@dataclass(frozen=True)
+class Excess:
+    """Latent excess of the final layer over `V*`, `E[G[L] - G[V*]]`, nats, and whether to read it.
+
+    The interval is that of the error over prompts.
+    """
+
+    final: Interval
+    status: Status
 
 
 def latent_excess(whole: Estimate, errors: Uncertainty) -> Interval:

@@ -219,7 +219,9 @@ def bounds(result: Fit) -> Report:
         rows.add_row(bound.theorem, bound.statement, *_bound_cells(bound))
     yield rows
     regret = result.bounds.regret
-    own = "" if result.excess is None else f", {estimate(result.excess, '+.3f')} of all tokens"
+    own = ""
+    if result.excess is not None:
+        own = f", {estimate(result.excess.final, '+.3f')} of all tokens"
     yield (
         f"Latent excess over V* ({result.excess_status}), nats: the search "
         f"{number(regret.simulated_search, '+.3f')} simulated, "

@@ -27,6 +27,7 @@ from empirical.fitting.compare import (
 )
 from empirical.fitting.fit import Fit, fit_traces
 from empirical.fitting.predictive import Agreement, Prediction, pit, predictive
+from empirical.fitting.tables import layers
 from empirical.fitting.views import disagreement, noise_views
 from empirical.provenance import Provenance
 from empirical.report.fitting import SHOWN, fit_files, fit_jobs, profiles_svg
@@ -34,7 +35,9 @@ from empirical.report.page import environment
 from empirical.report.sources import Source
 from empirical.traces.files import Traces, write_traces
 from stopping.changepoint import ChangePointModel, Component, Scale, posterior, read_model
+from stopping.changepoint.evidence import NEEDS_TURNS, Evidence
 from stopping.changepoint.inference import Status
+from stopping.changepoint.profile import final_excess
 from stopping.cli.main import exit_code
 from stopping.errors import UserError
 from stopping.support.statistics import Interval
@@ -113,6 +116,27 @@ class TestOnAKnownWorld:
         assert believed.low - slack < regret.simulated_search < believed.high + slack
         assert regret.believed_bayes.estimate <= believed.estimate
         assert believed.estimate < regret.believed_final.estimate
+
+    def test_the_latent_excess_holds_the_truth_and_has_a_status(self, fitted: Fit) -> None:
+        assert fitted.excess is not None
+        assert final_excess(world()) in fitted.excess.final
+        assert fitted.excess.status is fitted.excess_status is Status.IDENTIFIED
+
+    def test_what_is_not_identified_is_not_printed(self, fitted: Fit) -> None:
+        nothing = replace(
+            fitted,
+            evidence=Evidence(Interval(0.0, -0.1, 0.1)),
+            parameters=tuple(
+                replace(p, status=Status.NOT_IDENTIFIED) if p.name in NEEDS_TURNS else p
+                for p in fitted.parameters
+            ),
+        )
+        assert nothing.excess_status is Status.NOT_IDENTIFIED
+        (shown,) = layers(nothing)
+        (before,) = layers(fitted)
+        columns = [[list(c.cells) for c in rows.columns] for rows in (before, shown)]
+        assert all("%" in cell for cell in columns[0][1])
+        assert columns[1][1] == columns[1][6] == columns[1][7] == ["–"] * 4
 
     def test_bounds_hold_and_a_tenth_of_them_does_not(self, fitted: Fit) -> None:
         for bound in fitted.bounds.bounds:
