@@ -4,16 +4,12 @@ reStructuredText would take an indented block for a quotation, reflow it and stu
 """
 
 import re
-from typing import Any
-
-from sphinx.application import Sphinx
 
 UNDERLINE = re.compile(r"-{3,}$")
 
 
-def keep_formulas(
-    app: Sphinx, what: str, name: str, obj: object, options: Any, lines: list[str]
-) -> None:
+def keep_formulas(lines: list[str]) -> list[str]:
+    """Return a docstring's lines with what is indented before its sections marked as literal."""
     kept: list[str] = []
     literal = False
     sections = next((i - 1 for i, line in enumerate(lines) if UNDERLINE.match(line)), len(lines))
@@ -25,10 +21,4 @@ def keep_formulas(
         elif line.strip() and not indented:
             literal = False
         kept.append(line)
-    lines[:sections] = kept
-
-
-def setup(app: Sphinx) -> dict[str, Any]:
-    # Before napoleon, which rewrites the sections.
-    app.connect("autodoc-process-docstring", keep_formulas, priority=100)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    return [*kept, *lines[sections:]]

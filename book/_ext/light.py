@@ -16,7 +16,9 @@ ICON = re.compile(
 )
 GLYPHS = re.compile(r'(?:\.fa-[a-z0-9-]+:before,?)+\{content:"[^"]*"\}')
 SHOWN = re.compile(r"\bfa-([a-z0-9-]+)")
-UNUSED = re.compile(r'\s*<script src="[^"]*\b(searchtools|language_data|searchindex)\.js"></script>')
+UNUSED = re.compile(
+    r'\s*<script src="[^"]*\b(searchtools|language_data|searchindex)\.js"></script>'
+)
 
 
 def cut_icons(script: str, shown: set[str]) -> str:

@@ -81,5 +81,13 @@
     return inside && rises > 2 * eps + tau ? Math.max(0, 2 * eps - tau) : null;
   }
 
-  root.layerStopping = { bound, start, search, guarded, patience, minimum, forward, turningPoints, certificate };
+  /* stopping.theory.guarded.hedged_search: weights of two neighbours [layer, weight] (T7). */
+  function hedged(x, K, eps) {
+    const u = guarded(x, K, eps), last = x.length - 1;
+    if (u === last) return [[last, 1]];
+    const q = eps > 0 ? Math.min(1, 0.5 + (x[u + 1] - x[u]) / (4 * eps)) : 1;
+    return [[u, q], [u + 1, 1 - q]];
+  }
+
+  root.layerStopping = { bound, start, search, guarded, hedged, patience, minimum, forward, turningPoints, certificate };
 })(window);

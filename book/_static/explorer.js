@@ -174,11 +174,14 @@
       }
       readout.textContent = text;
       svg.setAttribute("aria-label", "Entropy by layer. " + text);
-      bar(bars, [["excess, what is lost", G[stop] - G[token.turning], "ex-loss"],
+      const excess = (l) => G[l] - G[token.turning];
+      const mean = rules.hedged(x, K, eps).reduce((sum, [l, weight]) => sum + weight * excess(l), 0);
+      bar(bars, [["excess, what is lost", excess(stop), "ex-loss"],
+        ...(data.hedge ? [["the same for the hedged search, mean over its draws (T7)", mean, "ex-loss"]] : []),
         ["certificate, what the trace proves if A1–A4 hold (T8)", proof ? proof[stop - lo] : null, "ex-proof"],
         [`bound for every trace (${tau > 0 ? "T5" : "T2"})`, bound, "ex-bound"]]);
       Object.assign(box.dataset, { stop, certificate: proof ? proof[stop - lo] : "none",
-        excess: G[stop] - G[token.turning], bound: bound === null ? "none" : bound });
+        excess: excess(stop), hedged: mean, bound: bound === null ? "none" : bound });
     }
     return render;
   }

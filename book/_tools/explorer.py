@@ -7,7 +7,7 @@ JavaScript, and the numbers that the browser test compares.
 import html
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 from IPython.display import HTML
@@ -18,6 +18,8 @@ from stopping.model.paths import Paths
 from stopping.model.windows import window_start
 from stopping.rules import Tolerance
 from stopping.theory.certificates import certify
+from stopping.theory.guarded import hedged_search
+from stopping.types import FloatArray
 
 LAYERS, FLOOR = 20, 0.8
 
@@ -51,29 +53,90 @@ WORLD = (
 )
 
 
-def simulated(seed: int) -> HTML:
-    """One token whose world is known, at the settings where the sliders stand."""
+@dataclass(frozen=True)
+class Preset:
+    """A token of a known world, and where the sliders stand.
+
+    Attributes
+    ----------
+    turning : int
+        V*, a column of `LAYERS`.
+    falls : FloatArray
+        Of G onto each layer up to V*, in drifts, shape (LAYERS,).
+    noise : FloatArray
+        In `eps_max`, from -1 to 1, shape (LAYERS,).
+    moved : dict of str to float
+        Sliders that do not stand where they do by default.
+    """
+
+    turning: int
+    falls: FloatArray
+    noise: FloatArray
+    moved: dict[str, float] = field(default_factory=dict)
+
+
+def drawn(seed: int) -> Preset:
+    """Return a random token, at the sliders' defaults."""
     rng = np.random.default_rng(seed)
-    eps, drift, rise, tau, K = (slider.value for slider in WORLD)
-    turning = LAYERS - 4
     falls, noise = rng.standard_exponential(LAYERS), rng.uniform(-1, 1, LAYERS)
-    below = np.append(np.cumsum(drift * falls[turning:0:-1])[::-1], 0.0)
+    return Preset(LAYERS - 4, falls, noise)
+
+
+def presets() -> dict[str, Preset]:
+    """Return the worlds that the proofs of T1, T3, T5 and T7 are about."""
+    plain, last = drawn(8), LAYERS - 1
+    held = plain.noise.copy()
+    held[[last - 1, last]] = 1.0, -1.0
+    turning, steps = LAYERS - 4, 4
+    rising = plain.noise.copy()
+    rising[turning - steps : turning + 1] = np.linspace(-1, 1, steps + 1)
+    rising[turning - steps - 1] = 1.0
+    even = np.ones(LAYERS)
+    pair = np.zeros(LAYERS)
+    pair[[last - 1, last]] = -1.0, 1.0
+    steep = np.where(np.arange(LAYERS) == last, 1.0, 0.5)
+    return {
+        "T1": Preset(turning, plain.falls, held, {"rise": 0.5}),
+        "T3": Preset(turning, even, rising, {"drift": 0.1}),
+        "T5": Preset(turning, even, rising, {"drift": 0.1, "tau": 0.05}),
+        "T7": Preset(last, steep, pair, {"drift": 0.45}),
+    }
+
+
+def simulated(preset: Preset, hedge: bool = False) -> HTML:
+    """One token whose world is known, with the sliders where a preset has them.
+
+    With `hedge` the mean loss of T7's hedged search stands beside the search's.
+    """
+    sliders = [replace(s, value=preset.moved.get(s.name, s.value)) for s in WORLD]
+    eps, drift, rise, tau, K = (slider.value for slider in sliders)
+    turning = preset.turning
+    below = np.append(np.cumsum(drift * preset.falls[turning:0:-1])[::-1], 0.0)
     G = FLOOR + np.concatenate([below, rise * np.arange(1, LAYERS - turning)])
     l_min = window_start(LAYERS, int(K))
-    paths = Paths.from_latent(G[None], eps * noise[None], np.array([turning]), l_min)
+    paths = Paths.from_latent(G[None], eps * preset.noise[None], np.array([turning]), l_min)
     stop = Tolerance(tau, int(K)).choose(paths.x)
-    proof = certify(paths.x[:, l_min:], eps).excess[0, stop[0] - l_min]
+    found = certify(paths.x[:, l_min:], eps)
+    proof = float(found.excess[0, stop[0] - l_min]) if found.explained[0] else None
     data = {
-        "sliders": [slider.as_json() for slider in WORLD],
+        "sliders": [slider.as_json() for slider in sliders],
         "floor": FLOOR,
-        "token": {"turning": turning, "falls": falls.tolist(), "noise": noise.tolist()},
+        "hedge": hedge,
+        "token": {
+            "turning": turning,
+            "falls": preset.falls.tolist(),
+            "noise": preset.noise.tolist(),
+        },
     }
     sentence = (
         f"With εₘₐₓ = {eps:g} nats the search stops at layer {stop[0] + 1}; V* is layer "
-        f"{turning + 1}. It loses {paths.excess(stop)[0]:.2f} nats, where the trace proves at most "
-        f"{proof:.2f} and T2 allows {2 * eps:.2f}."
+        f"{turning + 1}. It loses {paths.excess(stop)[0]:.2f} nats."
     )
-    return _explorer("simulated", data, sentence, stop=int(stop[0]), certificate=float(proof))
+    facts: dict[str, float | None] = {"stop": int(stop[0]), "certificate": proof}
+    if hedge:
+        weights = hedged_search(paths.x[:, l_min:], eps)[0]
+        facts["hedged"] = float(weights @ (G[l_min:] - G[turning]))
+    return _explorer("simulated", data, sentence, facts)
 
 
 def real(seed: int, each: int) -> HTML:
@@ -88,7 +151,7 @@ def real(seed: int, each: int) -> HTML:
         f"layer {first['first'] + stop}, which says “{token['says'][stop]}”; the final layer says "
         f"“{token['says'][-1]}”."
     )
-    return _explorer("real", data, sentence, stop=stop)
+    return _explorer("real", data, sentence, {"stop": stop})
 
 
 def _sample(traces: Traces, seed: int, each: int) -> dict[str, object]:
@@ -124,8 +187,13 @@ def _token(traces: Traces, row: int) -> dict[str, object]:
     }
 
 
-def _explorer(kind: str, data: Mapping[str, object], sentence: str, **python: float) -> HTML:
-    facts = " ".join(f'data-python-{name}="{value!r}"' for name, value in python.items())
+def _explorer(
+    kind: str, data: Mapping[str, object], sentence: str, python: Mapping[str, float | None]
+) -> HTML:
+    facts = " ".join(
+        f'data-python-{name}="{"none" if value is None else repr(value)}"'
+        for name, value in python.items()
+    )
     # A closing tag within the data would end the script element.
     embedded = json.dumps(data, ensure_ascii=False).replace("</", "<\\/")
     return HTML(

@@ -14,6 +14,7 @@ from stopping.model.process import Process
 from stopping.rules import ForwardExit, Guarded, Patience, Search, Tolerance, WindowMinimum
 from stopping.theory.bounds import regret_bound, tolerance_bound
 from stopping.theory.certificates import certify
+from stopping.theory.guarded import hedged_search
 from stopping.theory.identification import identify
 from stopping.types import FloatArray
 from tests.book.browser import PATIENCE, View
@@ -224,3 +225,34 @@ def test_no_bound_stands_below_what_is_lost(page: Page, simulated: Locator) -> N
     press(page, simulated.get_by_role("slider", name="tolerance"), "ArrowRight", 12)
     assert simulated.get_attribute("data-bound") == "none"
     expect(simulated.locator(".explorer-readout")).to_contain_text("T5 does not apply")
+
+
+@pytest.mark.parametrize(("where", "presets"), [("bounds", 3), ("game", 1)])
+def test_presets_start_where_the_package_says(
+    browser: Browser, address: str, where: str, presets: int
+) -> None:
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    page.goto(f"{address}pages/{where}.html")
+    boxes = page.locator(".explorer[data-stop]").all()
+    assert len(boxes) == presets
+    for box in boxes:
+        assert data(box, "stop") == data(box, "python-stop")
+        for name in ("certificate", "hedged"):
+            expected = box.get_attribute(f"data-python-{name}")
+            if expected not in (None, "none"):
+                assert data(box, name) == pytest.approx(float(expected))
+            elif expected == "none":
+                assert box.get_attribute(f"data-{name}") == "none"
+    context.close()
+
+
+def test_the_hedge_is_that_of_the_package(page: Page) -> None:
+    x = traces()
+    code = "(all) => all.map((x) => layerStopping.hedged(x, 8, 0.3))"
+    found = np.zeros_like(x)
+    for row, pairs in enumerate(page.evaluate(code, x.tolist())):
+        for layer, weight in pairs:
+            found[row, layer] += weight
+    np.testing.assert_allclose(found, hedged_search(x, 0.3), atol=1e-12)

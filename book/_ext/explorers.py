@@ -1,0 +1,32 @@
+"""`{explorer} T1`: the explorer within a page, with its sliders where a theorem is sharp.
+
+A directive and not a cell, so that the page's notebook asks for nothing but the installed package.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+TOOLS = Path(__file__).parents[1] / "_tools"
+
+
+class Explorer(SphinxDirective):
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        if str(TOOLS) not in sys.path:
+            sys.path.insert(0, str(TOOLS))
+        from explorer import presets, simulated
+
+        (name,) = self.arguments
+        shown = simulated(presets()[name], hedge=name == "T7")
+        return [nodes.raw("", shown.data, format="html")]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_directive("explorer", Explorer)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
