@@ -38,10 +38,9 @@ class Fill(SphinxPostTransform):
 
     def items(self) -> list[str]:
         """Return the figures in the order of the pages."""
-        order = [page for page in self.env.toctree_includes.get("index", ())]
-        pages = sorted(
-            self.env.found_docs, key=lambda p: order.index(p) if p in order else len(order)
-        )
+        order = self.env.toctree_includes.get("index", ())
+        place = {page: i for i, page in enumerate(order)}
+        pages = sorted(self.env.found_docs, key=lambda p: (place.get(p, len(place)), p))
         return [
             self.item(page, str(figure["ids"][0]), drawing[0])
             for page in pages

@@ -8,6 +8,10 @@ from sphinx.application import Sphinx
 
 # The book's own files, and helpers that a package does not bring.
 OURS = re.compile(r"_data/|from (?:booktools|explorer) import|_tools")
+REPOSITORY = re.compile(
+    r"^```\{code-cell\} python\n:tags: \[[^\]]*\brepository\b[^\]]*\]\n.*?^```\n",
+    re.MULTILINE | re.DOTALL,
+)
 
 
 def offered(source: Path) -> list[Path]:
@@ -15,8 +19,15 @@ def offered(source: Path) -> list[Path]:
     return [
         page
         for page in sorted((source / "pages").glob("*.md"))
-        if "{code-cell}" in (text := page.read_text("utf-8")) and not OURS.search(text)
+        if "{code-cell}" in (text := without_repository(page)) and not OURS.search(text)
     ]
+
+
+def without_repository(page: Path) -> str:
+    """Return a page without the cells that show stored runs of the repository."""
+    return REPOSITORY.sub(
+        "*(A stored run of the repository, shown in the book.)*\n", page.read_text("utf-8")
+    )
 
 
 def write(app: Sphinx) -> None:
@@ -28,7 +39,7 @@ def write(app: Sphinx) -> None:
     for page in offered(Path(app.srcdir)):
         target = Path(app.outdir) / "pages" / f"{page.stem}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)
-        notebook = jupytext.reads(page.read_text("utf-8"), fmt="md:myst")
+        notebook = jupytext.reads(without_repository(page), fmt="md:myst")
         jupytext.write(notebook, str(target), fmt="ipynb")
 
 
