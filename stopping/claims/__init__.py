@@ -24,6 +24,7 @@ CLAIMS: tuple[Claim, ...] = (
     *mixtures.CLAIMS,
     *optimal.CLAIMS,
 )
+"""Every claim of the book, in the order of its pages."""
 
 __all__ = [
     "CLAIMS",
