@@ -21,13 +21,20 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} PYTHONDONTWRITEBYTECODE=1
 state=$({ "$python" -m pip freeze; find stopping empirical book/_tools book/_data benchmarks/results \
   -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum; } 2>/dev/null | sha256sum)
 if [ "${BOOK_FRESH:-}" ] || [ "$(cat "$book/_build/.state" 2>/dev/null)" != "$state" ]; then
-  rm -rf "$book/_build"
+  rm -rf "$book/_build/.jupyter_cache" "$book/_build/.doctrees"
 fi
 mkdir -p "$book/_build"
 echo "$state" > "$book/_build/.state"
-rm -rf "$book/_build/html"             # a page that was removed does not linger
+# A page that was removed does not linger, and a build that comes to nothing costs no finished one.
+rm -rf "$book/_build/before"
+[ ! -d "$book/_build/html" ] || mv "$book/_build/html" "$book/_build/before"
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+restore() {
+  [ -f "$book/_build/html/index.html" ] || [ ! -d "$book/_build/before" ] \
+    || { rm -rf "$book/_build/html"; mv "$book/_build/before" "$book/_build/html"; }
+  rm -rf "$book/_build/before" "$log"
+}
+trap restore EXIT
 if ! "$python" -c 'from jupyter_book.cli.main import main; main()' \
     build book --path-output book --all -W -n --keep-going >"$log" 2>&1; then
   grep -E 'WARNING|ERROR|Error|Traceback' -A 12 "$log" >&2 || cat "$log" >&2

@@ -7,6 +7,7 @@ room; a module of the theory without `__all__` offers all that has a docstring a
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from inspect import cleandoc
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def file_of(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
+@cache
 def parsed(module: str) -> ast.Module:
     return ast.parse(file_of(module).read_text("utf-8"))
 
@@ -71,6 +73,7 @@ def front_door(package: str) -> dict[str, str]:
     return {}
 
 
+@cache
 def names_of(room: str) -> dict[str, list[Name]]:
     """Return the public names of a room by module."""
     found: dict[str, list[Name]] = {}
