@@ -1,6 +1,7 @@
 """Docstrings are written to be read in an editor: indented formulas are set as they stand.
 
-reStructuredText would take an indented block for a quotation, reflow it and stumble over `|x|`.
+reStructuredText would take an indented block for a quotation, reflow it and stumble over `|x|`; a
+table in Markdown it does not know.
 """
 
 import re
@@ -14,6 +15,8 @@ def keep_formulas(lines: list[str]) -> list[str]:
     literal = False
     sections = next((i - 1 for i, line in enumerate(lines) if UNDERLINE.match(line)), len(lines))
     for line in lines[:sections]:
+        if line.startswith("|"):  # a table, or an absolute value
+            line = f"    {line}"
         indented = line.startswith("    ")
         if indented and not literal and kept and not kept[-1].strip():
             kept += ["::", ""]

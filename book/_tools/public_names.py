@@ -15,7 +15,10 @@ ROOT = Path(__file__).parents[2]
 Definition = ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
 SHOWN_WHOLE = (
     *("stopping.theory", "stopping.model", "stopping.simulation", "stopping.changepoint.recovery"),
-    *(f"stopping.optimal.{name}" for name in ("classics", "control", "diagram", "published")),
+    *(
+        f"stopping.optimal.{name}"
+        for name in ("classics", "control", "diagram", "prophets", "published", "robbins")
+    ),
     *(f"stopping.support.{name}" for name in ("betting", "parallel", "statistics")),
 )
 """Rooms and modules of pure functions, which are their own public face."""

@@ -71,7 +71,7 @@ def check(
         "decoder" from states and a `Head` to the chosen layer's logits, "lens" from states and a
         `Head` to the logits of every layer.
     kind : "selection", "entropy", "decoder" or "lens"
-    only, without : names of requirements, or patterns such as "*window"
+    only, without : names of requirements, or patterns such as `*window`
         Ask those of `only` alone, whatever they presuppose; leave those of `without` out.
     examples, seed
         Most cases for each requirement, and their seed.
