@@ -98,7 +98,7 @@ def presets() -> dict[str, Preset]:
     return {
         "T1": Preset(turning, plain.falls, held, {"rise": 0.5}),
         "T3": Preset(turning, even, rising, {"drift": 0.1}),
-        "T5": Preset(turning, even, rising, {"drift": 0.1, "tau": 0.05}),
+        "T5": Preset(turning, even, rising, {"drift": 0.1, "tau": 0.05, "rise": 0.6}),
         "T7": Preset(last, steep, pair, {"drift": 0.45}),
     }
 
