@@ -19,20 +19,20 @@ LABEL = re.compile(r'aria-label="([^"]*)"')
 BOX = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 
 
-class Mark(nodes.General, nodes.Element):
+class GalleryMark(nodes.General, nodes.Element):
     """Stands where the figures will be."""
 
 
 class Gallery(SphinxDirective):
     def run(self) -> list[nodes.Node]:
-        return [Mark()]
+        return [GalleryMark()]
 
 
 class Fill(SphinxPostTransform):
     default_priority = 6  # before figures and links are resolved
 
     def run(self, **_: Any) -> None:
-        for mark in list(self.document.findall(Mark)):
+        for mark in list(self.document.findall(GalleryMark)):
             shown = "".join(self.items())
             mark.replace_self(nodes.raw("", f'<div class="gallery">{shown}</div>', format="html"))
 
@@ -71,6 +71,6 @@ class Fill(SphinxPostTransform):
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("gallery", Gallery)
-    app.add_node(Mark)
+    app.add_node(GalleryMark)
     app.add_post_transform(Fill)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
