@@ -58,7 +58,7 @@ class Fill(SphinxPostTransform):
         target = Path(self.app.outdir) / "_images" / "gallery" / f"{figure}.svg"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(drawing, "utf-8")
-        title = re.split(r"[:.;] ", said)[0].rstrip(".")
+        title = re.split(r"[:.;] (?<!^Left: )(?<!^Above: )", said)[0].rstrip(".")
         builder = self.app.builder
         here = f"{builder.get_relative_uri(self.env.docname, page)}#{figure}"
         up = "../" * self.env.docname.count("/")
