@@ -14,10 +14,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 Definition = ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
 SHOWN_WHOLE = (
-    *("stopping.theory", "stopping.model", "stopping.simulation", "stopping.changepoint.recovery"),
+    *("stopping.theory", "stopping.model", "stopping.simulation"),
     *(
         f"stopping.optimal.{name}"
-        for name in ("classics", "control", "diagram", "prophets", "published", "robbins")
+        for name in ("budget", "classics", "control", "diagram", "prophets", "published", "robbins")
     ),
     *(f"stopping.support.{name}" for name in ("betting", "parallel", "statistics")),
 )
