@@ -33,7 +33,8 @@ ALONE = {
 @click.command("serving")
 @click.argument("model", type=click.Path(exists=True, path_type=Path))
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path))
-def serving_benchmark(model: Path, out: Path | None) -> None:
+@click.option("--quick", is_flag=True, help="A few tokens, once: to see that it runs.")
+def serving_benchmark(model: Path, out: Path | None, quick: bool) -> None:
     """Tokens per second of the plug-in against stock vLLM on MODEL, a .gguf file or a folder."""
     for name, value in ALONE.items():
         os.environ.setdefault(name, value)
@@ -42,7 +43,8 @@ def serving_benchmark(model: Path, out: Path | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         save_for_engine(load_model(str(model), "float32", "cpu"), Path(folder))
         for name, confident in ENGINES.items():
-            for batch, seconds in _seconds(folder, confident):
+            for batch, seconds in _seconds(folder, confident, quick):
+                click.echo(f"{name}, batch {batch}: {1000 * seconds:.0f} ms a step", err=True)
                 stock = next((r for r in rows if r["batch"] == batch), None)
                 rate = batch / seconds
                 over = 0.0 if stock is None else stock["tokens/s"] / rate - 1
@@ -62,7 +64,7 @@ def save_for_engine(loaded: LoadedModel, folder: Path) -> None:
     loaded.tokenizer.save_pretrained(folder)
 
 
-def _seconds(folder: str, confident: Any) -> Iterator[tuple[int, float]]:
+def _seconds(folder: str, confident: Any, quick: bool) -> Iterator[tuple[int, float]]:
     """Seconds of a step for each batch, the least of some rounds."""
     from vllm import LLM
 
@@ -70,15 +72,16 @@ def _seconds(folder: str, confident: Any) -> Iterator[tuple[int, float]]:
 
     llm = LLM(
         folder, dtype="float32", enforce_eager=True, max_model_len=256, max_num_seqs=max(BATCHES),
-        enable_prefix_caching=False, skip_tokenizer_init=True, seed=0,
+        enable_prefix_caching=False, seed=0,
         additional_config={} if confident is None else {"confident": confident},
     )  # fmt: skip
+    steps, rounds = (4, 1) if quick else (STEPS, ROUNDS)
     for batch in BATCHES:
         prompts = [
             {"prompt_token_ids": [(7 * i + 11 * j) % 4000 + 5 for j in range(PROMPT)]}
             for i in range(batch)
         ]
-        yield batch, step_seconds(llm, prompts, (1, 1 + STEPS), ROUNDS)
+        yield batch, step_seconds(llm, prompts, (1, 1 + steps), rounds)
     close(llm)
     del llm
     gc.collect()

@@ -12,8 +12,13 @@ import pytest
 from benchmarks.serving import ALONE
 from tests.empirical.tiny_models import tiny_model
 
-# Read by vLLM when it is imported.
-for name, value in {**ALONE, "TOKENIZERS_PARALLELISM": "false"}.items():
+# Read by vLLM when it is imported; functions go to workers that are other processes.
+VARIABLES = {
+    **ALONE,
+    "TOKENIZERS_PARALLELISM": "false",
+    "VLLM_ALLOW_INSECURE_SERIALIZATION": "1",
+}
+for name, value in VARIABLES.items():
     os.environ.setdefault(name, value)
 
 # vLLM's attention on a CPU wants heads of 32 numbers or more.
@@ -103,13 +108,13 @@ class Engine:
 
         What is decoded at the end of a chunk of a prompt is dropped, by vLLM and here.
         """
-        names, seen = self.runner.input_batch, {}
+        seen: dict[str, list[int]] = {}
         searcher = self.model.confident
         decode = searcher.decode
 
         def listening(step: Any, requests: Any) -> Any:
             depth = decode(step, requests)
-            for name, j in zip(names.req_ids, depth.tolist(), strict=True):
+            for name, j in zip(self._requests_of_rows(), depth.tolist(), strict=True):
                 seen.setdefault(name, []).append(j)
             return depth
 
@@ -121,6 +126,14 @@ class Engine:
         order = sorted(seen, key=lambda name: int(name.split("-")[0]))
         depths = [seen[name][-len(ids) :] for name, ids in zip(order, written, strict=True)]
         return list(zip(written, depths, strict=True))
+
+    def _requests_of_rows(self) -> list[str]:
+        """Whose the rows of this step are, by the runner's own books."""
+        slots = self.model.confident_window.rows.slots
+        if slots is None:
+            names: list[str] = self.runner.input_batch.req_ids
+            return names
+        return [self.runner.req_states.index_to_req_id[slot] for slot in slots.tolist()]
 
     @property
     def runner(self) -> Any:
@@ -141,6 +154,18 @@ def engine(folder: Path, confident: Any = None, **options: Any) -> Iterator[Engi
         yield served
     finally:
         served.close()
+
+
+def scores(outputs: list[Any]) -> list[Any]:
+    """Log-probabilities of answers and prompts, to the bit."""
+    return [
+        [
+            None if place is None else sorted((t, x.logprob, x.rank) for t, x in place.items())
+            for place in places
+        ]
+        for output in outputs
+        for places in (output.outputs[0].logprobs, output.prompt_logprobs)
+    ]
 
 
 def decoded(

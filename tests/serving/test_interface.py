@@ -13,6 +13,7 @@ from empirical.serving import internals
 from empirical.serving.internals import interface
 from empirical.serving.settings import KEY, Engine
 from stopping.errors import UserError
+from tests.serving.engines import engine
 
 
 def config(**changes):
@@ -34,6 +35,7 @@ def test_the_installed_version_is_one_of_those_tested():
     [
         (("vllm.nowhere", "a", ()), "nowhere"),
         (("vllm.config", "VllmConfig.no_such", ()), "no_such"),
+        (("vllm", "SamplingParams.no_such", ()), "no_such"),
         (
             ("vllm.model_executor.model_loader.utils", "get_model_architecture", ("config",)),
             "takes model_config",
@@ -69,6 +71,19 @@ def test_what_is_not_served_is_refused_in_one_sentence(changes, words):
     with pytest.raises(UserError, match=words):
         internals.require_served(config(**changes), ASKED)
     internals.require_served(config(speculative_config=SimpleNamespace(method="ngram")), ASKED)
+
+
+@pytest.mark.parametrize(
+    ("version", "options", "words"),
+    [
+        ("0.99.1", {}, "not tested with vLLM 0.99.1"),
+        (vllm.__version__, {"enable_lora": True}, "LoRA adapters are not served"),
+    ],
+)
+def test_an_engine_does_not_start_with_what_is_refused(llama, monkeypatch, version, options, words):
+    monkeypatch.setattr(vllm, "__version__", version)
+    with pytest.raises(ValueError, match=words), engine(llama[0], {"K": 2}, **options):
+        pass
 
 
 def test_entry_points_are_installed_and_registering_twice_changes_nothing():

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.serving.engines import Engine, K, decoded, engine, prompts, refused
+from tests.serving.engines import Engine, K, decoded, engine, prompts, refused, scores
 
 RULES = (
     f"search:K={K}",
@@ -24,18 +24,6 @@ RULES = (
 )
 SEARCH = RULES[0]
 TEXTS = prompts(4)
-
-
-def scores(outputs: list[Any]) -> list[Any]:
-    """Log-probabilities of answers and prompts, to the bit."""
-    return [
-        [
-            None if place is None else sorted((t, x.logprob, x.rank) for t, x in place.items())
-            for place in places
-        ]
-        for output in outputs
-        for places in (output.outputs[0].logprobs, output.prompt_logprobs)
-    ]
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,24 @@ TESTED = ("0.32",)
 INTERFACE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("vllm.config", "VllmConfig.__post_init__", ("self",)),
     ("vllm.config", "VllmConfig.use_v2_model_runner", ()),
+    *(
+        ("vllm.config", f"VllmConfig.{name}", ())
+        for name in (
+            "additional_config",
+            "device_config",
+            "instance_id",
+            "lora_config",
+            "model_config",
+            "speculative_config",
+        )
+    ),
+    ("vllm.config", "ModelConfig.get_hidden_size", ("self",)),
+    ("vllm.config", "ModelConfig.get_vocab_size", ("self",)),
+    ("vllm.config", "ModelConfig.hf_text_config", ()),
+    ("vllm.config", "SpeculativeConfig.method", ()),
+    ("vllm.config", "SpeculativeConfig.target_model_config", ()),
+    ("vllm", "SamplingParams.extra_args", ()),
+    ("vllm", "SamplingParams.seed", ()),
     ("vllm.distributed", "get_pp_group", ()),
     ("vllm.distributed", "get_tensor_model_parallel_rank", ()),
     ("vllm.model_executor.model_loader.utils", "get_model_architecture", ("model_config",)),
@@ -27,7 +45,11 @@ INTERFACE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "SupportsEagle3.set_aux_hidden_state_layers",
         ("self", "layers"),
     ),
-    ("vllm.model_executor.layers.logits_processor", "LogitsProcessor", ()),
+    (
+        "vllm.model_executor.layers.logits_processor",
+        "LogitsProcessor.__init__",
+        ("self", "vocab_size", "org_vocab_size", "scale", "logits_as_input", "soft_cap"),
+    ),
     ("vllm.model_executor.layers.vocab_parallel_embedding", "UnquantizedEmbeddingMethod", ()),
     ("vllm.v1.sample.logits_processor", "LogitsProcessor.validate_params", ("sampling_params",)),
     ("vllm.v1.sample.logits_processor", "LogitsProcessor.update_state", ("self", "batch_update")),
@@ -46,6 +68,8 @@ INTERFACE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "resolve_model_state_cls",
         ("vllm_config", "model"),
     ),
+    ("vllm.v1.worker.gpu.input_batch", "InputBatch.cu_num_logits_np", ()),
+    ("vllm.v1.worker.gpu.input_batch", "InputBatch.idx_mapping_np", ()),
     (
         "vllm.v1.worker.gpu.model_states.interface",
         "ModelState.add_request",
@@ -57,24 +81,20 @@ INTERFACE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("self", "input_batch", "req_states"),
     ),
 )
-"""Modules, names in them and parameters of what is used here."""
+"""Modules, names in them (fields of classes too) and parameters of what is used here."""
 
 DRAFTERS = ("ngram", "ngram_gpu", "suffix", "draft_model", "eagle3")
 """Speculation that does not read the target's final states, which are wide here."""
 
 
 def missing_interface() -> list[str]:
-    """What this file uses of vLLM and the installed version has no more, or otherwise."""
+    """What this package uses of vLLM and the installed version has no more, or otherwise."""
     missing = []
     for module, path, parameters in INTERFACE:
         try:
             found: Any = import_module(module)
             for name in path.split("."):
-                found = (
-                    inspect.getattr_static(found, name)
-                    if inspect.isclass(found)
-                    else getattr(found, name)
-                )
+                found = _member(found, name)
         except (ImportError, AttributeError) as error:
             missing.append(f"{module}.{path}: {error}")
             continue
@@ -84,6 +104,15 @@ def missing_interface() -> list[str]:
             if tuple(known[: len(parameters)]) != parameters:
                 missing.append(f"{module}.{path}: takes {', '.join(known)}")
     return missing
+
+
+def _member(owner: Any, name: str) -> Any:
+    """A name in a module or a class; a field that has no default yet is None."""
+    if not inspect.isclass(owner):
+        return getattr(owner, name)
+    if any(name in inspect.get_annotations(base) for base in owner.__mro__):
+        return None
+    return inspect.getattr_static(owner, name)
 
 
 def engine_of(vllm_config: Any) -> Engine | None:
