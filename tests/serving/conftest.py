@@ -9,13 +9,10 @@ from tests.serving.engines import save_tiny
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Warnings of vLLM and of what it needs are not ours; drafts come last.
-
-    Drafting by n-grams loads numba, and after that vLLM 0.32 starts no other engine in a process.
-    """
+    """Warnings of vLLM and of what it needs are not ours; `test_drafts` comes last."""
     for item in items:
         item.add_marker(pytest.mark.filterwarnings("default"))
-    items.sort(key=lambda item: item.name.startswith("test_drafts"))
+    items.sort(key=lambda item: item.path.name == "test_drafts.py")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What an engine offers besides: drafts, lenses, half precision, compiled graphs, a server."""
+"""What an engine offers besides: lenses, half precision, eight bits, compiled graphs, a server."""
 
 import json
 import os
@@ -13,30 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from empirical.lenses import Correction, LensFile, Origin, head_hash
 from empirical.model.anatomy import Anatomy
 from empirical.serving import lens as served_lens
 from tests.empirical.tiny_models import byte_tokenizer
-from tests.serving.engines import K, decoded, engine, prompts, refused, save_tiny
+from tests.serving.engines import K, decoded, engine, prompts, save_tiny, scores
 
 SEARCH = f"search:K={K}"
 TEXTS = prompts(3)
-NGRAM = {
-    "method": "ngram",
-    "num_speculative_tokens": 3,
-    "prompt_lookup_max": 2,
-    "prompt_lookup_min": 1,
-}
-
-
-def test_drafts_are_judged_by_the_chosen_layer(llama):
-    """Rows that a speculation asks for are searched, each on its own."""
-    with engine(llama[0], {"rule": SEARCH}, speculative_config=NGRAM) as served:
-        expected = [tokens for tokens, _ in decoded(llama[1], TEXTS, SEARCH, tokens=20)]
-        assert served.tokens(TEXTS, tokens=20) == expected
-        with refused("first model runner hands no request"):
-            served.tokens(TEXTS, "final")
 
 
 def lens_of(model: Any, head: str) -> LensFile:
@@ -78,6 +65,46 @@ def test_half_precision_searches_alike_both_ways(llama):
             found[projections] = served.steps(TEXTS, SEARCH)
             plain = served.tokens(TEXTS)
             assert served.tokens(TEXTS, "final") == plain
+    assert found["lazy"] == found["together"]
+    assert any(j > 0 for _, depths in found["lazy"] for j in depths)
+
+
+def quantise(folder: Path) -> None:
+    """Round the layers' weights to eight bits, and say so in the configuration."""
+    file, found = folder / "model.safetensors", {}
+    for name, weight in load_file(file).items():
+        found[name] = weight
+        if name.endswith("proj.weight"):
+            scale = weight.abs().amax(1, keepdim=True) / 127
+            found[name], found[f"{name}_scale"] = (weight / scale).round().to(torch.int8), scale
+    save_file(found, file, metadata={"format": "pt"})
+    settings = json.loads((folder / "config.json").read_text())
+    eight = {"num_bits": 8, "type": "int", "symmetric": True}
+    weights = {**eight, "strategy": "channel", "dynamic": False}
+    inputs = {**eight, "strategy": "token", "dynamic": True}
+    group = {"targets": ["Linear"], "weights": weights, "input_activations": inputs}
+    settings["quantization_config"] = {
+        "quant_method": "compressed-tensors",
+        "format": "int-quantized",
+        "quantization_status": "compressed",
+        "ignore": ["lm_head"],
+        "config_groups": {"group_0": group},
+    }
+    (folder / "config.json").write_text(json.dumps(settings))
+
+
+def test_quantised_layers_are_searched_alike_both_ways(tmp_path):
+    save_tiny(tmp_path, "llama")
+    quantise(tmp_path)
+    with engine(tmp_path) as stock:
+        layer = stock.model.model.layers[0].mlp.down_proj
+        assert type(layer.quant_method).__name__ == "CompressedTensorsLinearMethod"
+        expected = scores(stock.run(TEXTS, logprobs=3, prompt_logprobs=3))
+    found = {}
+    for projections in ("lazy", "together"):
+        with engine(tmp_path, {"K": K, "projections": projections}) as served:
+            assert scores(served.run(TEXTS, logprobs=3, prompt_logprobs=3)) == expected
+            found[projections] = served.steps(TEXTS, SEARCH)
     assert found["lazy"] == found["together"]
     assert any(j > 0 for _, depths in found["lazy"] for j in depths)
 
