@@ -26,13 +26,15 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_a_trace_is_that_of_transformers(folder, tmp_path):
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_a_trace_is_that_of_transformers(folder, tmp_path, gpus):
+    """Two ranks are two processes here."""
     problems = draw_problems(3, 1)
     files = [tmp_path / "transformers.parquet", tmp_path / "vllm.parquet"]
     trace_problems(
         InTransformers(load_model(folder, "float32", "cpu")), problems, SETTINGS, files[0]
     )
-    source = InEngine(folder, max_model_len=1024)
+    source = InEngine(folder, gpus=gpus, max_model_len=1024)
     try:
         trace_problems(source, problems, SETTINGS, files[1])
         with pytest.raises(ValueError, match="texts that are given"):

@@ -192,6 +192,28 @@ def test_plain_rows_are_not_projected():
         projected.clear()
 
 
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.spec())
+@pytest.mark.parametrize("held", [True, False])
+def test_the_host_never_looks_when_layers_are_projected_together(monkeypatch, rule, held):
+    """On `meta` there are no numbers to look at; whoever does raises. Lazily the host looks."""
+    if not held:
+        monkeypatch.setattr(searching, "rows_held", lambda words, device: 2 * ROWS)
+    asked = [Request(rule)] * (ROWS - 1) + [Request()]
+    for lazy in (False, True):
+        head = weights(torch.float32).to("meta")
+        lens = ServedLens(Parts(DEPTH, WORDS, NORM, lambda x, w=head: x @ w.T, head), {})
+        one = Searcher(lens, projector_of(lens), LAYERS, lazy, Counts(K, publishes=False))
+        seen = step()
+        states = {layer: h.to("meta") for layer, h in seen.states.items()}
+        logits, position, token = (x.to("meta") for x in (seen.logits, seen.position, seen.token))
+        blind = Step(logits, states, position, token)
+        if lazy:
+            with pytest.raises((NotImplementedError, RuntimeError), match="meta"):
+                one.decode(blind, asked)
+        else:
+            assert one.decode(blind, asked).shape == (ROWS,)
+
+
 def test_counts():
     one = searcher(True)
     depth = one.decode(step(), [Request(Search(K))] * 30 + [Request()] * 10)
