@@ -16,8 +16,10 @@ from stopping.errors import UserError
 from tests.serving.engines import engine
 
 
-def config(**changes):
-    return SimpleNamespace(**{"lora_config": None, "speculative_config": None, **changes})
+def config(ranks=1, **changes):
+    plain = {"lora_config": None, "speculative_config": None}
+    parallel = SimpleNamespace(pipeline_parallel_size=ranks)
+    return SimpleNamespace(**{**plain, "parallel_config": parallel, **changes})
 
 
 ASKED = Engine.of({KEY: {"K": 2}})
@@ -78,6 +80,7 @@ def test_what_is_not_served_is_refused_in_one_sentence(changes, words):
     [
         ("0.99.1", {}, "not tested with vLLM 0.99.1"),
         (vllm.__version__, {"enable_lora": True}, "LoRA adapters are not served"),
+        (vllm.__version__, {"pipeline_parallel_size": 3}, "rank, 5 to 6; ask for K <= 1"),
     ],
 )
 def test_an_engine_does_not_start_with_what_is_refused(llama, monkeypatch, version, options, words):

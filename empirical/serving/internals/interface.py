@@ -26,18 +26,25 @@ INTERFACE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
             "instance_id",
             "lora_config",
             "model_config",
+            "parallel_config",
             "speculative_config",
         )
     ),
     ("vllm.config", "ModelConfig.get_hidden_size", ("self",)),
     ("vllm.config", "ModelConfig.get_vocab_size", ("self",)),
     ("vllm.config", "ModelConfig.hf_text_config", ()),
+    ("vllm.config", "ParallelConfig.pipeline_parallel_size", ()),
     ("vllm.config", "SpeculativeConfig.method", ()),
     ("vllm.config", "SpeculativeConfig.target_model_config", ()),
     ("vllm", "SamplingParams.extra_args", ()),
     ("vllm", "SamplingParams.seed", ()),
     ("vllm.distributed", "get_pp_group", ()),
     ("vllm.distributed", "get_tensor_model_parallel_rank", ()),
+    (
+        "vllm.distributed.utils",
+        "get_pp_indices",
+        ("num_hidden_layers", "pp_rank", "pp_size"),
+    ),
     ("vllm.model_executor.model_loader.utils", "get_model_architecture", ("model_config",)),
     ("vllm.model_executor.models.interfaces", "supports_eagle3", ("model",)),
     (
@@ -147,4 +154,23 @@ def require_served(vllm_config: Any, engine: Engine) -> None:
         raise UserError(
             f"{KEY}: speculation by {speculative.method!r} reads the final layer's states, which "
             f"carry the window here; use one of {', '.join(DRAFTERS)}"
+        )
+    if vllm_config.parallel_config.pipeline_parallel_size > 1:
+        _require_window_on_last_rank(vllm_config, engine)
+
+
+def _require_window_on_last_rank(vllm_config: Any, engine: Engine) -> None:
+    """Only the last rank of a pipeline searches, and it has its own layers' states alone."""
+    from vllm.distributed.utils import get_pp_indices
+
+    if engine.traces:
+        raise UserError(f"{KEY}: texts are not traced through pipeline ranks; use tensors'")
+    ranks = int(vllm_config.parallel_config.pipeline_parallel_size)
+    depth = int(vllm_config.model_config.hf_text_config.num_hidden_layers)
+    before, _ = get_pp_indices(depth, ranks - 1, ranks)
+    K = min(engine.K, depth - 1)
+    if depth - K <= before:
+        raise UserError(
+            f"{KEY}: K = {K} goes beyond the layers of the last pipeline rank, "
+            f"{before + 1} to {depth}; ask for K <= {depth - before - 1}"
         )

@@ -59,21 +59,9 @@ class Window:
         self._searcher: Searcher | None = None
         language = model.get_language_model() if hasattr(model, "get_language_model") else model
         decoder = getattr(language, "model", language)
-        group, K = get_pp_group(), min(engine.K, self.depth - 1)
-        if not group.is_last_rank:
-            K = 0
-        elif not group.is_first_rank and self.depth - K <= decoder.start_layer:
-            raise UserError(
-                f"{KEY}: K = {K} goes beyond the layers of the last pipeline rank, "
-                f"{decoder.start_layer + 1} to {self.depth}; ask for K <= "
-                f"{self.depth - decoder.start_layer - 1}"
-            )
-        if engine.traces:
-            if not group.is_first_rank:
-                raise UserError(f"{KEY}: texts are not traced through pipeline ranks; use tensors'")
-            self.layers: tuple[int, ...] = tuple(range(self.depth + 1))
-        else:
-            self.layers = tuple(range(self.depth - K, self.depth))
+        K = min(engine.K, self.depth - 1) if get_pp_group().is_last_rank else 0
+        layers = range(self.depth + 1) if engine.traces else range(self.depth - K, self.depth)
+        self.layers = tuple(layers)
         self.recorder: Recorder | None = None
         norms = [getattr(decoder, n, None) for n in _NORMS]
         self._norm = next((m for m in norms if isinstance(m, nn.Module)), None)
