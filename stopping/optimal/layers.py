@@ -71,8 +71,8 @@ class LayerProblem(AbstractControlledProblem):
     def increments(self, before: View, after: View, history: FloatArray) -> FloatArray:
         """What the last entropy changed in the expected excess of each layer; and itself.
 
-        Posterior means are martingales, and so are the sums of Hermite polynomials of observed entropies as
-        normal numbers.
+        Posterior means are martingales, and so are sums of Hermite polynomials of the observed
+        entropies, made normal numbers.
         """
         assert before.means is not None
         assert after.means is not None
