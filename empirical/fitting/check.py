@@ -240,7 +240,7 @@ def one_run(world: str, prompts: int, tokens: int, seed: int, number: int) -> Ru
         count(parameters, "turning"),
         count(errors.parameters),
     )
-    excess = int(excess_status(evidence, misfit) is Status.IDENTIFIED)
+    excess = int(excess_status(evidence, misfit, parameters) is Status.IDENTIFIED)
     held = final_excess(truth) in latent_excess(whole, errors)
     return Run(
         *(*identified, *turning, *naive),

@@ -114,7 +114,7 @@ class Fit(Result):
     @property
     def excess_status(self) -> Status:
         """Whether the latent excess may be read, in older files too."""
-        return excess_status(self.evidence, self.misfit)
+        return excess_status(self.evidence, self.misfit, self.parameters)
 
     def turning_status(self, column: int) -> Status:
         """Whether the share of tokens that turn at a column of the window may be read.
@@ -235,7 +235,7 @@ def fit_traces(
         held_out_tokens=len(halves.test),
         predictive=predicted,
         bounds=bounds,
-        excess=Excess(latent_excess(whole, errors), excess_status(evidence, misfit)),
+        excess=Excess(latent_excess(whole, errors), excess_status(evidence, misfit, parameters)),
     )
 
 

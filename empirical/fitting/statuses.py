@@ -1,5 +1,6 @@
 """What of a fit may be read: statuses that have heard the evidence and all tests of misfit."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -69,12 +70,15 @@ def latent_excess(whole: Estimate, errors: Uncertainty) -> Interval:
     return interval_of(final_excess(whole.model), float(error), "mean", freedom=errors.prompts - 1)
 
 
-def excess_status(evidence: Evidence, misfit: Misfit) -> Status:
+def excess_status(evidence: Evidence, misfit: Misfit, parameters: Sequence[Parameter]) -> Status:
     """Whether a latent excess may be read: by the rule of the turning points that it rests on.
 
-    It is an average over tokens, so no parameter need be identified for it; but without turning
-    points it is what the optimiser stopped at, and of a model that was refuted a number of that.
+    Of a model that was refuted it is a number of that. Without evidence, or a turning point before
+    the final layer that is sure, it is what the optimiser stopped at: it may be zero.
     """
     if misfit.found:
         return Status.MISFIT
-    return Status.IDENTIFIED if evidence.turns else Status.NOT_IDENTIFIED
+    turning = [p for p in parameters if p.name == "turning"]
+    last = max((p.index for p in turning), default=0)
+    sure = any(p.status is Status.IDENTIFIED and p.index < last for p in turning)
+    return Status.IDENTIFIED if evidence.turns and sure else Status.NOT_IDENTIFIED
