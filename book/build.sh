@@ -2,9 +2,9 @@
 # Build the book into book/_build/html and check it.
 #   bash book/build.sh [PYTHON]     PYTHON has the package and its extra `book`
 # Pages that ran before are not run again while the code that they import is the same; BOOK_FRESH=1
-# runs all. A page that fails stops neither the others nor throws them away: they stay built, and the
-# next build runs that page alone. Fails on any Sphinx warning, on a claim without its theorem, and on
-# anything loaded from the network.
+# runs all. After an edit only that page runs and is written. A page that fails stops neither the
+# others nor throws them away: they stay built, and the next build runs that page alone.
+# Fails on any Sphinx warning, on a claim without its theorem, and on anything loaded from the network.
 #
 # The book stays on Jupyter Book 1 because version 2 (tried: 2.1.7) has no API pages from docstrings,
 # does not put the numbers of cells into prose, does not fail on warnings, and fetches its theme.
@@ -25,21 +25,21 @@ if [ "${BOOK_FRESH:-}" ] || [ "$(cat "$book/_build/.state" 2>/dev/null)" != "$st
 fi
 mkdir -p "$book/_build"
 echo "$state" > "$book/_build/.state"
-# A page that was removed does not linger, and a build that comes to nothing costs no finished one.
-rm -rf "$book/_build/before"
-[ ! -d "$book/_build/html" ] || mv "$book/_build/html" "$book/_build/before"
+# What is on every page (extensions, styles, the table of contents) writes all of them anew; else an
+# edit writes its own page, into the finished book, of which a page that fails costs no other.
+look=$(find book/_config.yml book/_toc.yml book/references.bib book/_ext book/_static book/_images \
+  -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum | sha256sum)
+all=--all
+[ "$(cat "$book/_build/.look" 2>/dev/null)" != "$look" ] || all=
+rm -f "$book/_build/.look"
 log=$(mktemp)
-restore() {
-  [ -f "$book/_build/html/index.html" ] || [ ! -d "$book/_build/before" ] \
-    || { rm -rf "$book/_build/html"; mv "$book/_build/before" "$book/_build/html"; }
-  rm -rf "$book/_build/before" "$log"
-}
-trap restore EXIT
+trap 'rm -f "$log"' EXIT
 if ! "$python" -c 'from jupyter_book.cli.main import main; main()' \
-    build book --path-output book --all -W -n --keep-going >"$log" 2>&1; then
+    build book --path-output book $all -W -n --keep-going >"$log" 2>&1; then
   grep -E 'WARNING|ERROR|Error|Traceback' -A 12 "$log" >&2 || cat "$log" >&2
   echo "error: the book has faults; its other pages are in $book/_build/html" >&2
   exit 1
 fi
+echo "$look" > "$book/_build/.look"
 "$python" book/check.py site
 echo "built in $SECONDS s: $book/_build/html/index.html"

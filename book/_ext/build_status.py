@@ -18,6 +18,7 @@ class Mark(nodes.General, nodes.Element):
 
 class BuildStatus(SphinxDirective):
     def run(self) -> list[nodes.Node]:
+        self.env.note_reread()  # it shows what other pages have
         return [Mark()]
 
 

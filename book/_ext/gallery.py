@@ -25,6 +25,7 @@ class GalleryMark(nodes.General, nodes.Element):
 
 class Gallery(SphinxDirective):
     def run(self) -> list[nodes.Node]:
+        self.env.note_reread()  # it shows what other pages have
         return [GalleryMark()]
 
 

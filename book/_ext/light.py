@@ -36,6 +36,10 @@ def lighten(app: Sphinx, failure: Exception | None) -> None:
         if script != icons:
             shown.update(SHOWN.findall(script.read_text("utf-8")))
     for page in site.rglob("*.html"):
+        document = page.relative_to(site).with_suffix("").as_posix()
+        if document.startswith("pages/") and document not in app.env.found_docs:
+            page.unlink()  # of a page that there is no more
+            continue
         text = page.read_text("utf-8")
         shown.update(SHOWN.findall(text))
         if page.name != "search.html":
