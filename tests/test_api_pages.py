@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from book._tools.public_names import constructor, front_door, names_of, resolve,
 
 PAGES = Path(__file__).parents[1] / "book" / "pages" / "api"
 TABLE = PAGES.parents[1] / "_toc.yml"
+REFERENCE = re.compile(r"\{(?:class|func|mod|data)\}`~?([\w.]+)`")
 
 
 def test_every_room_that_offers_something_has_a_page() -> None:
@@ -32,6 +34,20 @@ def test_every_name_of_the_front_door_is_on_a_page(package: str) -> None:
         found = resolve(home, name)
         assert found is not None
         assert (found.module, found.name) in shown, name
+
+
+def test_what_the_pages_refer_to_is_on_a_page() -> None:
+    found = [
+        (module, name)
+        for room in rooms()
+        for module, names in names_of(room).items()
+        for name in names
+    ]
+    shown = {f"{name.home}.{name.name}" for _, name in found} | {module for module, _ in found}
+    pages = (page.read_text("utf-8") for page in PAGES.parent.glob("*.md"))
+    asked = {target for page in pages for target in REFERENCE.findall(page)}
+    assert asked
+    assert asked <= shown
 
 
 def test_what_is_read_is_what_can_be_imported() -> None:

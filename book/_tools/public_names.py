@@ -98,7 +98,7 @@ def names_of(room: str) -> dict[str, list[Name]]:
             *(n for n, home in doors.items() if home == module and n not in seen),
         ]
         resolved = [resolve(module, name) for name in dict.fromkeys(names)]
-        if kept := [name for name in resolved if name is not None and name.doc]:
+        if kept := [name for name in resolved if name is not None]:
             found[module] = kept
     return found
 

@@ -15,5 +15,6 @@ from empirical.studies.ledger.theory import THEORY
 from empirical.studies.ledger.tokens import TOKENS
 
 LEDGER: tuple[Entry, ...] = (*THEORY, *TOKENS, *DECODING, *PUBLIC)
+"""Every claim of the paper, with what is found here."""
 
 __all__ = ["LEDGER", "Entry", "Evidence", "ModelEvidence", "Topic", "Verdict", "gather"]
