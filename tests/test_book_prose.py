@@ -42,7 +42,12 @@ DEFINED = {
     ),
     "index": ("Python 3.11",),
     "ledger": ("0.16 to 1.38 million tokens",),
-    "optimal-tables": ("rate 5 %, dividend 10 %, volatility 20 %", "Published: 95 % intervals"),
+    "optimal-tables": (
+        "rate 5 %, dividend 10 %, volatility 20 %",
+        "Published: 95 % intervals",
+        "A bracket below 1.5 %",
+        "fitted model at 0.02 nats",
+    ),
     "optimal-stopping": ("a projection at 0.05 nats",),
     "paper-tables": ("Intervals at 95 %",),
     "performance": (
