@@ -10,8 +10,9 @@ prompts' solutions.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, final
@@ -213,7 +214,9 @@ class InEngine(AbstractReader):
         from vllm import SamplingParams
 
         tokens = text.completion_ids
-        self._llm.apply_model(_listening(traced, len(text.prompt_ids) - 1, tokens))
+        # Workers of several GPUs are other processes, to which a function goes by its name.
+        listen = partial(_listen, traced=traced, first=len(text.prompt_ids) - 1, tokens=tokens)
+        self._llm.apply_model(listen)
         once = SamplingParams(temperature=0, max_tokens=1, detokenize=False)
         given = {"prompt_token_ids": list(text.ids[:-1])}
         self._llm.generate([given], once, use_tqdm=False)
@@ -242,16 +245,10 @@ class _Elsewhere:
         yield torch.empty(0, device=self.device)
 
 
-def _listening(
-    traced: tuple[int, ...], first: int, tokens: tuple[int, ...]
-) -> Callable[[Any], None]:
+def _listen(model: Any, traced: tuple[int, ...], first: int, tokens: tuple[int, ...]) -> None:
     """Let a model in a worker listen to the next text."""
-
-    def listen(model: Any) -> None:
-        window = model.confident_window
-        window.recorder = Recorder(window.lens, traced, first, tokens)
-
-    return listen
+    window = model.confident_window
+    window.recorder = Recorder(window.lens, traced, first, tokens)
 
 
 def _columns(model: Any) -> Columns | str:
