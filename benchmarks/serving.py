@@ -49,8 +49,8 @@ def serving_benchmark(model: Path, out: Path | None, quick: bool) -> None:
                 rate = batch / seconds
                 over = 0.0 if stock is None else stock["tokens/s"] / rate - 1
                 rows.append({"engine": name, "batch": batch, "tokens/s": rate, "over stock": over})
+                save("serving", made, rows, out)
     show("Serving on a CPU", rows)
-    save("serving", made, rows, out)
 
 
 def save_for_engine(loaded: LoadedModel, folder: Path) -> None:
