@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", untimed, max_examples=20)
 settings.register_profile("dev", untimed, max_examples=100)
-settings.register_profile("ci", untimed, max_examples=200, derandomize=True)
+settings.register_profile("ci", untimed, max_examples=100, derandomize=True)
 settings.register_profile("thorough", untimed, max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 

@@ -192,8 +192,10 @@ class TestBundled:
 
     @pytest.mark.slow
     def test_a_fit_is_found_again(self, jobs: tuple[fitting.FitJob, ...]) -> None:
-        # The maximum does not depend on how often prompts are drawn anew.
-        job = min(jobs, key=lambda job: len(job.source.traces))
+        # The maximum does not depend on how often prompts are drawn anew. Through a calibrated lens
+        # one treatment is fitted; of raw ones several, for the same test.
+        calibrated = [job for job in jobs if job.source.traces.provenance.lens != "raw"]
+        job = min(calibrated, key=lambda job: len(job.source.traces))
         kept = read_store(stored_parts()).find(fitting.KIND, job.inputs, fitting.FileFit).fit
         again = replace(job, replicates=100, refits=0)().fit
         assert again is not None
