@@ -15,6 +15,7 @@ TABLE = PAGES.parents[1] / "_toc.yml"
 REFERENCE = re.compile(r"\{(?:class|func|mod|data)\}`~?([\w.]+)`")
 
 
+@pytest.mark.slow
 def test_every_room_that_offers_something_has_a_page() -> None:
     assert sorted(page.stem for page in PAGES.glob("*.rst")) == sorted(rooms())
     for room in rooms():

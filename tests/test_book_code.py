@@ -16,6 +16,7 @@ def blocks_of(page: str) -> list[str]:
     return BLOCK.findall((PAGES / page).read_text("utf-8"))
 
 
+@pytest.mark.slow
 def test_the_decoders_page_runs_as_it_stands(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

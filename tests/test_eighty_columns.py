@@ -61,6 +61,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_nothing_is_cut(
     name: str, inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured

@@ -24,6 +24,7 @@ def found() -> Mapping[str, Model]:
     return models()
 
 
+@pytest.mark.slow
 def test_the_table_is_what_the_traces_say(found: Mapping[str, Model]) -> None:
     readme = README.read_text("utf-8")
     assert with_table(readme, table(found)) == readme, "python -m book._tools.front_door"

@@ -33,6 +33,7 @@ def test_every_name_is_there_and_is_what_the_type_checker_sees(package: object) 
         _ = package.serach  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_importing_costs_nothing() -> None:
     ask = (
         "import sys, stopping, empirical\n"

@@ -55,6 +55,7 @@ REFUSALS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "option", "without", "alive"),
     IGNORED,

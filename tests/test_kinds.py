@@ -153,6 +153,7 @@ def test_sweep_runs_rules_at_its_window_or_says_why_not(
         )
 
 
+@pytest.mark.slow
 def test_generate_takes_every_kind(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = ["generate", "--model", str(folder / "model"), "--prompt", "1", "--max-new-tokens", "3"]
     for kind, text in texts(folder).items():

@@ -31,6 +31,7 @@ for arguments in (
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PLAIN.possible, reason="this processor has no instructions of x86-64")
 def test_the_processor_changes_nothing_printed_or_drawn(tmp_path: Path) -> None:
     path = tmp_path / "traces.parquet"

@@ -123,6 +123,7 @@ def test_every_result_is_known_here() -> None:
     assert {kind.__name__ for kind in found} == set(MAKERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 def test_it_prints_and_hands_out_rows(name: str) -> None:
     result = MAKERS[name]()

@@ -156,6 +156,7 @@ def test_an_old_word_is_found(pattern: str, example: str) -> None:
     assert old_words("stopping/new.py", f"# {example}\n")
 
 
+@pytest.mark.slow
 def test_sources_help_texts_and_book() -> None:
     found = [line for name, text in files(*TEXTS) for line in old_words(name, text)]
     assert not found, "\n".join(found)

@@ -79,6 +79,7 @@ def test_without_time_nothing_is_begun(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.parquet"))
 
 
+@pytest.mark.slow
 def test_a_step_that_fails_does_not_keep_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from stopping.rules import Search
 from stopping.simulation.engine import simulate
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", WORLDS)
 def test_the_obvious_way_finds_what_the_engine_finds(world: str) -> None:
     rules = (

@@ -46,6 +46,7 @@ def test_a_failure_by_chance_is_called_so_by_one_requirement(case: Wrong) -> Non
     assert "for _ in range(50): print(" in failure.code
 
 
+@pytest.mark.slow
 def test_the_printed_code_shows_different_answers() -> None:
     (failure,) = check(wrong.noisy_entropy, "entropy").failures
     out = io.StringIO()

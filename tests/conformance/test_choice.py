@@ -20,6 +20,7 @@ def checked(**choice: Any) -> Report:
     return check(nan_swallowed, K=K, examples=5, **choice)
 
 
+@pytest.mark.slow
 def test_who_promised_nothing_about_nan_passes_the_rest() -> None:
     assert [failure.requirement for failure in checked().failures] == ["nan"]
     rest = checked(without=["nan"])

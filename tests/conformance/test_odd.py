@@ -154,6 +154,7 @@ def test_targets_that_cannot_be_tested(
     assert len(said.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "options"),
     [
@@ -175,6 +176,7 @@ def test_all_that_is_printed_fits_80_columns(
     compile("\n".join(code[: code.index("", calls + 1)]), target, "exec")
 
 
+@pytest.mark.slow
 def test_a_wrong_shape_of_entropy_is_said_in_words_that_help() -> None:
     """What a function gives for equal logits is the unit in which it is judged."""
     from tests.conformance.wrong.entropy import logarithm_in_place

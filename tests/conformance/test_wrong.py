@@ -85,6 +85,7 @@ def test_every_requirement_catches_somebody(
     assert names == {wrong.caught_by for wrong in (*wrongs, *by_chance)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", SCORES, ids=str)
 def test_only_states_of_several_shapes_tell_scores_apart(wrong: Wrong) -> None:
     report = suite(wrong.function, "decoder", examples=12, **wrong.options).report(
@@ -93,5 +94,6 @@ def test_only_states_of_several_shapes_tell_scores_apart(wrong: Wrong) -> None:
     report.require()
 
 
+@pytest.mark.slow
 def test_an_increasing_function_of_entropy_is_as_good_as_entropy() -> None:
     suite(perplexity, "decoder", examples=50, **SCORES[0].options).report().require()

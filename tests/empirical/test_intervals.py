@@ -32,6 +32,7 @@ def test_intervals_over_prompts_cover_at_the_nominal_rate() -> None:
     assert 0.95 in covered, covered
 
 
+@pytest.mark.slow
 def test_negative_control_a_bootstrap_over_tokens_covers_too_rarely() -> None:
     # The variance of the mean is 1/50 + 1/300, the naive one 2/300: about 70 % coverage.
     covered = clopper_pearson(*coverage("token", 150), level=0.999)

@@ -66,6 +66,7 @@ def entropies(model: Any) -> np.ndarray:
     return np.array([float(-(z.exp() * z).sum(-1).mean()) for z in read])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "qwen3", "gemma3_text"])
 @pytest.mark.parametrize("shape", Shape)
 def test_dial_zero_is_the_model_itself_bit_for_bit(family: str, shape: Shape) -> None:
@@ -80,6 +81,7 @@ def test_dial_zero_is_the_model_itself_bit_for_bit(family: str, shape: Shape) ->
     assert next(same.model.parameters()) is next(model.model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "depth"), [("after", 8), ("sharp", 8), ("inside", 6), ("tuned", 6)]
 )
@@ -139,6 +141,7 @@ def test_generate_from_below_the_writes_is_the_unperturbed_model(loaded: LoadedM
     assert not torch.equal(plain, own)
 
 
+@pytest.mark.slow
 def test_tuning_prefers_the_generic_answer_and_changes_the_last_layers_alone() -> None:
     model = _loaded(hidden_size=32)
     design = Design(Shape.TUNED, m=2)

@@ -33,6 +33,7 @@ def statuses(result: Audit) -> dict[str, Status]:
 # A0 ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_calibrated_layers_hold() -> None:
     found = audit(large()).calibration
     assert found.verdict.status is Status.HOLDS
@@ -40,6 +41,7 @@ def test_calibrated_layers_hold() -> None:
     assert sum(layer.in_window for layer in found.layers) == 11
 
 
+@pytest.mark.slow
 def test_negative_control_shifted_layers_fail() -> None:
     found = audit(large(overconfidence=0.3)).calibration
     assert found.verdict.status is Status.FAILS
@@ -239,6 +241,7 @@ def test_worlds_of_the_theory_hold() -> None:
     assert found.noise.overall.quantile(0.99) <= 0.2 + CLOSE
 
 
+@pytest.mark.slow
 def test_negative_control_noise_above_the_ceiling() -> None:
     found = statuses(audit(worlds(noise=0.6)))
     assert found["A1"] is Status.FAILS

@@ -72,6 +72,7 @@ def test_control_the_naive_choice_violates(population: FloatArray) -> None:
     assert violations(shifted, naive) > 2 * DELTA
 
 
+@pytest.mark.slow
 def test_control_tokens_as_units_violate(smollm: Traces) -> None:
     """Whole prompts are drawn, and their tokens are taken for independent draws."""
     share, delta = 0.5, 0.05
@@ -191,6 +192,7 @@ def test_same_prompts_do_not_differ_and_others_do(smollm: Traces) -> None:
     assert "says nothing about them" in str(shifted)
 
 
+@pytest.mark.slow
 def test_exchange_holds_its_level() -> None:
     traces = calibrated(prompts=60, tokens=5, layers=4)
     rng = np.random.default_rng(2)

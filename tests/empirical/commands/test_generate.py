@@ -191,6 +191,7 @@ def test_pieces_are_whole_characters_and_lose_nothing() -> None:
     assert [part for part in parts if part] == list(text)
 
 
+@pytest.mark.slow
 def test_sampling_repeats_with_its_seed(run: Run, folder: Path) -> None:
     draw = ["--prompt", "Hello", "--temperature", "0.9", "--top-p", "0.95"]
     first = run.json(*draw, "--seed", "4")["tokens"]
@@ -262,6 +263,7 @@ def test_bytes_that_are_no_utf8_are_a_mistake(run: Run, tmp_path: Path) -> None:
         assert "UTF-8" in run.errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("template", "message"),
     [
@@ -354,6 +356,7 @@ def refused_models() -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["encoder-decoder", "no readable stack"])
 def test_models_that_cannot_be_read_are_refused(run: Run, tmp_path: Path, kind: str) -> None:
     refused_models()[kind].save_pretrained(tmp_path)
@@ -372,6 +375,7 @@ def test_without_the_extra_it_says_what_to_install(
     assert 'pip install -c constraints.txt -e ".[models]"' in run.errors
 
 
+@pytest.mark.slow
 def test_the_command_is_imported_without_torch() -> None:
     check = (
         "import sys; import empirical.commands.generate as g; "

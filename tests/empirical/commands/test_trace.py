@@ -225,6 +225,7 @@ def test_a_model_without_a_chat_template(tmp_path: Path) -> None:
     assert not read_traces(tmp_path / "t.parquet").provenance.chat
 
 
+@pytest.mark.slow
 def test_an_encoder_decoder_is_told(tmp_path: Path) -> None:
     config = T5Config(vocab_size=259, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
     T5ForConditionalGeneration(config).save_pretrained(tmp_path)
@@ -233,6 +234,7 @@ def test_an_encoder_decoder_is_told(tmp_path: Path) -> None:
         load_model(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content", [b"", b"GGUF" + bytes(5), b"GGUF\x03" + bytes(200), b"#!/bin/sh"]
 )
@@ -259,6 +261,7 @@ def test_an_unreachable_hub(monkeypatch: pytest.MonkeyPatch) -> None:
         load_model("owner/model")
 
 
+@pytest.mark.slow
 def test_help_needs_neither_torch_nor_transformers() -> None:
     code = (
         "import sys; from empirical.commands.trace import trace; "

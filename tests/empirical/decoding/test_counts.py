@@ -150,6 +150,7 @@ def test_every_way_of_generating_counts_its_text(
     check(model, output, steps, rule, torch.ones_like(LONG))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.spec())
 @pytest.mark.parametrize("way", ["plain", "no cache", "static cache", "sampled"])
 def test_rows_count_to_their_ends(llama: Any, way: str, rule: AbstractRule) -> None:
@@ -196,6 +197,7 @@ def test_beams_are_counted_as_they_are_returned(llama: Any, dictionary: bool) ->
     check(llama, sequences, steps, Search(K), MASK.repeat_interleave(2, 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.spec())
 def test_a_cache_without_a_length_changes_nothing(rule: AbstractRule) -> None:
     model = mamba()

@@ -41,6 +41,7 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path))
 
 
+@pytest.mark.slow
 def test_it_generates_as_the_decoder_does() -> None:
     model = ARCHITECTURES["llama"].build()
     expected, _ = decode(model, rule=Search(5))
@@ -55,6 +56,7 @@ def test_it_generates_as_the_decoder_does() -> None:
     assert torch.equal(found, other)
 
 
+@pytest.mark.slow
 def test_batches_streamers_and_beams_pass_through() -> None:
     model = ARCHITECTURES["llama"].build()
     expected, _ = decode(model, PADDED, Search(5), attention_mask=MASK)

@@ -215,6 +215,7 @@ def test_speculating_with_its_own_first_layers_changes_nothing(llama: Any) -> No
     assert np.array_equal(other.layer[:, :NEW], steps.layer)
 
 
+@pytest.mark.slow
 def test_beam_scores_are_the_log_probabilities_of_their_sequences(model: Any) -> None:
     beams = {"num_beams": 3, "num_return_sequences": 3, "length_penalty": 0.0}
     with ConfidentDecoding(model, Search(K)) as decoding:

@@ -143,6 +143,7 @@ def expected(rule: AbstractRule, states: dict[int, Tensor], seed: int = 7) -> np
     return np.array(chosen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.name} {rule.spec()}")
 @pytest.mark.parametrize("whole", [False, True], ids=["lazy", "whole"])
 def test_the_choice_is_the_rules_own_and_its_logits_come_out(

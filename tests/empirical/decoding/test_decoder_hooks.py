@@ -33,6 +33,7 @@ def llama() -> Any:
     return ARCHITECTURES["llama"].build()
 
 
+@pytest.mark.slow
 def test_threads_may_share_a_decoding(llama: Any) -> None:
     expected = [decode(llama, ids)[0] for ids in (LONG, SHORT)]
     found: dict[int, tuple[Tensor, int]] = {}

@@ -95,6 +95,7 @@ def test_every_plan_decodes_and_records_the_same(
     assert steps.moved.any()
 
 
+@pytest.mark.slow
 def test_free_candidates_take_one_product_and_the_rest_as_few_as_fit(model: Any) -> None:
     steps = run(model, Search(K), ONE_BY_ONE)[1].position.shape[1]
     all_at_once = run(model, Search(K), ALL_AT_ONCE)[2]

@@ -360,6 +360,7 @@ def test_mistakes_of_the_user(
     assert "none.lens" in told("--rule", "search", "--problems", 2, "--lens", lens)
 
 
+@pytest.mark.slow
 def test_rivals_are_evaluated_like_rules(
     folder: Path, prompts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,6 +50,7 @@ def one_look(fixed: int, regressed: int) -> float:
     return float(stats.binomtest(fixed, differing, 0.5).pvalue) if differing else 1.0
 
 
+@pytest.mark.slow
 def test_control_looking_again_and_again_at_a_test_of_one_look_is_fooled() -> None:
     fixed, regressed = outcomes(0.2, 0.2, 300, 400)
     up, down = fixed.cumsum(axis=1), regressed.cumsum(axis=1)

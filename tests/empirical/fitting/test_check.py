@@ -44,6 +44,7 @@ def test_noise_is_what_it_is_called() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_study_resumes_and_refuses_other_settings(tmp_path: Path) -> None:
     journal, one = tmp_path / "runs.jsonl", ["well specified"]
     small = {"prompts": 8, "tokens": 30, "worlds": one, "journal": journal}

@@ -76,6 +76,7 @@ def fitted() -> Fit:
 
 
 class TestOnAKnownWorld:
+    @pytest.mark.slow
     def test_the_fit_finds_it(self, fitted: Fit) -> None:
         truth = world()
         assert fitted.optimisation.converged
@@ -267,6 +268,7 @@ class TestHeldOutLikelihood:
         found = self.densities(x)
         assert found["full"] > found["change point"] + 0.1
 
+    @pytest.mark.slow
     def test_densities_are_densities(self) -> None:
         """Each candidate's density on its own draws beats every other model's: Gibbs."""
         rng = np.random.default_rng(4)
@@ -332,6 +334,7 @@ class TestViews:
         assert found.hidden == (2, 3)
         assert "go together" in disagreement(found)
 
+    @pytest.mark.slow
     def test_measured_against_a_calibrated_lens(self) -> None:
         raw = drawn(800)
         calibrated = replace(
@@ -424,6 +427,7 @@ class TestCommand:
         assert "layer-stopping" in content["provenance"]["versions"]
         assert content["layers"] == [1, 2, 3, 4]
 
+    @pytest.mark.slow
     def test_json(self, path: Path) -> None:
         options = ("--window", 3, "--scale", "nats", "--classes", 1, "--refits", 0)
         code, text = self.run(path, *options, "--replicates", 100, "--jobs", 1, "--json")

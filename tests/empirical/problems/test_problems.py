@@ -441,6 +441,7 @@ PUZZLES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("template", "search"), PUZZLES)
 def test_the_puzzle_has_one_solution_and_it_is_ours(
     template: str, search: Callable[[Problem], set[str]]

@@ -67,6 +67,7 @@ def noisy(noise: float, drift: float, n: int = 400, seed: int = 0) -> np.ndarray
 
 
 class TestSwitch:
+    @pytest.mark.slow
     def test_yes_where_the_search_gains(self) -> None:
         # Layers calibrated token by token and independent: lower entropy *is* better prediction.
         found = verdict_of(calibrated(seed=1, prompts=160, tokens=10))
@@ -597,6 +598,7 @@ class TestTerminal:
 
 
 class TestComputing:
+    @pytest.mark.slow
     def test_steps_are_counted(self, files: list[Path]) -> None:
         begun: list[str] = []
         done: list[None] = []

@@ -157,6 +157,7 @@ def test_a_damaged_store_costs_time_and_no_result(
     assert store.find(claims.KIND, inputs, tuple[Finding, ...]) is None
 
 
+@pytest.mark.slow
 def test_the_report_says_what_was_stored(found: tuple[Finding, ...], tmp_path: Path) -> None:
     write_traces(tmp_path / "t.parquet", calibrated(prompts=6, tokens=20))
     report = compute([tmp_path / "t.parquet"], effort=TINY, store=marked(found, TINY.claims))

@@ -47,11 +47,13 @@ def decoder(lazy: bool, last: int = 0):
     return decode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lazy", [True, False])
 def test_the_decoder(lazy):
     check(decoder(lazy), "decoder", K=K, framework="torch", examples=20).require()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lazy", [True, False])
 def test_a_decoder_that_is_one_layer_off_is_noticed(lazy):
     report = check(
@@ -67,10 +69,12 @@ def test_the_selection():
     check(select, "selection", K=K, framework="torch", examples=20).require()
 
 
+@pytest.mark.slow
 def test_the_entropy():
     check(entropies, "entropy", framework="torch", examples=20).require()
 
 
+@pytest.mark.slow
 def test_the_lens():
     """The final layer's states come normed from an engine's model."""
 

@@ -56,6 +56,7 @@ def test_other_evidence_would_overturn_a_verdict(key: str, kinder: Evidence) -> 
     assert not entry.borne_out(kinder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", LEDGER, ids=by_key)
 def test_an_entry_says_something(entry: Entry, evidence: Evidence) -> None:
     assert entry.claim

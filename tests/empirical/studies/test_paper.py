@@ -233,6 +233,7 @@ def _mean_gains(ranked_by_itself: bool, replicates: int = 150) -> tuple[list[flo
     return table.mean(axis=0).tolist(), (table.std(axis=0) / np.sqrt(replicates)).tolist()
 
 
+@pytest.mark.slow
 def test_other_runs_rank_without_bias_and_the_compared_run_does_not() -> None:
     """Two runs of the same decoder: no quarter may gain; ranked by the first, the hardest does."""
     # Four quarters, each at a level of 1 in 10,000.

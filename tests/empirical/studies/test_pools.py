@@ -95,6 +95,7 @@ def test_null_nothing_is_gained_where_the_final_layer_knows_all() -> None:
     assert found.temperature[-1] == pytest.approx(1 / 0.7, rel=0.2)
 
 
+@pytest.mark.slow
 def test_log_linear_pool_finds_a_sum_of_logits() -> None:
     found = pools_in(summed)
     assert gains(found, LOG_LINEAR) < -0.3
@@ -112,6 +113,7 @@ def test_linear_pool_finds_a_mixture() -> None:
     assert found[LINEAR].log_loss.estimate < found[LOG_LINEAR].log_loss.estimate
 
 
+@pytest.mark.slow
 def test_weights_from_the_entropies_find_the_layer_that_is_sure() -> None:
     found = pools_in(told)
     assert found[GATED].log_loss.high < found[LINEAR].log_loss.low
@@ -119,6 +121,7 @@ def test_weights_from_the_entropies_find_the_layer_that_is_sure() -> None:
     assert gains(found, GATED) < -0.2
 
 
+@pytest.mark.slow
 def test_adaptation_of_the_wording_is_no_gain_of_earlier_layers() -> None:
     """A correction from all layers beats the final layer, and not the same from it alone."""
     found = pools_in(reworded, epochs=30)

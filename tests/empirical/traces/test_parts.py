@@ -173,6 +173,7 @@ def test_each_process_has_a_gpu_of_its_own(
     assert local_device("auto", {"LOCAL_RANK": "3"}) == expected
 
 
+@pytest.mark.slow
 def test_what_cannot_be_merged(
     folder: Path, single: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

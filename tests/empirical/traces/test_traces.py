@@ -165,6 +165,7 @@ def test_a_truncated_file(tmp_path: Path, share: float) -> None:
         read_traces(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [0.05, 0.2, 0.4, 0.6])
 def test_a_damaged_file(tmp_path: Path, place: float) -> None:
     """Pages carry checksums: one bit amiss in the data is told, not read."""

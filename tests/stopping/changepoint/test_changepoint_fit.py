@@ -249,6 +249,7 @@ def test_the_final_noise_is_not_identified() -> None:
     assert noise[1] > 0.2
 
 
+@pytest.mark.slow
 def test_layer_types_find_their_jump() -> None:
     model = with_types(one_class())
     x = model.sample(np.random.default_rng(6), 4000).x

@@ -72,6 +72,7 @@ def departed(kind: str, n: int, rng: np.random.Generator) -> FloatArray:
     return latent + noise
 
 
+@pytest.mark.slow
 def test_tails_are_named_and_the_model_itself_is_not() -> None:
     p = {kind: [] for kind in ("itself", "tails")}  # type: ignore[var-annotated]
     for seed in range(8):

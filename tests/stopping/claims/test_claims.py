@@ -39,6 +39,7 @@ def test_findings_do_not_depend_on_the_number_of_workers() -> None:
     assert check(some, seed=5) != check(some, seed=6)
 
 
+@pytest.mark.slow
 def test_a_tight_bound_that_is_not_attained_is_not_confirmed() -> None:
     """A world that never comes near the bound proves nothing: the verdict stays open."""
     claim = next(claim for claim in CLAIMS if claim.name == "T2.regret")

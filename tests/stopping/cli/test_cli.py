@@ -144,6 +144,7 @@ def test_exit_codes() -> None:
     assert exit_code(lambda: None) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [

@@ -37,6 +37,7 @@ def test_options_are_those_of_the_chosen_command(capsys: pytest.CaptureFixture[s
     assert "No such option" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_command_does_not_import_those_below_it() -> None:
     code = (
         "import sys, stopping.cli.verify, stopping.cli.solve;"

@@ -325,6 +325,7 @@ def test_a_clipped_title_is_caught() -> None:
     assert not fits(figure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [plate.name for plate in FIGURES])
 def test_legends_are_legible_in_grey(figures: dict[str, Figure], name: str) -> None:
     for ax in figures[name].axes:

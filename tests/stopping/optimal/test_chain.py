@@ -152,6 +152,7 @@ def test_recall_reaches_the_reservation_value() -> None:
         assert (found.stops[t][inside] == (best[inside] < z)).all()
 
 
+@pytest.mark.slow
 def test_american_puts_of_a_tree() -> None:
     """No early exercise without interest; the perpetual put; more dates are worth more."""
     put = Put(36.0)

@@ -146,6 +146,7 @@ def by_cells(n: int, cells: int, tie: float) -> float:
     return after(())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "published", "cells"), [(1, 1.0, 8), (2, 1.25, 40), (3, 1.3915, 40), (4, 1.4932, 16)]
 )
@@ -184,6 +185,7 @@ def ranks_met(first: float, n: int = 200_000) -> np.ndarray:
     return 1 + (x < x[rows, column, None]).sum(axis=1)
 
 
+@pytest.mark.slow
 def test_ranks_met_by_robbins_rule() -> None:
     """The rule's mean rank lies in the bracket; with another first threshold it is worse."""
     found = robbins(4, 4000)

@@ -43,6 +43,7 @@ def compared() -> RuleComparison:
     return compare_rules(one_class(), 0.02, paths=6_000, dual_budget=40_000, seed=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_the_filter_is_the_posterior(name: str) -> None:
     model = MODELS[name]
@@ -174,6 +175,7 @@ def test_the_value_bounds_every_rule(compared: RuleComparison) -> None:
     assert compared["search"].gap > 4 * compared["search"].gap_stderr
 
 
+@pytest.mark.slow
 def test_the_value_without_recall_does_not_bound_the_search() -> None:
     """The paper's search looks at l-1 before it stops at l: it is a rule with recall."""
     found = compare_rules(one_class(), 0.0, recall=False, paths=6_000, dual_budget=40_000)

@@ -54,6 +54,7 @@ def hardest() -> RuleComparison:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spot", "volatility", "years", "published", "stderr"), TABLE_1)
 def test_table_1_is_the_trees(
     spot: float, volatility: float, years: float, published: float, stderr: float

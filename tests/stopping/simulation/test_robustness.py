@@ -100,6 +100,7 @@ def test_step() -> None:
 # The table ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_theorems_survive(table: tuple[Row, ...]) -> None:
     contradicted = [
         row for row in table if row.basis is Basis.THEOREM and row.outcome is not Outcome.SURVIVES

@@ -44,6 +44,7 @@ def best_step(step: Callable[[float], FloatArray], high: float) -> float:
     return float(-found.fun)
 
 
+@pytest.mark.slow
 def test_one_step_in_closed_form(table: tuple[AverageCase, ...]) -> None:
     uniform_case = by_name(table, "uniform").worst[0]
     # An optimum is settled to the square of the optimiser's gradient, far below this.
@@ -79,6 +80,7 @@ def test_constants(table: tuple[AverageCase, ...]) -> None:
     assert by_name(table, "normal").constant < 0.2585
 
 
+@pytest.mark.slow
 def test_more_layers_cost_more_but_never_beyond_the_remainder(
     table: tuple[AverageCase, ...],
 ) -> None:

@@ -94,10 +94,12 @@ def largest_error(
     return worst
 
 
+@pytest.mark.slow
 def test_closed_form_equals_linear_programming() -> None:
     assert largest_error(vectorised, tokens=120, seed=0) < SOLVER
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "broken",
     [

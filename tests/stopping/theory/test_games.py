@@ -32,6 +32,7 @@ def explained_tokens(rng: np.random.Generator, n: int, layers: int, eps: float) 
     return x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [2, 3, 4, 6, 8])
 def test_closed_form_solves_the_game(layers: int) -> None:
     """Value of T8's 2 x 2 game = the linear programs' value, from above and from below."""

@@ -62,6 +62,7 @@ def test_no_guard_is_the_papers_search(values: list[float]) -> None:
     assert guarded_search(x, 0.0)[0] == search(x)[0]
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.integers(-16, 16).map(lambda k: k / 8), min_size=2, max_size=7),

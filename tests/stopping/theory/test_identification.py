@@ -85,6 +85,7 @@ def both_closed(found: Identification, v: int, eps: float) -> bool:
     return bool(found.lower[0, v] <= eps <= found.upper[0, v])
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(windows, st.sampled_from([Fraction(k, 2) for k in range(9)]))
 def test_interval_is_exactly_the_consistent_noise_levels(x: list[int], eps: Fraction) -> None:
@@ -113,6 +114,7 @@ def test_every_finite_end_is_decided_exactly(x: list[int], data: st.DataObject) 
         assert explains_exactly(x, v, max(below, end - Fraction(1, 1000)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", [ends_swapped, both_closed])
 def test_broken_ends_are_rejected(broken: Callable[[Identification, int, float], bool]) -> None:
     rng = np.random.default_rng(9)
@@ -122,6 +124,7 @@ def test_broken_ends_are_rejected(broken: Callable[[Identification, int, float],
     assert sum(disagreements(broken, x, eps) for x, eps in rows) > 0
 
 
+@pytest.mark.slow
 def test_linear_programming_agrees_on_random_traces() -> None:
     rng = np.random.default_rng(0)
     compared = explained = 0
@@ -155,6 +158,7 @@ def test_two_turning_points_do_occur() -> None:
     assert identify([[0.0, 0.1]]).consistent(1.0).tolist() == [[True, True]]
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(windows)
 def test_least_noise_level_is_attained_and_least(x: list[int]) -> None:

@@ -47,6 +47,7 @@ def mixing_by_lp(p: float, eps: float, K: int, tax_max: float) -> float:
     return worst
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("K", [1, 2, 3, 4])
 @pytest.mark.parametrize("tax_max", [0.15, 0.5, 3.0])
 def test_theorem_equals_linear_programming(K: int, tax_max: float) -> None:
