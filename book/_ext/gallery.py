@@ -55,7 +55,9 @@ class Fill(SphinxPostTransform):
         """Write one drawing and return its place in the gallery."""
         label = LABEL.search(drawing)
         said = unescape(label[1]) if label else figure
-        width, height = BOX.search(drawing).groups()  # type: ignore[union-attr]
+        if (box := BOX.search(drawing)) is None:
+            raise ValueError(f"{page}, {figure}: a drawing without a viewBox has no size")
+        width, height = box.groups()
         target = Path(self.app.outdir) / "_images" / "gallery" / f"{figure}.svg"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(drawing, "utf-8")

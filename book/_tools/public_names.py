@@ -5,6 +5,7 @@ room; a module of the theory without `__all__` offers all that has a docstring a
 """
 
 import ast
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -144,7 +145,7 @@ def _doc(tree: ast.Module, node: Definition) -> str:
 
 def signature(node: ast.FunctionDef, bound: bool = False) -> str:
     """Return the arguments as they are written, without types, which stand in the docstring."""
-    arguments = ast.parse(ast.unparse(node)).body[0].args  # type: ignore[attr-defined]
+    arguments = copy.deepcopy(node.args)
     if bound:
         del (arguments.posonlyargs or arguments.args)[:1]
     every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)

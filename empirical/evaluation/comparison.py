@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from empirical.analysis.validate import Comparison
 from empirical.evaluation.answers import Answer
@@ -116,10 +117,9 @@ def _result(
 ) -> RuleResult:
     solved = np.array([answer.correct for answer in answers])
     solved_plainly = np.array([answer.correct for answer in plain])
-    groups = np.array([p.group or f"\n{i}" for i, p in enumerate(problems)])
-    overall = paired(solved, solved_plainly, bonferroni(rules, ERROR), groups)
-    p_adjusted = min(1.0, rules * overall.p_value)
-    looked = None
+    groups = groups_of(problems)
+    score = scored(problems, solved, solved_plainly, rules)
+    p_adjusted, looked = score.p_adjusted, None
     if sequential is not None:
         place = {problem: turn for turn, problem in enumerate(sequential.order)}
         turns = np.argsort([place[answer.problem] for answer in plain])
@@ -130,25 +130,52 @@ def _result(
     ]
     units = groups if len(set(groups)) > 1 else np.arange(len(groups))
     means = cluster_bootstrap(columns, units, np.random.default_rng(seed), replicates)
-    difficulty = np.array([problem.difficulty for problem in problems])
     return RuleResult(
         name=name,
         spec=spec,
-        overall=overall,
+        overall=score.overall,
         p_adjusted=p_adjusted,
-        comparison=decided(p_adjusted, overall, looked is not None),
+        comparison=decided(p_adjusted, score.overall, looked is not None),
         moved=means.ratio(0, 2),
         substituted=means.ratio(1, 2),
         changed=sum(a.text != b.text for a, b in zip(answers, plain, strict=True)),
         length=means.interval(2),
         longer=means.difference(2, 3),
-        by_difficulty=tuple(
-            Group(int(level), paired(solved[here], solved_plainly[here], groups=groups[here]))
-            for level in np.unique(difficulty)
-            for here in [difficulty == level]
-        ),
+        by_difficulty=score.by_difficulty,
         anytime=looked,
     )
+
+
+@dataclass(frozen=True)
+class Score:
+    """What follows from who solved what: a rule, one of several, against plain decoding."""
+
+    overall: Paired
+    p_adjusted: float
+    by_difficulty: tuple[Group, ...]
+
+
+def scored(
+    problems: Sequence[Problem],
+    solved: NDArray[np.bool_],
+    solved_plainly: NDArray[np.bool_],
+    rules: int,
+) -> Score:
+    """Compare who solved what, adjusted for the number of rules; in the order of `problems`."""
+    groups = groups_of(problems)
+    overall = paired(solved, solved_plainly, bonferroni(rules, ERROR), groups)
+    difficulty = np.array([problem.difficulty for problem in problems])
+    by_difficulty = tuple(
+        Group(int(level), paired(solved[here], solved_plainly[here], groups=groups[here]))
+        for level in np.unique(difficulty)
+        for here in [difficulty == level]
+    )
+    return Score(overall, min(1.0, rules * overall.p_value), by_difficulty)
+
+
+def groups_of(problems: Sequence[Problem]) -> NDArray[np.str_]:
+    """Label each problem with its group; one without a group stands for itself."""
+    return np.array([p.group or f"\n{i}" for i, p in enumerate(problems)])
 
 
 def decided(p_adjusted: float, overall: Paired, stopped: bool = False) -> Comparison:

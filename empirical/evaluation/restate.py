@@ -13,12 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from empirical.evaluation.comparison import ERROR, Group, decided
+from empirical.evaluation.comparison import decided, scored
 from empirical.evaluation.files import FORMAT, read_evaluation
-from empirical.evaluation.paired import paired
 from empirical.evaluation.run import Evaluation
 from empirical.evaluation.runner import PLAIN
-from empirical.intervals import bonferroni
 from empirical.problems import Problem, is_correct
 from empirical.problems.built_in import all_built_in
 from stopping.errors import UserError
@@ -47,31 +45,15 @@ def restated(stored: Evaluation, problems: Sequence[Problem]) -> Evaluation:
             f"is {missing[0]}; give the problems of this evaluation"
         )
     asked = [replace(known[name], answer=answer) for name, _, answer in stored.problems]
-    groups = np.array([p.group or f"\n{i}" for i, p in enumerate(asked)])
-    difficulty = np.array([problem.difficulty for problem in asked])
     solved = {
         arm: np.array([_right(p, given) for p, given in zip(asked, answers, strict=True)])
         for arm, answers in stored.answers.items()
     }
     rules = []
     for rule in stored.rules:
-        own, plain = solved[rule.spec], solved[PLAIN]
-        overall = paired(own, plain, bonferroni(len(stored.rules), ERROR), groups)
-        p_adjusted = min(1.0, len(stored.rules) * overall.p_value)
-        by_difficulty = (
-            Group(int(level), paired(own[here], plain[here], groups=groups[here]))
-            for level in np.unique(difficulty)
-            for here in [difficulty == level]
-        )
-        rules.append(
-            replace(
-                rule,
-                overall=overall,
-                p_adjusted=p_adjusted,
-                comparison=decided(p_adjusted, overall),
-                by_difficulty=tuple(by_difficulty),
-            )
-        )
+        score = scored(asked, solved[rule.spec], solved[PLAIN], len(stored.rules))
+        comparison = decided(score.p_adjusted, score.overall)
+        rules.append(replace(rule, comparison=comparison, **vars(score)))
     return replace(stored, rules=tuple(rules))
 
 

@@ -1,5 +1,7 @@
 """Profile likelihoods: against a maximum found otherwise, on parabolas, flat ones and two tops."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy.optimize import Bounds, minimize
@@ -103,5 +105,5 @@ def test_where_the_profile_ends() -> None:
         lambda t: -t,  # a higher one
     ],
 )
-def test_a_flat_profile_and_another_top_are_not_identified(lost: object) -> None:
-    assert reached(lost, 0.0, 1.0, NEEDED) is None  # type: ignore[arg-type]
+def test_a_flat_profile_and_another_top_are_not_identified(lost: Callable[[float], float]) -> None:
+    assert reached(lost, 0.0, 1.0, NEEDED) is None
