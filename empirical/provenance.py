@@ -6,12 +6,13 @@ library versions. Paths of the machine that made it are left out; names of files
 """
 
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import sys
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from stopping.changepoint import FittedOn
 from stopping.support.documents import Format
@@ -78,13 +79,21 @@ class Provenance(Result):
         """The LLM and the lens, as a model fitted here keeps them."""
         return FittedOn(self.model, self.layers, self.lens, dict(self.weights))
 
-    def same_source(self, other: "Provenance") -> bool:
-        """Whether both describe one run, apart from when and in which part."""
-        return self._source() == other._source()
+    @property
+    def texts(self) -> Hashable:
+        """What was read, through whatever lens: the model by its weights, the prompts, the mode."""
+        return self.model, frozenset(self.weights.items()), self.prompts_hash, self.mode
 
-    def _source(self) -> "Provenance":
+    def same_source(self, other: "Provenance") -> bool:
+        """Whether both describe one run."""
+        return self.run == other.run
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """What is the same in every part of one run, by name: all but when and in which part."""
         # A resumed run may be called with another `--tokens`, hence with another command line.
-        return replace(self, shard=None, date="", command="", storage=None)
+        ignored = {"date", "command", "shard", "storage"}
+        return {name: value for name, value in asdict(self).items() if name not in ignored}
 
 
 def library_versions() -> dict[str, str]:
@@ -106,6 +115,11 @@ def now() -> str:
 def command_line(arguments: Sequence[str]) -> str:
     """Join a command line, every path in it shortened to its last part."""
     return " ".join(_without_folder(argument) for argument in arguments)
+
+
+def this_command() -> str:
+    """Return the command line of this process, as `command_line` does."""
+    return command_line(["stopping", *sys.argv[1:]])
 
 
 def _without_folder(argument: str) -> str:

@@ -21,24 +21,16 @@ from empirical.capture.projections import AbstractReader, reader_for
 from empirical.capture.tiles import LayersReadout
 from empirical.lenses import AbstractLens, RawLens
 from empirical.lenses.soundness import require_sound_capture
-from empirical.model.anatomy import Anatomy
+from empirical.model.anatomy import Anatomy, last_layers
 from empirical.model.unembedding import Unembedding
 from empirical.provenance import Provenance
 from empirical.texts import Text
 from empirical.traces.files import Traces
-from stopping.errors import UserError
 
 Columns = dict[str, NDArray[np.generic]]
 """Columns of `Traces` by name, of some tokens."""
 Hear = Callable[[int, Tensor], None]
 """Takes the residual states of a layer: its number, and (texts, positions, ...)."""
-
-
-def last_layers(depth: int, count: int | None) -> tuple[int, ...]:
-    """Numbers of the last `count` of `depth` layers, from 1; None means all of them."""
-    if count is not None and count < 1:
-        raise UserError(f"layers: at least the final layer must be traced, got {count}")
-    return tuple(range(max(1, depth - (count or depth) + 1), depth + 1))
 
 
 def capture(

@@ -4,7 +4,7 @@ import abc
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
@@ -135,14 +135,14 @@ class InTransformers(AbstractSource):
     """A model of transformers, its layers read through the raw lens or that of a file."""
 
     def __init__(self, loaded: LoadedModel, lens_file: Path | None = None) -> None:
-        from empirical.lenses import RawLens, load_lens
+        from empirical.lenses import lens_of
         from empirical.model.anatomy import Anatomy
 
         self.loaded, self.lens_file = loaded, lens_file
         self.anatomy = anatomy = Anatomy.of(loaded.model)
         self.depth, self.vocabulary_size = len(anatomy.layers), anatomy.vocabulary_size
         self.architecture = type(loaded.model).__name__
-        self.reads = RawLens(anatomy) if lens_file is None else load_lens(lens_file, anatomy)
+        self.reads = lens_of(lens_file, anatomy)
         self.lens = self.reads.name
 
     def texts(self, problems: Sequence[tuple[int, "Problem"]], settings: Settings) -> list[Text]:
@@ -191,8 +191,8 @@ def trace_problems(
         If a prompt does not fit, `out` or its parts belong to another run, there are more shards
         than parts, no token was traced, or the model's anatomy is unknown.
     """
-    from empirical.capture.batch import last_layers
     from empirical.lenses import require_lens
+    from empirical.model.anatomy import last_layers
 
     began = time.perf_counter()
     source = model if isinstance(model, AbstractSource) else InTransformers(model)
@@ -217,7 +217,8 @@ def trace_problems(
         provenance = replace(provenance, shards=shard.count)
         out = shard.file(out)
         enough = None if enough is None else -(-enough // shard.count)
-    identity = _identity(provenance, traced, settings)
+    # All that a part depends on: the same in every process that adds to a run.
+    identity = {**provenance.run, "probed": list(traced), "batch": settings.batch}
     if source.states:
         identity["states"] = source.states
     finished = Parts.open(out, identity, PARTS, fresh=fresh)
@@ -293,13 +294,6 @@ def _require_parts(shard: Shard, prompts: int, size: int) -> None:
             f"{shard.count} shards, but {prompts} prompts are only {parts} part(s) of {size}; use "
             "fewer processes, a smaller --batch or more prompts"
         )
-
-
-def _identity(provenance: Provenance, traced: Sequence[int], settings: Settings) -> dict[str, Any]:
-    """Return all that a part depends on: the same in every process that adds to a run."""
-    ignored = {"date", "command", "shard", "storage"}
-    known = {name: value for name, value in asdict(provenance).items() if name not in ignored}
-    return {**known, "probed": list(traced), "batch": settings.batch}
 
 
 def _words(tokenizer: Any, traces: Traces) -> dict[int, str]:

@@ -1,6 +1,5 @@
 """`stopping control`: would the instruments say yes, if there were something to cure?"""
 
-import sys
 from pathlib import Path
 
 import click
@@ -10,7 +9,7 @@ from empirical.commands.options import (
     model_options,
     replicates_option,
 )
-from empirical.provenance import command_line
+from empirical.provenance import this_command
 from stopping.cli.numbers import BATCH, Number, Numbers, at_least
 from stopping.cli.options import FILE, figure_option, fresh_option, seed_option
 from stopping.cli.progress import progress
@@ -140,7 +139,7 @@ def control(
         task = bar.add_task("turns of the dial", total=len(designs) * len(dials))
         result = run_control(
             loaded, designs, dials, settings, out=out, fresh=fresh,
-            command=command_line(["stopping", *sys.argv[1:]]),
+            command=this_command(),
             report=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
 

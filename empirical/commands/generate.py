@@ -132,14 +132,13 @@ def generate(
     loaded = model.open(lens)
     from empirical.decoding import ConfidentDecoding
     from empirical.decoding.writing import Sampling, encode, write
-    from empirical.lenses import load_lens
+    from empirical.lenses import lens_of
     from empirical.model.anatomy import Anatomy
 
     anatomy = Anatomy.of(loaded.model)
-    reader = load_lens(lens, anatomy) if lens else None
+    reader = lens_of(lens, anatomy)
     prompt_ids = encode(loaded, question, model.uses_chat(loaded))
-    lens_name = reader.name if reader else "raw"
-    require_own_fit(rule, FittedOn(loaded.name, len(anatomy.layers), lens_name, loaded.weights))
+    require_own_fit(rule, FittedOn(loaded.name, len(anatomy.layers), reader.name, loaded.weights))
     decoding = ConfidentDecoding(loaded.model, rule, reader, seed, anatomy=anatomy, plan=plan)
     sampling = Sampling(max_new_tokens, *draws, seed)
     painter = Painter(output(), decoding.layers)

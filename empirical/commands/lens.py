@@ -1,6 +1,5 @@
 """`stopping lens`: fit a calibrated lens on held-out prompts, and look at one."""
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,14 +19,15 @@ from empirical.commands.options import (
     mode_option,
     model_options,
     problems_options,
+    problems_seed_option,
     training_tokens_option,
 )
 from empirical.model.load import require_models_extra
 from empirical.problems import prompts_hash
-from empirical.provenance import Mode, command_line
+from empirical.provenance import Mode, this_command
 from empirical.texts import texts_of
 from empirical.traces.files import read_traces
-from stopping.cli.numbers import SEED, CountOr
+from stopping.cli.numbers import CountOr
 from stopping.cli.options import FILE, seed_option
 from stopping.cli.progress import progress
 from stopping.cli.reply import Reply, deliver, with_json
@@ -90,12 +90,7 @@ Examples:
     "the temperatures alone are fitted: reference]",
 )
 @problems_options()
-@click.option(
-    "--seed",
-    type=SEED,
-    default=1,
-    help="Seed of the problems and of every draw; the bundled traces are of problems of seed 0.",
-)
+@problems_seed_option(1, "the bundled traces are of problems of seed 0")
 @mode_option
 @click.option(
     "--layers",
@@ -147,7 +142,7 @@ def fit(
         refuse_ignored("with --mode reference", "max_new_tokens")
     from empirical.lenses import Origin, fit_lens, head_hash
     from empirical.lenses.files import FORMAT
-    from empirical.model.anatomy import Anatomy
+    from empirical.model.anatomy import Anatomy, last_layers
 
     require_writable((out, FORMAT.kind), inputs=asked.reads())
     chosen = asked.choose(seed, references=mode == "reference")
@@ -160,7 +155,7 @@ def fit(
         rank=rank if kind == "affine" else None,
         # A temperature cannot learn the kind of text; on reference tokens it closes the gap.
         target=target or ("final" if kind == "affine" else "reference"),
-        layers=tuple(range(max(1, depth - layers + 1), depth + 1)),
+        layers=last_layers(depth, layers),
         model=loaded.name,
         architecture=type(loaded.model).__name__,
         depth=depth,
@@ -191,7 +186,7 @@ def fit(
                 texts,
                 origin,
                 out,
-                command_line(["stopping", *sys.argv[1:]]),
+                this_command(),
                 advance=lambda: bar.advance(task),
                 tell=lambda text: bar.update(task, description=text),
                 fitted=finished.append,

@@ -1,6 +1,5 @@
 """`stopping lens pools`: is there anything to gain from earlier layers at all?"""
 
-import sys
 from typing import Any
 
 import click
@@ -10,12 +9,13 @@ from empirical.commands.options import (
     ModelChoice,
     model_options,
     problems_options,
+    problems_seed_option,
     training_tokens_option,
 )
 from empirical.problems import prompts_hash
-from empirical.provenance import command_line, now
+from empirical.provenance import now, this_command
 from empirical.texts import texts_of
-from stopping.cli.numbers import SEED, at_least
+from stopping.cli.numbers import at_least
 from stopping.cli.progress import progress
 from stopping.cli.reply import Reply, with_json
 from stopping.cli.ui import show
@@ -31,12 +31,7 @@ Examples:
 )
 @model_options
 @problems_options()
-@click.option(
-    "--seed",
-    type=SEED,
-    default=1,
-    help="Seed of the problems and of every draw.",
-)
+@problems_seed_option(1, "the bundled traces are of problems of seed 0")
 @click.option(
     "--held-out",
     type=click.Choice(["prompts", "groups"]),
@@ -76,7 +71,7 @@ def pools(
     is a temperature or the wording of the training text.
     """
     from empirical.lenses.fit import sample_of
-    from empirical.model.anatomy import Anatomy
+    from empirical.model.anatomy import Anatomy, last_layers
     from empirical.studies.pools import Settings
     from empirical.studies.pools.data import Head
     from empirical.studies.pools.study import Parts, pool
@@ -85,8 +80,7 @@ def pools(
     loaded = model.open()
     anatomy = Anatomy.of(loaded.model)
     head = Head.of(anatomy)
-    depth = len(anatomy.layers)
-    numbers = tuple(range(max(1, depth - layers + 1), depth + 1))
+    numbers = last_layers(len(anatomy.layers), layers)
     with progress() as bar:
         task = bar.add_task("reading prompts", total=2 * len(chosen) + 7)
         texts = texts_of(
@@ -110,7 +104,7 @@ def pools(
         "prompts_hash": prompts_hash(chosen),
         "weights": dict(loaded.weights),
         "date": now(),
-        "command": command_line(["stopping", *sys.argv[1:]]),
+        "command": this_command(),
         "pools": found,
     }
     return Reply(content, lambda out: show(out, found.report()))

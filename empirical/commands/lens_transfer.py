@@ -1,6 +1,5 @@
 """`stopping lens transfer`: is a lens calibrated on what the model writes itself?"""
 
-import sys
 from pathlib import Path
 
 import click
@@ -14,11 +13,12 @@ from empirical.commands.options import (
     max_new_tokens_option,
     model_options,
     problems_options,
+    problems_seed_option,
 )
 from empirical.problems import prompts_hash
-from empirical.provenance import command_line, now
+from empirical.provenance import now, this_command
 from empirical.texts import texts_of
-from stopping.cli.numbers import SEED, at_least
+from stopping.cli.numbers import at_least
 from stopping.cli.progress import progress
 from stopping.cli.reply import Reply, with_json
 from stopping.cli.ui import prose, show
@@ -34,12 +34,7 @@ Examples:
 @click.argument("file", type=PATH)
 @model_options
 @problems_options(2)
-@click.option(
-    "--seed",
-    type=SEED,
-    default=2,
-    help="Seed of the problems and of every draw; a lens is fitted to problems of seed 1.",
-)
+@problems_seed_option(2, "a lens is fitted to problems of seed 1")
 @click.option(
     "--tokens",
     type=at_least(2, 1_000_000_000),
@@ -97,7 +92,7 @@ def transfer(
         "weights": dict(loaded.weights),
         "prompts_hash": prompts_hash(chosen),
         "date": now(),
-        "command": command_line(["stopping", *sys.argv[1:]]),
+        "command": this_command(),
         "transfer": found,
     }
     return Reply(content, text)

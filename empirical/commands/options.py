@@ -18,7 +18,7 @@ from empirical.model.load import DTYPES, LoadedModel, load_model, require_models
 from empirical.problems import Problem, draw_problems, read_prompts
 from empirical.texts import Chat, uses_chat
 from empirical.traces.files import Traces, read_traces
-from stopping.cli.numbers import NATS, REPLICATES, WINDOW, at_least
+from stopping.cli.numbers import NATS, REPLICATES, SEED, WINDOW, at_least
 from stopping.cli.options import FILE
 from stopping.cli.progress import progress
 from stopping.errors import UserError
@@ -90,6 +90,16 @@ calibrate_final_option = click.option(
     help="Read the final layer at its own temperature, fitted on other prompts, in the choice "
     "alone; what it decodes stays as it is.",
 )
+
+
+def problems_seed_option(default: int, others: str) -> Callable[[C], C]:
+    """`--seed`: of the problems too; `others` says which seeds have been used."""
+    return click.option(
+        "--seed",
+        type=SEED,
+        default=default,
+        help=f"Seed of the problems and of every draw; {others}.",
+    )
 
 
 def material_option(default: float) -> Callable[[C], C]:

@@ -1,7 +1,6 @@
 """`stopping trace`: a model and prompts in, a trace file out."""
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from empirical.commands.options import (
     problems_options,
     storage_option,
 )
-from empirical.provenance import FORMAT, command_line
+from empirical.provenance import FORMAT, this_command
 from empirical.traces.split import choose_shard, local_device
 from stopping.cli.lazy import WithMore
 from stopping.cli.numbers import BATCH, CountOr, Number, WholeNumbers, at_least
@@ -214,7 +213,7 @@ def trace(
             shard=own,
             fresh=fresh,
             seed=asked.seed(seed),
-            command=command_line(["stopping", *sys.argv[1:]]),
+            command=this_command(),
             report=advance,
         )
     return Reply(summary, report(summary))

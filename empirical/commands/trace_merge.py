@@ -72,7 +72,4 @@ def require_all_shards(paths: tuple[Path, ...], parts: list[Traces]) -> None:
 
 
 def _differences(one: Provenance, other: Provenance) -> str:
-    ignored = ("shard", "date", "command", "storage")
-    names = [name for name in vars(one) if name not in ignored]
-    unequal = [name for name in names if getattr(one, name) != getattr(other, name)]
-    return ", ".join(unequal)
+    return ", ".join(name for name, value in one.run.items() if value != other.run[name])

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from empirical.lenses.base import AbstractLens, RawLens
 from empirical.lenses.calibrated import CalibratedLens, Correction, Translation
 from empirical.lenses.evaluation import LensReport
 from empirical.lenses.states import Target
@@ -76,34 +77,27 @@ class Origin:
     dtype: str = "float32"
 
 
-@dataclass(frozen=True)
-class _Metadata:
-    """What stands beside the tensors."""
-
-    origin: Origin
-    epochs: Mapping[int, int | None]
-    report: LensReport | None
-    versions: Mapping[str, str]
-    date: str
-    command: str
-    errors: Mapping[int, float] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, eq=False)
-class LensFile:
-    """The content of a lens file; `corrections` may lack layers while fitting is under way.
+class About:
+    """What stands beside the tensors.
 
     `errors` are the relative errors of a Jacobian lens's matrices, by layer.
     """
 
     origin: Origin
-    corrections: Mapping[int, Correction]
     epochs: Mapping[int, int | None] = field(default_factory=dict)
     report: LensReport | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     date: str = ""
     command: str = ""
     errors: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LensFile(About):
+    """The content of a lens file; `corrections` may lack layers while fitting is under way."""
+
+    corrections: Mapping[int, Correction]
 
     @property
     def fingerprint(self) -> str:
@@ -144,19 +138,32 @@ def load_lens(path: Path, anatomy: Anatomy) -> CalibratedLens:
         If the file is missing, damaged, of another kind or newer, or was fitted for another head.
     """
     content = require_lens(path)
-    origin, depth = content.origin, len(anatomy.layers)
-    if (origin.depth, origin.vocabulary) != (depth, anatomy.vocabulary_size):
+    require_own_head(
+        path, content.origin, len(anatomy.layers), anatomy.vocabulary_size, head_hash(anatomy)
+    )
+    return content.lens(anatomy)
+
+
+def require_own_head(
+    path: Path, origin: Origin, depth: int, vocabulary: int, head: str | None
+) -> None:
+    """Raise a UserError unless a lens was fitted for such a head; None is a hash not known."""
+    if (origin.depth, origin.vocabulary) != (depth, vocabulary):
         raise UserError(
             f"{path}: fitted for {origin.model} with {origin.depth} layers and "
             f"{origin.vocabulary:,} entries; this model has {depth} and "
-            f"{anatomy.vocabulary_size:,}; fit a lens for it with `stopping lens fit`"
+            f"{vocabulary:,}; fit a lens for it with `stopping lens fit`"
         )
-    if origin.head != head_hash(anatomy):
+    if head not in (None, origin.head):
         raise UserError(
             f"{path}: fitted for {origin.model}, whose final norm and head have other weights "
             "than this model's; fit a lens for it with `stopping lens fit`"
         )
-    return content.lens(anatomy)
+
+
+def lens_of(path: Path | None, anatomy: Anatomy) -> AbstractLens:
+    """Return the lens of a file, or the raw one; errors are those of `load_lens`."""
+    return RawLens(anatomy) if path is None else load_lens(path, anatomy)
 
 
 def require_lens(path: Path) -> LensFile:
@@ -202,8 +209,7 @@ def weights_hash(weights: Iterable[tuple[str, Tensor]]) -> str:
 
 def write_lens(path: Path, content: LensFile) -> None:
     """Write a lens file, whole or not at all."""
-    about = {f.name: getattr(content, f.name) for f in fields(_Metadata)}
-    text = FORMAT.text(_Metadata(**about))
+    text = FORMAT.text({f.name: getattr(content, f.name) for f in fields(About)})
     with written_aside(path) as aside:
         try:
             save_file(_tensors(content.corrections), aside, metadata={"layer-stopping": text})
@@ -232,7 +238,7 @@ def read_lens(path: Path) -> LensFile:
             "fit the lens anew with `stopping lens fit`"
         ) from error
     content = FORMAT.parse(metadata.get("layer-stopping", ""), str(path))
-    read = FORMAT.structure(content, _Metadata, str(path))
+    read = FORMAT.structure(content, About, str(path))
     try:
         corrections = _corrections(tensors)
         for layer, correction in corrections.items():

@@ -90,13 +90,15 @@ def fit_lens(
                 found = jacobians.get(layer)
                 correction, epoch = fit_layer(anatomy, sample, origin, layer, tell, found)
                 error = {} if found is None else {layer: found.error}
-                one = LensFile(origin, {layer: correction}, {layer: epoch}, errors=error)
+                one = LensFile(
+                    origin, {layer: epoch}, errors=error, corrections={layer: correction}
+                )
                 part = kept.keep(layer, one)
             corrections.update(part.corrections)
             epochs.update(part.epochs)
             errors.update(part.errors)
             advance()
-        content = LensFile(origin, corrections, epochs, errors=errors)
+        content = LensFile(origin, epochs, errors=errors, corrections=corrections)
         tell("test prompts")
         report = evaluate(
             anatomy,

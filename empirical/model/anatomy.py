@@ -37,6 +37,7 @@ from empirical.model.calls import LensError as LensError
 from empirical.model.headless import headless_copy
 from empirical.model.parts import find_decoder, find_final_norm, find_layers
 from empirical.model.wrappers import inner_model
+from stopping.errors import UserError
 
 StateListener = Callable[[int, Tensor], None]
 
@@ -220,6 +221,13 @@ class Anatomy:
                 f"{kind}: the lens of the final layer differs from the model's logits by "
                 f"{error:.3g} (allowed {allowed:.1g}); this architecture is not supported"
             )
+
+
+def last_layers(depth: int, count: int | None) -> tuple[int, ...]:
+    """Numbers of the last `count` of `depth` layers, from 1; None means all of them."""
+    if count is not None and count < 1:
+        raise UserError(f"layers: at least the final layer must be read, got {count}")
+    return tuple(range(max(1, depth - (count or depth) + 1), depth + 1))
 
 
 def _rounded(x: Tensor) -> Tensor:

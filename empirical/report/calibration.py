@@ -54,10 +54,10 @@ def calibration_effects(
     two prompts, which allow no interval, or one layer only is left out.
     """
     reference = [t for t in traces if t.provenance.mode == "reference"]
-    raw = {_source(t): t for t in reference if t.provenance.lens == RAW}
+    raw = {t.provenance.texts: t for t in reference if t.provenance.lens == RAW}
     effects = []
     for calibrated in reference:
-        uncalibrated = raw.get(_source(calibrated))
+        uncalibrated = raw.get(calibrated.provenance.texts)
         if calibrated.provenance.lens == RAW or uncalibrated is None:
             continue
         before, after = shared_tokens(uncalibrated, calibrated)
@@ -66,11 +66,6 @@ def calibration_effects(
             continue
         effects.append(_effect(before, after, K, seed, replicates))
     return tuple(effects)
-
-
-def _source(traces: Traces) -> tuple[str, str, tuple[tuple[str, str], ...]]:
-    origin = traces.provenance
-    return origin.model, origin.prompts_hash, tuple(sorted(origin.weights.items()))
 
 
 def _effect(before: Traces, after: Traces, K: int, seed: int, replicates: int) -> CalibrationEffect:

@@ -90,7 +90,7 @@ def _some_tokens(sample: Sample, rises: BoolArray) -> tuple[TokenPath, ...]:
     )
 
 
-def visible(text: str, longest: int = 14) -> str:
+def visible(text: str) -> str:
     """Token text in print: spaces shown, anything but ASCII escaped, long ones cut."""
     shown = text.encode("unicode_escape").decode("ascii").replace(" ", "␣")
-    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+    return shown if len(shown) <= 14 else shown[:13] + "…"

@@ -15,7 +15,6 @@ from empirical.analysis.projection_noise import shared_tokens
 from empirical.figures.fits import draw_noise, draw_turning
 from empirical.fitting.compare import DEFAULT
 from empirical.fitting.fit import COMPARED_PROMPTS, Fit, fit_traces
-from empirical.provenance import Provenance
 from empirical.report.sources import Source
 from empirical.report.stored import Inputs, Store
 from empirical.report.verdict import lens_kind
@@ -170,14 +169,10 @@ def _calibrated_source(raw: Source, sources: Sequence[Source]) -> Source | None:
         return None
     for other in sources:
         origin = other.traces.provenance
-        if origin.lens != "raw" and _run(origin) == _run(own):
+        if origin.lens != "raw" and origin.texts == own.texts:
             places = shared_tokens(raw.traces, other.traces)[0].prompt
             return other if len(np.unique(places)) > 1 else None
     return None
-
-
-def _run(origin: Provenance) -> tuple[str, str, str, tuple[tuple[str, str], ...]]:
-    return origin.model, origin.mode, origin.prompts_hash, tuple(sorted(origin.weights.items()))
 
 
 def profiles_svg(fits: Sequence[FileFit]) -> str | None:

@@ -11,8 +11,7 @@ from pathlib import Path
 from empirical.analysis.audit import Audit, audit
 from empirical.analysis.decisions import MATERIAL
 from empirical.analysis.validate import Validation, validate
-from empirical.evaluation.files import read_evaluation
-from empirical.evaluation.run import Evaluation
+from empirical.evaluation.run import Evaluation, read_evaluation
 from empirical.provenance import Provenance, library_versions
 from empirical.report.calibration import CalibrationEffect, calibration_effects
 from empirical.report.claims import checked_claims

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from empirical.decoding.plan import ONE_BY_ONE
 from empirical.decoding.projecting import AbstractProjector, LensProjector, projector_for
 from empirical.lenses import AbstractLens, require_lens, weights_hash
+from empirical.lenses.files import require_own_head
 from empirical.model.unembedding import Unembedding
 from stopping.errors import UserError
 
@@ -123,16 +124,8 @@ def temperatures_of(path: Path, parts: Parts, window: int) -> tuple[dict[int, fl
             f"{path}: an affine lens is not served, only one of temperatures; "
             "fit one with `stopping lens fit --kind temperature`"
         )
-    if (origin.depth, origin.vocabulary) != (parts.depth, parts.vocabulary):
-        raise UserError(
-            f"{path}: fitted for {origin.model} with {origin.depth} layers and "
-            f"{origin.vocabulary:,} tokens; this model has {parts.depth} and {parts.vocabulary:,}"
-        )
-    if parts.weights is not None and origin.head != _hash(parts.norm, parts.weights):
-        raise UserError(
-            f"{path}: fitted for {origin.model}, whose final norm and head have other weights "
-            "than this model's; fit a lens for it with `stopping lens fit`"
-        )
+    head = None if parts.weights is None else _hash(parts.norm, parts.weights)
+    require_own_head(path, origin, parts.depth, parts.vocabulary, head)
     missing = sorted(set(range(parts.depth - window, parts.depth)) - found.keys())
     if missing:
         raise UserError(

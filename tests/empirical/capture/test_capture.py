@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from empirical.capture import projections as module
-from empirical.capture.batch import capture, last_layers
+from empirical.capture.batch import capture
 from empirical.lenses import CalibratedLens, Correction
 from empirical.logits.temperatures import INVERSE_TEMPERATURES, weights
-from empirical.model.anatomy import Anatomy
+from empirical.model.anatomy import Anatomy, last_layers
 from empirical.model.load import LoadedModel
 from empirical.problems import Problem, draw_problems
 from empirical.provenance import Provenance

@@ -511,7 +511,7 @@ def test_parts_of_another_fit_are_not_used(
     other = origin_of(anatomy, seed=4)
     parts = Parts.open(path, plain(other), fitting.LAYERS)
     for layer, correction in wrong.items():
-        parts.keep(layer, LensFile(other, {layer: correction}))
+        parts.keep(layer, LensFile(other, corrections={layer: correction}))
     content = fit_lens(anatomy, TEXTS, origin_of(anatomy), path)
     assert_equal(content, fitted[1])
 
@@ -595,7 +595,7 @@ def test_a_lens_of_wrong_shapes_is_refused_in_one_line(
 ) -> None:
     changed = LensFile(
         fitted[1].origin,
-        {
+        corrections={
             layer: Correction(1.0, Translation((torch.zeros(32, 2), torch.zeros(2, 32)), zeros))
             for layer, zeros in ((1, torch.zeros(32)), (2, torch.zeros(32)))
         },

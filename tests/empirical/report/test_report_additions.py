@@ -11,8 +11,7 @@ from click.testing import CliRunner
 import empirical.commands.report as command
 from empirical.analysis.projection_noise import shared_tokens
 from empirical.evaluation import Answer, compare
-from empirical.evaluation.files import FORMAT, read_evaluation
-from empirical.evaluation.run import Evaluation
+from empirical.evaluation.run import FORMAT, Evaluation, read_evaluation
 from empirical.evaluation.runner import Settings
 from empirical.problems import draw_problems
 from empirical.provenance import Provenance
