@@ -158,7 +158,6 @@ def calibrated_loss(rng: np.random.Generator, n: int) -> FloatArray:
 
 CLAIMS = (
     Claim(
-        "C1",
         "C1.identity",
         "change of log-loss = -fall of entropy + gap where the rule stops - gap of the final layer",
         Relation.ALWAYS_AT_MOST,
@@ -168,7 +167,6 @@ CLAIMS = (
         draws=1 << 14,
     ),
     Claim(
-        "C2",
         "C2.final",
         "calibrated given x to kappa: at most 2 kappa minus the fall of entropy is lost",
         Relation.ALWAYS_AT_MOST,
@@ -182,7 +180,6 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "C2",
         "C2.net",
         "net of the final layer's gap, where a layer reads less: at most kappa is lost",
         Relation.ALWAYS_AT_MOST,
@@ -195,7 +192,6 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "C3",
         "C3.turning",
         "losses within kappa of G: the search pays at most 2 eps_max + 2 kappa above V*",
         Relation.ALWAYS_AT_MOST,
@@ -209,7 +205,6 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "C4",
         "C4.curse",
         "calibrated on average: the gap where a rule stops is at most sum s sqrt(p (1 - p))",
         Relation.ALWAYS_AT_MOST,
@@ -224,7 +219,6 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "C4",
         "C4.search",
         "a world with A0-A4 in which the search loses 0.4 nats of log-loss",
         Relation.MEAN_EQUALS,

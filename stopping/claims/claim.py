@@ -51,10 +51,8 @@ class Claim:
 
     Attributes
     ----------
-    label : str
-        Theorem label, such as `T2`.
     name : str
-        Unique name, such as `T2.regret`.
+        Unique name, such as `T2.regret`: the theorem's label, and what of it.
     statement : str
         The claim in one line.
     relation : Relation
@@ -72,7 +70,6 @@ class Claim:
         Draws per block: the unit of memory and of streams.
     """
 
-    label: str
     name: str
     statement: str
     relation: Relation
@@ -84,6 +81,11 @@ class Claim:
     draws: int = 1 << 18
     block: int = BLOCK
     tex: str = ""
+
+    @property
+    def label(self) -> str:
+        """Theorem label, such as `T2`."""
+        return self.name.partition(".")[0]
 
     @property
     def printed(self) -> str:

@@ -1,5 +1,7 @@
 """Claims T1-T5: every world, the worst noise, no exception."""
 
+from functools import partial
+
 import numpy as np
 
 from stopping.claims.claim import Claim, Control
@@ -110,63 +112,28 @@ def tolerant_overshoot(
     return (paths.turning - Tolerance(tau, K).choose(paths.x)).astype(np.float64)
 
 
-def _weaker_dominance(rng: np.random.Generator, n: int) -> FloatArray:
-    return above_turning(rng, n, dominance=1.8)
-
-
-def _weaker_dominance_outside(rng: np.random.Generator, n: int) -> FloatArray:
-    return missed_edge(rng, n, dominance=1.8)
-
-
-def _one_layer_too_deep(rng: np.random.Generator, n: int) -> FloatArray:
-    return regret_beyond_noise(rng, n, shift=-1)
-
-
-def _weak_layers(rng: np.random.Generator, n: int) -> FloatArray:
-    return overshoot(rng, n, weak_layers=4)
-
-
-def _strong_drift(rng: np.random.Generator, n: int) -> FloatArray:
-    return above_onset(rng, n, strong=True)
-
-
-def _rise_without_tau(rng: np.random.Generator, n: int) -> FloatArray:
-    return tolerant_above(rng, n, rise_for_tau=False)
-
-
-def _one_step_too_many(rng: np.random.Generator, n: int) -> FloatArray:
-    return tolerant_regret(rng, n, too_many=1)
-
-
-def _smaller_tolerance(rng: np.random.Generator, n: int) -> FloatArray:
-    return tolerant_overshoot(rng, n, tau=1.8)
-
-
 CLAIMS = (
     Claim(
-        "T1",
         "T1.containment",
         "A2, A3, A4: the search never stops above V*",
         Relation.ALWAYS_AT_MOST,
         0.0,
         above_turning,
-        Control("A3 weakened to delta > 1.8 eps_max", _weaker_dominance),
+        Control("A3 weakened to delta > 1.8 eps_max", partial(above_turning, dominance=1.8)),
         attained=0.0,
         tex=r"A2, A3, A4: the search never stops above $V^*$",
     ),
     Claim(
-        "T1",
         "T1.window",
         "A2, A3 without A4: the search stops at l_min",
         Relation.ALWAYS_AT_MOST,
         0.0,
         missed_edge,
-        Control("A3 weakened to delta > 1.8 eps_max", _weaker_dominance_outside),
+        Control("A3 weakened to delta > 1.8 eps_max", partial(missed_edge, dominance=1.8)),
         attained=0.0,
         tex=r"A2, A3 without A4: the search stops at $l_{\min}$",
     ),
     Claim(
-        "T2",
         "T2.regret",
         "A2, A3, A4: excess(V^) <= 2 eps_max",
         Relation.ALWAYS_AT_MOST,
@@ -177,13 +144,12 @@ CLAIMS = (
         tex=r"A2, A3, A4: $\operatorname{excess}(\hat V) \le 2\varepsilon_{\max}$",
     ),
     Claim(
-        "T2",
         "T2.realised",
         "A2, A3, A4: excess(V^) <= eps[V*] - eps[V^]",
         Relation.ALWAYS_AT_MOST,
         ROUNDING,
         regret_beyond_noise,
-        Control("rule one layer too deep", _one_layer_too_deep),
+        Control("rule one layer too deep", partial(regret_beyond_noise, shift=-1)),
         attained=0.0,
         tex=(
             r"A2, A3, A4: $\operatorname{excess}(\hat V) \le \varepsilon_{V^*} - "
@@ -191,24 +157,22 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "T3",
         "T3.overshoot",
         "drift >= gamma: V* - V^ < 2 eps_max / gamma",
         Relation.ALWAYS_BELOW,
         1.0,
         overshoot,
-        Control("drift below gamma at half of the layers", _weak_layers),
+        Control("drift below gamma at half of the layers", partial(overshoot, weak_layers=4)),
         attained=0.98,
         tex=r"drift $\ge \gamma$: $V^* - \hat V < 2\varepsilon_{\max}/\gamma$",
     ),
     Claim(
-        "T3",
         "T3.counterexample",
         "weak drift: the search can stop below the onset, against the paper's V^ >= V_onset",
         Relation.ALWAYS_AT_MOST,
         0.0,
         above_onset,
-        Control("strong drift, where the paper's claim is true", _strong_drift),
+        Control("strong drift, where the paper's claim is true", partial(above_onset, strong=True)),
         draws=1 << 11,
         tex=(
             r"weak drift: the search can stop below the onset, against the paper's "
@@ -216,7 +180,6 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "T4",
         "T4.final",
         "A2 alone, any token: G[V^] <= G[L] + 2 eps_max",
         Relation.ALWAYS_AT_MOST,
@@ -227,13 +190,12 @@ CLAIMS = (
         tex=r"A2 alone, any token: $G_{\hat V} \le G_L + 2\varepsilon_{\max}$",
     ),
     Claim(
-        "T5",
         "T5.containment",
         "delta > 2 eps_max + tau: the tolerant search never stops above V*",
         Relation.ALWAYS_AT_MOST,
         0.0,
         tolerant_above,
-        Control("delta > 2 eps_max only", _rise_without_tau),
+        Control("delta > 2 eps_max only", partial(tolerant_above, rise_for_tau=False)),
         attained=0.0,
         tex=(
             r"$\delta > 2\varepsilon_{\max} + \tau$: the tolerant search never "
@@ -241,13 +203,12 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "T5",
         "T5.regret",
         "after j >= 1 steps past V*: excess <= 2 eps_max - j tau",
         Relation.ALWAYS_AT_MOST,
         ROUNDING,
         tolerant_regret,
-        Control("one step too many counted", _one_step_too_many),
+        Control("one step too many counted", partial(tolerant_regret, too_many=1)),
         attained=-0.02,
         tex=(
             r"after $j \ge 1$ steps past $V^*$: $\operatorname{excess} \le "
@@ -255,13 +216,12 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "T5",
         "T5.overshoot",
         "tau >= 2 eps_max never overshoots",
         Relation.ALWAYS_AT_MOST,
         0.0,
         tolerant_overshoot,
-        Control("tau = 1.8 eps_max", _smaller_tolerance),
+        Control("tau = 1.8 eps_max", partial(tolerant_overshoot, tau=1.8)),
         attained=0.0,
         tex=r"$\tau \ge 2\varepsilon_{\max}$ never overshoots",
     ),

@@ -95,7 +95,6 @@ class DriftExcess:
 
 CLAIMS = (
     Claim(
-        "T12",
         "T12.distribution",
         "P(V^ = V*) by quadrature is what the simulator finds, tolerant search",
         Relation.MEAN_EQUALS,
@@ -109,7 +108,6 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "T12",
         "T12.excess",
         "expected excess by quadrature is what the simulator finds",
         Relation.MEAN_EQUALS,
@@ -121,7 +119,6 @@ CLAIMS = (
         tolerance=0.006,
     ),
     Claim(
-        "T12",
         "T12.projections",
         "projections per token by quadrature are what the rule counts",
         Relation.MEAN_EQUALS,
@@ -131,7 +128,6 @@ CLAIMS = (
         tolerance=0.02,
     ),
     Claim(
-        "T12",
         "T12.flat",
         "quadrature gives T11's distribution of a flat G to 1e-9, whatever the noise",
         Relation.ALWAYS_AT_MOST,
@@ -146,7 +142,6 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "T13",
         "T13.uniform",
         "uniform noise: no drifts lose more than 0.15583 eps_max on average",
         Relation.ALWAYS_AT_MOST,
@@ -161,7 +156,6 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "T13",
         "T13.normal",
         "normal noise: no drifts lose more than 0.25824 sigma on average",
         Relation.ALWAYS_AT_MOST,
@@ -174,7 +168,6 @@ CLAIMS = (
         tex=r"normal noise: no drifts lose more than $0.25824\,\sigma$ on average",
     ),
     Claim(
-        "T13",
         "T13.any",
         "noise within eps_max, any distribution: at most eps_max / 2, attained by two points",
         Relation.MEAN_EQUALS,
@@ -188,7 +181,6 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "T13",
         "T13.difference",
         "i.i.d. noise of any distribution: E[excess; V^ <= V*] <= E (eps - eps')+",
         Relation.MEAN_AT_MOST,

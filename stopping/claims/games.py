@@ -186,7 +186,6 @@ def least_level(rng: np.random.Generator, n: int) -> FloatArray:
 
 CLAIMS = (
     Claim(
-        "T6",
         "T6.lower",
         "no deterministic rule loses less than 2 eps_max - d in both of two worlds with one x",
         Relation.ALWAYS_AT_MOST,
@@ -200,7 +199,6 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "T6",
         "T6.guarded",
         "the guarded search never loses more than the paper's search",
         Relation.ALWAYS_AT_MOST,
@@ -210,7 +208,6 @@ CLAIMS = (
         attained=0.0,
     ),
     Claim(
-        "T6",
         "T6.overshoot",
         "the guarded search stops at V* or V* - 1",
         Relation.ALWAYS_AT_MOST,
@@ -221,7 +218,6 @@ CLAIMS = (
         tex=r"the guarded search stops at $V^*$ or $V^* - 1$",
     ),
     Claim(
-        "T7",
         "T7.lower",
         "a mixture of two worlds makes every rule lose eps_max - d^2 / (4 eps_max)",
         Relation.ALWAYS_AT_MOST,
@@ -235,7 +231,6 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "T7",
         "T7.hedged",
         "the hedged search's expected excess is at most eps_max",
         Relation.ALWAYS_AT_MOST,
@@ -246,7 +241,6 @@ CLAIMS = (
         tex=r"the hedged search's expected excess is at most $\varepsilon_{\max}$",
     ),
     Claim(
-        "T8",
         "T8.certificate",
         "no admissible world loses more at any layer than its certificate",
         Relation.ALWAYS_AT_MOST,
@@ -256,7 +250,6 @@ CLAIMS = (
         attained=-0.02,
     ),
     Claim(
-        "T8",
         "T8.program",
         "the closed form is the linear program's value",
         Relation.ALWAYS_AT_MOST,
@@ -267,7 +260,6 @@ CLAIMS = (
         block=50,
     ),
     Claim(
-        "T9",
         "T9.explains",
         "at the true eps_max the true turning point explains the token",
         Relation.ALWAYS_AT_MOST,
@@ -278,7 +270,6 @@ CLAIMS = (
         tex=(r"at the true $\varepsilon_{\max}$ the true turning point explains the " r"token"),
     ),
     Claim(
-        "T9",
         "T9.least",
         "the least eps_max that explains a token never exceeds the true one",
         Relation.ALWAYS_AT_MOST,
@@ -291,7 +282,6 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "T9",
         "T9.two",
         "at most two turning points explain a token at one eps_max",
         Relation.ALWAYS_AT_MOST,

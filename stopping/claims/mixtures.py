@@ -125,7 +125,6 @@ def _log(ratio: FloatArray) -> FloatArray:
 
 CLAIMS = (
     Claim(
-        "M1",
         "M1.final",
         "no token loses more than log(1 / share) against the final layer in a linear pool",
         Relation.ALWAYS_AT_MOST,
@@ -136,7 +135,6 @@ CLAIMS = (
         draws=1 << 16,
     ),
     Claim(
-        "M1",
         "M1.draw",
         "no token loses more in a linear pool than the draw of the same weights on average",
         Relation.ALWAYS_AT_MOST,
@@ -147,7 +145,6 @@ CLAIMS = (
         draws=1 << 16,
     ),
     Claim(
-        "M2",
         "M2.draw",
         "no token loses more in a log-linear pool than the draw of the same weights on average",
         Relation.ALWAYS_AT_MOST,
@@ -158,7 +155,6 @@ CLAIMS = (
         draws=1 << 16,
     ),
     Claim(
-        "M3",
         "M3.bet",
         "a bet against a true mean excess ever owns 1 / delta with probability delta at most",
         Relation.MEAN_AT_MOST,
@@ -169,7 +165,6 @@ CLAIMS = (
         block=1 << 10,
     ),
     Claim(
-        "M3",
         "M3.certificate",
         "the certified share has an expected excess above alpha with probability delta at most",
         Relation.MEAN_AT_MOST,

@@ -106,7 +106,6 @@ class BayesMinusSearch:
 
 CLAIMS = (
     Claim(
-        "S1",
         "S1.secretary",
         f"the induction misses the best of {CANDIDATES} as rarely as the classical rule",
         Relation.MEAN_EQUALS,
@@ -116,7 +115,6 @@ CLAIMS = (
         tolerance=0.01,
     ),
     Claim(
-        "S2",
         "S2.dual",
         "the dual bound is at most the exact value of the two-phase model",
         Relation.MEAN_AT_MOST,
@@ -127,7 +125,6 @@ CLAIMS = (
         block=1_000,
     ),
     Claim(
-        "S2",
         "S2.primal",
         "the rule's loss is at least the exact value",
         Relation.MEAN_AT_MOST,
@@ -137,7 +134,6 @@ CLAIMS = (
         draws=1 << 16,
     ),
     Claim(
-        "S3",
         "S3.bayes",
         "the Bayes rule's excess is at most the search's",
         Relation.MEAN_AT_MOST,

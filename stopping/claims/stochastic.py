@@ -100,7 +100,6 @@ DEEP = 10
 
 CLAIMS = (
     Claim(
-        "T10",
         "T10.above",
         "P(V^ > V*) <= sum exp(-delta^2 / 4 sigma^2), two rises of 3 sigma",
         Relation.MEAN_AT_MOST,
@@ -113,7 +112,6 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "T10",
         "T10.tail",
         "P(excess > 3 sigma, V^ <= V*) <= exp(-9/4)",
         Relation.MEAN_AT_MOST,
@@ -123,7 +121,6 @@ CLAIMS = (
         tex=(r"$\mathbb{P}(\operatorname{excess} > 3\sigma,\ \hat V \le V^*) \le " r"e^{-9/4}$"),
     ),
     Claim(
-        "T10",
         "T10.mean",
         "E[excess; V^ <= V*] <= sigma sqrt(pi), six equal falls",
         Relation.MEAN_AT_MOST,
@@ -139,7 +136,6 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "T11",
         "T11.run",
         "flat G, uniform noise: P(V* - V^ >= 2) = 1/3!",
         Relation.MEAN_EQUALS,
@@ -150,7 +146,6 @@ CLAIMS = (
         tex=r"flat $G$, uniform noise: $\mathbb{P}(V^* - \hat V \ge 2) = 1/3!$",
     ),
     Claim(
-        "T11",
         "T11.tail",
         "falling G, Gaussian noise: P(V* - V^ >= 2) <= 1/3!",
         Relation.MEAN_AT_MOST,
@@ -160,7 +155,6 @@ CLAIMS = (
         tex=r"falling $G$, Gaussian noise: $\mathbb{P}(V^* - \hat V \ge 2) \le 1/3!$",
     ),
     Claim(
-        "T11",
         "T11.mean",
         "flat G, Gaussian noise: E[V* - V^] = e - 2",
         Relation.MEAN_EQUALS,

@@ -114,7 +114,6 @@ def proved_guard(rng: np.random.Generator, n: int) -> FloatArray:
 
 CLAIMS = (
     Claim(
-        "T14",
         "T14.above",
         "AR(1) noise, rho = 0.8: P(V^ > V*) <= sum exp(-delta^2 / 2 s^2), where T10 is silent",
         Relation.MEAN_AT_MOST,
@@ -127,7 +126,6 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "T14",
         "T14.mean",
         "AR(1) noise, rho = 0.8, one fall: E[excess; V^ <= V*] <= s / sqrt(2 pi)",
         Relation.MEAN_AT_MOST,
@@ -140,7 +138,6 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "T14",
         "T14.exchangeable",
         "exchangeable noise, flat G: E[V* - V^] = e - 2 as without dependence",
         Relation.MEAN_EQUALS,
@@ -154,7 +151,6 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "T14",
         "T14.halves",
         "convex autocorrelation: P(V* - V^ >= 2) <= 1/4",
         Relation.MEAN_AT_MOST,
@@ -164,7 +160,6 @@ CLAIMS = (
         tex=r"convex autocorrelation: $\mathbb{P}(V^* - \hat V \ge 2) \le 1/4$",
     ),
     Claim(
-        "T14",
         "T14.halves-mean",
         "convex autocorrelation: E[V* - V^] <= 1 - 2^-K",
         Relation.MEAN_AT_MOST,
@@ -174,7 +169,6 @@ CLAIMS = (
         tex=r"convex autocorrelation: $\mathbb{E}[V^* - \hat V] \le 1 - 2^{-K}$",
     ),
     Claim(
-        "T15",
         "T15.rule",
         "under A2 alone no randomised rule has a smaller worst loss than the hedged minimum",
         Relation.ALWAYS_AT_MOST,
@@ -184,7 +178,6 @@ CLAIMS = (
         attained=-0.02,
     ),
     Claim(
-        "T15",
         "T15.value",
         "the hedged minimum loses at most 2 eps_max K / (K + 1)",
         Relation.ALWAYS_AT_MOST,
@@ -195,7 +188,6 @@ CLAIMS = (
         tex=r"the hedged minimum loses at most $2\varepsilon_{\max} K/(K + 1)$",
     ),
     Claim(
-        "T16",
         "T16.rounded",
         "with m weak rises after V* the search loses at most 2 eps_max max(1, m)",
         Relation.ALWAYS_AT_MOST,
@@ -209,7 +201,6 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "T17",
         "T17.guard",
         "the largest least level of the tokens so far never exceeds eps_max",
         Relation.ALWAYS_AT_MOST,
@@ -222,7 +213,6 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "T17",
         "T17.adaptive",
         "the search with that guard never loses more than the paper's search",
         Relation.ALWAYS_AT_MOST,

@@ -23,15 +23,15 @@ def increments(rng: np.random.Generator, n: int, layers: int = LAYERS) -> FloatA
 
 
 def latent_worlds(
-    rng: np.random.Generator, n: int, least_rise: float, layers: int = LAYERS
+    rng: np.random.Generator, n: int, least_rise: float
 ) -> tuple[FloatArray, IntArray]:
     """Draw `G` with A1 and rises just above `least_rise` or well above it, and `V*`."""
-    turning = rng.integers(0, layers, n)
+    turning = rng.integers(0, LAYERS, n)
     rises = least_rise * (1 + JUST) + np.where(
-        rng.random((n, layers)) < 0.5, 0.0, rng.standard_exponential((n, layers))
+        rng.random((n, LAYERS)) < 0.5, 0.0, rng.standard_exponential((n, LAYERS))
     )
-    beyond = np.arange(layers) > turning[:, None]
-    steps = np.where(beyond, rises, -increments(rng, n, layers))
+    beyond = np.arange(LAYERS) > turning[:, None]
+    steps = np.where(beyond, rises, -increments(rng, n))
     steps[:, 0] = 0.0
     return np.cumsum(steps, axis=1), turning
 

@@ -65,7 +65,6 @@ def shifted(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 EQUALITY = Claim(
-    "T0",
     "T0.mean",
     "a standard normal number has mean 0",
     Relation.MEAN_EQUALS,
