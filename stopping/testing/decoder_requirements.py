@@ -27,7 +27,7 @@ from stopping.testing import selection_judges as judges
 from stopping.testing.head import GAINED, PLAIN, VOCABULARY, Head
 from stopping.testing.judges import steady
 from stopping.testing.reference import algorithm_1, shannon_entropy
-from stopping.testing.requirement import CallError, Discrepancy, Requirement
+from stopping.testing.requirement import Discrepancy, Requirement, expecting
 from stopping.testing.selection_requirements import chooses, draws, finer, searches
 from stopping.testing.states import sized
 from stopping.types import FloatArray
@@ -60,10 +60,8 @@ def _states_of_any_size(subject: Decoder) -> st.SearchStrategy[FloatArray]:
 def _answers(subject: Decoder, states: FloatArray) -> Discrepancy | None:
     both = np.repeat(states, 2, axis=0)
     code = subject.written(subject.lines_for(both))
-    try:
+    with expecting("logits for each token", lambda: code):
         found = subject.logits(both, strict=True)
-    except CallError as failure:
-        return Discrepancy("logits for each token", str(failure), code)
     if np.isfinite(found).all():
         return None
     return Discrepancy("finite logits", f"gave back {found.tolist()}", code)
@@ -73,10 +71,8 @@ def _read(subject: Decoder, states: FloatArray, head: Head) -> Discrepancy | Non
     right = head(states[:, -1])
     expected = f"logits {np.round(right[0], 4).tolist()}"
     code = subject.written(subject.lines_for(states, head))
-    try:
+    with expecting(expected, lambda: code):
         found = subject.logits(states, head)
-    except CallError as failure:
-        return Discrepancy(expected, str(failure), code)
     if subject.near(found, right).all():
         return None
     return Discrepancy(expected, f"logits {np.round(found[0], 4).tolist()}", code)
@@ -142,10 +138,8 @@ def _entropy(subject: Decoder, logits: FloatArray) -> Discrepancy | None:
     listed = ", ".join(f"{value:.3f}" for value in entropies)
     expected = f"{subject.describe(layer, len(logits))}, whose entropies are {listed} nats"
     code = subject.written(subject.lines_for(states))
-    try:
+    with expecting(expected, lambda: code):
         found = subject.searched(states, subject.layers_of)
-    except CallError as failure:
-        return Discrepancy(expected, str(failure), code)
     if found[0] == layer:
         return None
     return Discrepancy(expected, subject.describe(found, len(logits)), code)

@@ -12,16 +12,18 @@ then held to raise or to keep the final layer (its own requirement `nan`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from hypothesis import strategies as st
 
 from stopping.testing import entropy_cases as cases
 from stopping.testing.arrays import rounded
 from stopping.testing.entropy_cases import Rows
 from stopping.testing.judges import steady
 from stopping.testing.reference import shannon_entropy
-from stopping.testing.requirement import CallError, Discrepancy, Raised, Requirement
+from stopping.testing.requirement import Discrepancy, Raised, Requirement, expecting
 from stopping.types import FloatArray
 
 if TYPE_CHECKING:
@@ -30,10 +32,8 @@ if TYPE_CHECKING:
 
 def _answers(subject: Entropy, rows: Rows) -> Discrepancy | None:
     both = Rows(np.repeat(rows.values, 2, axis=0), rows.dtype)
-    try:
+    with expecting("a finite number for each row", lambda: subject.code(both)):
         subject.ask(both, strict=True)
-    except CallError as failure:
-        return Discrepancy("a finite number for each row", str(failure), subject.code(both))
     return None
 
 
@@ -41,10 +41,8 @@ def _compare(
     subject: Entropy, rows: Rows, right: FloatArray, note: str = " nats", unit: float = 1.0
 ) -> Discrepancy | None:
     expected = f"{subject.told(right * unit, rows)}{note}"
-    try:
+    with expecting(expected, lambda: subject.code(rows)):
         found = subject.ask(rows)
-    except CallError as failure:
-        return Discrepancy(expected, str(failure), subject.code(rows))
     if subject.alike(found / unit, right):
         return None
     return Discrepancy(expected, subject.told(found, rows), subject.code(rows))
@@ -57,10 +55,8 @@ def _entropy(subject: Entropy, rows: Rows) -> Discrepancy | None:
 def _shannon(subject: Entropy, rows: Rows) -> Discrepancy | None:
     entries = rows.values.shape[1]
     flat = Rows(np.zeros((1, entries)), rows.dtype)
-    try:
+    with expecting(f"a number for {entries} equal logits", lambda: subject.code(flat)):
         most = float(subject.ask(flat)[0])
-    except CallError as failure:
-        return Discrepancy(f"a number for {entries} equal logits", str(failure), subject.code(flat))
     unit = most / np.log(entries)
     if not np.isfinite(unit) or unit == 0:
         said = f"{most} for {entries} equal logits"
@@ -75,20 +71,17 @@ def _shannon(subject: Entropy, rows: Rows) -> Discrepancy | None:
 
 
 def _rows(subject: Entropy, rows: Rows) -> Discrepancy | None:
-    try:
+    with expecting("an answer for each row alone", lambda: subject.code(rows)):
         alone = np.concatenate([subject.ask(Rows(z[None], rows.dtype)) for z in rows.values])
-    except CallError as failure:
-        return Discrepancy("an answer for each row alone", str(failure), subject.code(rows))
     return _compare(subject, rows, alone, " nats, as for each row alone")
 
 
 def _nan(subject: Entropy, rows: Rows) -> Discrepancy | None:
-    try:
-        found = subject.ask(rows)
-    except Raised:
-        return None
-    except CallError as failure:
-        return Discrepancy("an exception, or NaN", str(failure), subject.code(rows))
+    with expecting("an exception, or NaN", lambda: subject.code(rows)):
+        try:
+            found = subject.ask(rows)
+        except Raised:
+            return None
     if not np.isfinite(found).any():
         return None
     return Discrepancy("an exception, or NaN", subject.told(found, rows), subject.code(rows))
@@ -100,6 +93,16 @@ def _has_halves(subject: Entropy) -> str:
 
 def _takes_batches(subject: Entropy) -> str:
     return "" if subject.batched else "takes one row at a time"
+
+
+def _is_entropy(
+    name: str,
+    statement: str,
+    rows: Callable[[Entropy], st.SearchStrategy[Rows]],
+    before: tuple[str, ...],
+) -> Requirement[Entropy]:
+    """Return the requirement that such rows get the entropy of their softmax."""
+    return Requirement(name, "the lens", statement, rows, _entropy, presupposes=before)
 
 
 BASE = ("answers", "deterministic", "repeatable")
@@ -118,45 +121,35 @@ ENTROPY: tuple[Requirement[Entropy], ...] = (
         _shannon,
         presupposes=BASE,
     ),
-    Requirement(
+    _is_entropy(
         "nats",
-        "the lens",
         "gives log V for V equal logits: natural logarithm, positive",
         cases.uniform,
-        _entropy,
-        presupposes=(*BASE, "shannon"),
+        (*BASE, "shannon"),
     ),
-    Requirement(
+    _is_entropy(
         "peaked",
-        "the lens",
         "gives almost 0 where one token leads, be it by thousands of nats",
         cases.peaked,
-        _entropy,
-        presupposes=PLAIN,
+        PLAIN,
     ),
-    Requirement(
+    _is_entropy(
         "masked",
-        "the lens",
         "leaves out entries at -inf",
         cases.hidden,
-        _entropy,
-        presupposes=(*PLAIN, "peaked"),
+        (*PLAIN, "peaked"),
     ),
-    Requirement(
+    _is_entropy(
         "shifted",
-        "the lens",
         "does not change when a constant is added to all logits",
         cases.shifted,
-        _entropy,
-        presupposes=PLAIN,
+        PLAIN,
     ),
-    Requirement(
+    _is_entropy(
         "vocabulary",
-        "the lens",
         "is right for vocabularies of up to 200,000 tokens",
         cases.large,
-        _entropy,
-        presupposes=PLAIN,
+        PLAIN,
     ),
     Requirement(
         "half-precision",

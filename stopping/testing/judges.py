@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from stopping.testing.requirement import CallError, Discrepancy, Requirement
+from stopping.testing.requirement import Discrepancy, Requirement, expecting
 from stopping.testing.steady import CALLS, other_answers
 from stopping.testing.subject import AbstractSubject
 
@@ -13,11 +13,9 @@ from stopping.testing.subject import AbstractSubject
 def unchanged(subject: AbstractSubject, case: Any) -> Discrepancy | None:
     """Judge whether the arrays are as before."""
     question = subject.question(case)
-    try:
+    with expecting("an answer", lambda: subject.code(question)):
         if not subject.mutates_input(question):
             return None
-    except CallError as failure:
-        return Discrepancy("an answer", str(failure), subject.code(question))
     code = subject.code(question) + f"\nprint({subject.handed})  # changed by the call"
     return Discrepancy("the arrays as they were handed over", "others after the call", code)
 
@@ -25,10 +23,8 @@ def unchanged(subject: AbstractSubject, case: Any) -> Discrepancy | None:
 def deterministic(subject: AbstractSubject, case: Any) -> Discrepancy | None:
     """Judge the answers to calls with equal input."""
     question = subject.question(case)
-    try:
+    with expecting("an answer on each call", lambda: subject.code(question)):
         found = [subject.answer(question) for _ in range(1 + CALLS)][1:]
-    except CallError as failure:
-        return Discrepancy("an answer on each call", str(failure), subject.code(question))
     usual = max(found, key=lambda one: sum(subject.alike(one, other) for other in found))
     others = [one for one in found if not subject.alike(one, usual)]
     if not others:
@@ -42,12 +38,10 @@ def repeatable(subject: AbstractSubject, cases: tuple[Any, ...]) -> Discrepancy 
     """Judge one question before and after another one."""
     first, other = (subject.question(case) for case in cases)
     code = subject.code(first, other, first)
-    try:
+    with expecting("the same answer again", lambda: code):
         before = subject.answer(first)
         subject.answer(other)
         after = subject.answer(first)
-    except CallError as failure:
-        return Discrepancy("the same answer again", str(failure), code)
     if subject.alike(after, before):
         return None
     said = subject.told(after, first) + " when it has answered another question"

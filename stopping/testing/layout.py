@@ -15,10 +15,10 @@ def wrapped(text: str, label: str = "") -> list[str]:
     return _fill(text, WIDTH, initial_indent=label, subsequent_indent=indent)
 
 
-def folded(code: str, indent: int = 4) -> list[str]:
+def folded(code: str) -> list[str]:
     """Lines of code, the long literals among them broken after commas, inside their brackets."""
     lines = []
     for line in code.splitlines():
         literal = re.match(r"\w+ = .*\(", line)
-        lines += _fill(line, WIDTH - indent, subsequent_indent="    ") if literal else [line]
+        lines += _fill(line, WIDTH - 4, subsequent_indent="    ") if literal else [line]
     return lines

@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 from stopping.testing.head import GAINED, HIDDEN, PLAIN, VOCABULARY, Head
 from stopping.testing.judges import steady
 from stopping.testing.lens import Stack
-from stopping.testing.requirement import CallError, Discrepancy, Raised, Requirement
+from stopping.testing.requirement import Discrepancy, Raised, Requirement, expecting
 from stopping.types import FloatArray
 
 if TYPE_CHECKING:
@@ -93,10 +93,8 @@ def _spoilt(subject: Lens) -> st.SearchStrategy[tuple[Stack, int, int]]:
 
 def _answers(subject: Lens, stack: Stack) -> Discrepancy | None:
     both = Stack(np.repeat(stack.states, 2, axis=0), stack.head)
-    try:
+    with expecting("logits for each token and layer", lambda: subject.code(both)):
         found = subject.logits(both.states, both.head, strict=True)
-    except CallError as failure:
-        return Discrepancy("logits for each token and layer", str(failure), subject.code(both))
     if np.isfinite(found).all():
         return None
     return Discrepancy("finite logits", f"gave back {found.tolist()}", subject.code(both))
@@ -106,10 +104,8 @@ def _agrees(subject: Lens, stack: Stack, layers: slice = slice(None)) -> Discrep
     """Judge the logits of some layers by those of the head."""
     right = stack.head(stack.states)
     wanted = np.arange(right.shape[1])[layers]
-    try:
+    with expecting(subject.told(right, stack), lambda: subject.code(stack)):
         found = subject.answer(stack)
-    except CallError as failure:
-        return Discrepancy(subject.told(right, stack), str(failure), subject.code(stack))
     wrong = [i for i in wanted if not subject.near(found[:, i], right[:, i]).all()]
     if not wrong:
         return None
@@ -133,11 +129,9 @@ def _top(subject: Lens, stack: Stack) -> Discrepancy | None:
 
 
 def _rows(subject: Lens, stack: Stack) -> Discrepancy | None:
-    try:
+    with expecting("an answer for each token alone", lambda: subject.code(stack)):
         alone = [subject.answer(Stack(token[None], stack.head))[0] for token in stack.states]
         found = subject.answer(stack)
-    except CallError as failure:
-        return Discrepancy("an answer for each token alone", str(failure), subject.code(stack))
     if subject.alike(found, np.array(alone)):
         return None
     expected = f"{subject.told(np.array(alone), stack)}, as for each token alone"
@@ -151,12 +145,11 @@ def _nan(subject: Lens, case: tuple[Stack, int, int]) -> Discrepancy | None:
     states[token, layer] = np.nan
     spoilt = Stack(states, stack.head)
     expected = f"an exception, or NaN at layer index {layer} of token {token} alone"
-    try:
-        found = subject.answer(spoilt)
-    except Raised:
-        return None
-    except CallError as failure:
-        return Discrepancy(expected, str(failure), subject.code(spoilt))
+    with expecting(expected, lambda: subject.code(spoilt)):
+        try:
+            found = subject.answer(spoilt)
+        except Raised:
+            return None
     if subject.near(found, stack.head(states)).all():
         return None
     return Discrepancy(expected, subject.told(found, spoilt), subject.code(spoilt))

@@ -6,7 +6,8 @@ case that failed is then asked again: an answer that is wrong now and then is re
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
@@ -89,6 +90,31 @@ class Failure:
         )
 
 
+class Refuted(Exception):
+    """The answer on a case is wrong: what a judge finds, raised."""
+
+    def __init__(self, discrepancy: Discrepancy) -> None:
+        super().__init__(discrepancy)
+        self.discrepancy = discrepancy
+
+
+@contextmanager
+def expecting(expected: str, code: Callable[[], str]) -> Iterator[None]:
+    """Ask for what is `expected`; a function that raises, or gives what cannot be read, is wrong.
+
+    `code` writes the code that shows it.
+
+    Raises
+    ------
+    Refuted
+        Where it does.
+    """
+    try:
+        yield
+    except CallError as failure:
+        raise Refuted(Discrepancy(expected, str(failure), code())) from failure
+
+
 class ConformanceError(AssertionError):
     """One or more requirements do not hold."""
 
@@ -103,7 +129,7 @@ class Requirement(Generic[Asked]):
     source : theorem label, or "Algorithm 1".
     statement : what must hold, one sentence.
     cases : strategy of the cases to ask, given the subject.
-    judge : None if the answer on a case is right, else what is wrong with it.
+    judge : None if the answer on a case is right, else what is wrong with it; or raises `Refuted`.
     presupposes : names of requirements without which this one says nothing new.
     applies : why it cannot be asked of this subject, empty if it can.
     once : ask one case only; for statistical requirements, whose verdict has a declared level.
@@ -128,7 +154,10 @@ class Requirement(Generic[Asked]):
 
         def judged(case: Any) -> Discrepancy | None:
             chance.reseed(seeds.getrandbits(32))
-            return self.judge(subject, case)
+            try:
+                return self.judge(subject, case)
+            except Refuted as found_wrong:
+                return found_wrong.discrepancy
 
         def refutes(case: Any) -> bool:
             discrepancy = judged(case)

@@ -10,7 +10,7 @@ from scipy import stats
 
 from stopping.model.paths import at
 from stopping.testing.reference import algorithm_1
-from stopping.testing.requirement import CallError, Discrepancy, Raised
+from stopping.testing.requirement import Discrepancy, Raised, expecting
 from stopping.testing.selection_cases import entropies_of
 from stopping.testing.strategies import World
 from stopping.types import FloatArray, IntArray
@@ -27,10 +27,8 @@ def judge_layers(
     subject: AbstractSearching, x: FloatArray, right: Callable[[IntArray], bool], expected: str
 ) -> Discrepancy | None:
     """Ask about the batch `x`; say what is wrong unless `right` accepts the layers."""
-    try:
+    with expecting(expected, lambda: subject.code(x)):
         layer = subject.searched(x)
-    except CallError as failure:
-        return Discrepancy(expected, str(failure), subject.code(x))
     if right(layer):
         return None
     return Discrepancy(expected, subject.describe(layer, x.shape[1]), subject.code(x))
@@ -46,10 +44,8 @@ def exactly(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
 def answers(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
     """Judge the shape and type of what comes back for two copies of a token."""
     x = np.repeat(row[None], 2 if subject.batched else 1, axis=0)
-    try:
+    with expecting("a whole number for each token", lambda: subject.code(x)):
         subject.ask(x, strict=True)
-    except CallError as failure:
-        return Discrepancy("a whole number for each token", str(failure), subject.code(x))
     return None
 
 
@@ -82,10 +78,8 @@ def stops(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
 def rows(subject: AbstractSearching, rows: tuple[FloatArray, ...]) -> Discrepancy | None:
     """Judge a batch by the function's own answers for each token alone."""
     x = np.array(rows)
-    try:
+    with expecting("an answer for each token alone", lambda: subject.code(x)):
         alone = np.concatenate([subject.searched(row[None]) for row in x])
-    except CallError as failure:
-        return Discrepancy("an answer for each token alone", str(failure), subject.code(x))
     expected = f"{subject.describe(alone, x.shape[1])}, as for each token alone"
     return judge_layers(subject, x, lambda found: bool((found == alone).all()), expected)
 
@@ -98,12 +92,11 @@ def nan(subject: AbstractSearching, case: tuple[FloatArray, int]) -> Discrepancy
     # One of the layers that the search reads: from the one that stops it up to L.
     spoilt[max(0, stop - 1) + place % (last - max(0, stop - 1) + 1)] = np.nan
     expected = f"an exception, or ordinary decoding: {subject.describe(last, len(row))}"
-    try:
-        layer = subject.searched(spoilt[None])
-    except Raised:
-        return None
-    except CallError as failure:
-        return Discrepancy(expected, str(failure), subject.code(spoilt[None]))
+    with expecting(expected, lambda: subject.code(spoilt[None])):
+        try:
+            layer = subject.searched(spoilt[None])
+        except Raised:
+            return None
     if layer[0] == last:
         return None
     return Discrepancy(expected, subject.describe(layer, len(row)), subject.code(spoilt[None]))
@@ -113,10 +106,8 @@ def fallback(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
     """Judge the frequency of the fallback over many calls, by an exact binomial test."""
     last, expected = len(row) - 1, f"the search's layer with probability {subject.p:g}"
     code = f"{subject.code(row[None])}\n# ask {DRAWS} times and count"
-    try:
+    with expecting(expected, lambda: code):
         kept = sum(int(subject.ask(row[None])[0] == last) for _ in range(DRAWS))
-    except CallError as failure:
-        return Discrepancy(expected, str(failure), code)
     if stats.binomtest(kept, DRAWS, 1.0 - subject.p).pvalue >= subject.level:
         return None
     rate = f"in {DRAWS - kept} of {DRAWS} calls, excluded at level {subject.level:g}"
@@ -130,10 +121,8 @@ def draws(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
     """
     x, expected = np.repeat(row[None], BATCH, axis=0), "a draw for each token of a batch"
     code = f"{subject.code(row[None])}\n# ask again and again about {BATCH} copies of this token"
-    try:
+    with expecting(expected, lambda: code):
         fell = [np.unique(subject.ask(x)) for _ in range(subject.copies)]
-    except CallError as failure:
-        return Discrepancy(expected, str(failure), code)
     alike = all(len(layers) == 1 for layers in fell)
     if not alike or len({int(layers[0]) for layers in fell}) == 1:
         return None

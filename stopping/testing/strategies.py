@@ -128,12 +128,18 @@ def entropies(
     """
     close = (1.0, 1.0 + 2**-40, 1.0 + 2**-23, 1.0 + 2**-7, 2.0)
     value = st.one_of(st.sampled_from((0.0, 1e-300, *close)), st.floats(0.0, 12.0))
-    return st.tuples(st.integers(0, max_tokens), st.integers(min_layers, max_layers)).flatmap(
+    return _matrices(value, (0, max_tokens), (min_layers, max_layers))
+
+
+def _matrices(
+    value: st.SearchStrategy[float], rows: Range, columns: Range
+) -> st.SearchStrategy[FloatArray]:
+    return st.tuples(st.integers(*rows), st.integers(*columns)).flatmap(
         lambda shape: st.lists(
             st.lists(value, min_size=shape[1], max_size=shape[1]),
             min_size=shape[0],
             max_size=shape[0],
-        ).map(lambda rows: np.array(rows, dtype=float).reshape(shape))
+        ).map(lambda found: np.array(found, dtype=float).reshape(shape))
     )
 
 
@@ -221,13 +227,7 @@ def logits(
     rows, ties and rows with a token that stands out.
     """
     value = st.integers(-4 * scale, 4 * scale).map(lambda k: k / 4)
-    return st.tuples(st.integers(*tokens), st.integers(*vocabulary)).flatmap(
-        lambda shape: st.lists(
-            st.lists(value, min_size=shape[1], max_size=shape[1]),
-            min_size=shape[0],
-            max_size=shape[0],
-        ).map(lambda rows: np.array(rows, dtype=float).reshape(shape))
-    )
+    return _matrices(value, tokens, vocabulary)
 
 
 @st.composite
