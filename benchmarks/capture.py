@@ -21,11 +21,11 @@ from torch import Tensor
 
 from benchmarks.measure import Row, interleave, machine, save, show
 from benchmarks.memory import peak_bytes
-from empirical.capture.batch import capture, last_layers
+from empirical.capture.batch import capture
 from empirical.capture.projections import TileReader
 from empirical.capture.tiles import read_tiles
 from empirical.lenses import RawLens
-from empirical.model.anatomy import Anatomy
+from empirical.model.anatomy import Anatomy, last_layers
 from empirical.model.load import LoadedModel, load_model
 from empirical.model.unembedding import Unembedding
 from empirical.problems import draw_problems

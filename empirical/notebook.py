@@ -24,7 +24,7 @@ from empirical.data import bundled_traces
 from empirical.numbers import maths
 from empirical.studies.ledger import Entry, Evidence
 from empirical.traces.files import Traces, read_traces
-from stopping.claims import CLAIMS, THEOREMS, Finding
+from stopping.claims import CLAIMS, Finding
 from stopping.simulation.montecarlo import Relation
 
 __all__ = [
@@ -40,7 +40,6 @@ __all__ = [
     "figure",
     "ledger_table",
     "numbers",
-    "results_table",
     "table",
     "text_before",
 ]
@@ -192,7 +191,7 @@ def claims_table(findings: Iterable[Finding]) -> HTML:
     """
     printed = {claim.name: claim.printed for claim in CLAIMS}
     rows = "".join(
-        f"<tr><td><code>{html.escape(f.name)}</code> {_tex(printed[f.name])}</td>"
+        f"<tr><td><code>{html.escape(f.name)}</code> {tex(printed[f.name])}</td>"
         f"<td><b>{f.verdict}</b> {html.escape(_found(f))}</td>"
         f"<td><b>{f.control_verdict}</b> {html.escape(_greek(f.control))}</td></tr>"
         for f in findings
@@ -201,7 +200,7 @@ def claims_table(findings: Iterable[Finding]) -> HTML:
     return HTML(f'<table class="table claims"><thead>{head}</thead><tbody>{rows}</tbody></table>')
 
 
-def _tex(text: str) -> str:
+def tex(text: str) -> str:
     """Return a claim's statement as HTML in which MathJax finds the formulas."""
     parts = text.split("$")
     return "".join(
@@ -219,53 +218,6 @@ def _greek(text: str) -> str:
 
 
 GREEK = {"delta": "δ", "sigma": "σ", "tau": "τ", "gamma": "γ", "kappa": "κ", "rho": "ρ", "eps": "ε"}
-
-
-def results_table(premises: Mapping[str, Mapping[str, str]], page_of: Mapping[str, str]) -> HTML:
-    """Return every theorem: what is claimed, how far it is settled, where it is, where it applies.
-
-    Parameters
-    ----------
-    premises : mapping of str to mapping of str to str
-        For each model the status of each assumption.
-    page_of : mapping of str to str
-        The book's page that proves each theorem.
-    """
-    rows = []
-    for theorem in THEOREMS:
-        claims = [claim for claim in CLAIMS if claim.label == theorem.label]
-        said = "".join(
-            f"<li>{_tex(claim.printed)} <code>{html.escape(claim.name)}</code></li>"
-            for claim in claims
-        )
-        functions = " ".join(
-            f"<code>{name.replace('.', '.<wbr>').replace('_', '_<wbr>')}</code>"
-            for name in theorem.functions
-        )
-        applies = "<br>".join(
-            f"{model}: {_premises(theorem.assumes, found)}" for model, found in premises.items()
-        )
-        rows.append(
-            f'<tr><td><b><a href="{page_of[theorem.label]}.html#thm:{theorem.label}">'
-            f"{theorem.label}</a> {html.escape(theorem.title)}</b>"
-            f"<small>{theorem.status}; needs {', '.join(theorem.assumes) or 'nothing of a model'}"
-            f"</small>{functions}</td><td><ul>{said}</ul></td>"
-            f"<td>{applies if theorem.assumes else 'always'}</td></tr>"
-        )
-    head = "<tr><th>theorem</th><th>what is checked</th><th>do its premises hold?</th></tr>"
-    return HTML(
-        '<table class="table claims results">'
-        f"<thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
-    )
-
-
-def _premises(assumes: Sequence[str], found: Mapping[str, str]) -> str:
-    """Say whether all premises hold of a model, and if not which fail or are undecided."""
-    others = [f"{a} {found[a]}" for a in assumes if a in found and found[a] != "holds"]
-    unasked = [a for a in assumes if a not in found]
-    if not others:
-        return "yes" if not unasked else f"as far as can be asked; {', '.join(unasked)} cannot"
-    return ("no: " if any("fails" in o for o in others) else "open: ") + ", ".join(others)
 
 
 def ledger_table(entries: Iterable[Entry], evidence: Evidence) -> HTML:

@@ -17,7 +17,7 @@ import stopping
 from empirical.capture.run import Summary
 from empirical.data import bundled_evaluations
 from empirical.decoding.writing import Writing
-from empirical.evaluation.files import read_evaluation
+from empirical.evaluation.run import read_evaluation
 from empirical.fitting.fit import Fit
 from empirical.model.load import LoadedModel
 from empirical.provenance import Provenance

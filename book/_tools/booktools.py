@@ -3,12 +3,18 @@
 All else is `empirical.notebook`, whose names are here too.
 """
 
+import html
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from IPython.display import HTML
+
 from empirical.notebook import *  # noqa: F403
+from empirical.notebook import tex
+from stopping.claims import CLAIMS, THEOREMS
 
 
 def benchmark(name: str) -> dict[str, Any]:
@@ -34,3 +40,50 @@ def pages_of_theorems() -> dict[str, str]:
         for page in pages.glob("*.md")
         for label in re.findall(r"^:label: thm:(\S+)$", page.read_text("utf-8"), re.MULTILINE)
     }
+
+
+def results_table(premises: Mapping[str, Mapping[str, str]], page_of: Mapping[str, str]) -> HTML:
+    """Return every theorem: what is claimed, how far it is settled, where it is, where it applies.
+
+    Parameters
+    ----------
+    premises : mapping of str to mapping of str to str
+        For each model the status of each assumption.
+    page_of : mapping of str to str
+        The book's page that proves each theorem.
+    """
+    rows = []
+    for theorem in THEOREMS:
+        claims = [claim for claim in CLAIMS if claim.label == theorem.label]
+        said = "".join(
+            f"<li>{tex(claim.printed)} <code>{html.escape(claim.name)}</code></li>"
+            for claim in claims
+        )
+        functions = " ".join(
+            f"<code>{name.replace('.', '.<wbr>').replace('_', '_<wbr>')}</code>"
+            for name in theorem.functions
+        )
+        applies = "<br>".join(
+            f"{model}: {_premises(theorem.assumes, found)}" for model, found in premises.items()
+        )
+        rows.append(
+            f'<tr><td><b><a href="{page_of[theorem.label]}.html#thm:{theorem.label}">'
+            f"{theorem.label}</a> {html.escape(theorem.title)}</b>"
+            f"<small>{theorem.status}; needs {', '.join(theorem.assumes) or 'nothing of a model'}"
+            f"</small>{functions}</td><td><ul>{said}</ul></td>"
+            f"<td>{applies if theorem.assumes else 'always'}</td></tr>"
+        )
+    head = "<tr><th>theorem</th><th>what is checked</th><th>do its premises hold?</th></tr>"
+    return HTML(
+        '<table class="table claims results">'
+        f"<thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def _premises(assumes: Sequence[str], found: Mapping[str, str]) -> str:
+    """Say whether all premises hold of a model, and if not which fail or are undecided."""
+    others = [f"{a} {found[a]}" for a in assumes if a in found and found[a] != "holds"]
+    unasked = [a for a in assumes if a not in found]
+    if not others:
+        return "yes" if not unasked else f"as far as can be asked; {', '.join(unasked)} cannot"
+    return ("no: " if any("fails" in o for o in others) else "open: ") + ", ".join(others)

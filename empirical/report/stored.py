@@ -5,7 +5,7 @@ that made it: the SHA-256 of the files it read, and every setting on which it de
 differs is computed anew, and so is everything with `--fresh`. The file says which commit and which
 versions computed it, and when.
 
-python -m empirical.report.refresh     computes all parts again and writes the file
+python -m tests.empirical.report.refresh     computes all parts again and writes the file
 """
 
 import json
@@ -29,7 +29,7 @@ FORMAT = Format(
     "layer-stopping stored parts of a report",
     1,
     "file of stored report parts",
-    "make it with `python -m empirical.report.refresh`",
+    "it comes with the package: install layer-stopping again",
 )
 
 

@@ -24,18 +24,18 @@ from empirical.evaluation import (
     sign_flips,
     stated_part,
 )
-from empirical.evaluation.files import read_evaluation
-from empirical.evaluation.restate import restated
+from empirical.evaluation.run import read_evaluation
 from empirical.evaluation.runner import PLAIN, Settings, answer_batch
 from empirical.model.load import LoadedModel, load_model
 from empirical.problems import draw_problems, to_row
 from empirical.problems.built_in import all_built_in
-from empirical.studies.paper.files import read_paper
+from empirical.studies.paper.results import read_paper
 from stopping.cli import main
 from stopping.errors import UserError
 from stopping.rules import AbstractRule, Final, Search, WindowMinimum
 from stopping.support.statistics import Interval, clopper_pearson
 from stopping.types import BoolArray, FloatArray
+from tests.empirical.evaluation.restate import restated
 from tests.empirical.tiny_models import save_tiny_folder
 
 SHORT = Settings(max_new_tokens=16, batch=3)
@@ -390,7 +390,7 @@ def test_too_few_problems_for_an_interval() -> None:
 @pytest.mark.parametrize(
     ("read", "paths"), [(read_evaluation, bundled_evaluations()), (read_paper, bundled_papers())]
 )
-def test_files_of_version_1_are_read(
+def test_files_of_version_1_say_how_they_are_made_again(
     read: Callable[[Path], object], paths: dict[str, Path], tmp_path: Path
 ) -> None:
     path = next(iter(paths.values()))
@@ -399,7 +399,8 @@ def test_files_of_version_1_are_read(
         text = text.replace(f'"{name}"', f'"{former}"')
     (tmp_path / "old.json").write_text(text.replace('"version": 2', '"version": 1', 1))
     assert '"mended"' in text
-    assert repr(read(tmp_path / "old.json")) == repr(read(path))
+    with pytest.raises(UserError, match="make one with `stopping"):
+        read(tmp_path / "old.json")
 
 
 @pytest.mark.parametrize("path", bundled_evaluations().values(), ids=lambda path: path.name)

@@ -27,12 +27,13 @@ from empirical.evaluation.harness.grading import (
 )
 from empirical.evaluation.harness.local_tasks import LOCAL_TASKS, OURS, RECORDS, write_tasks
 from empirical.evaluation.harness.model import ConfidentLM
-from empirical.evaluation.harness.runs import FORMAT, compare_runs, read_runs
+from empirical.evaluation.harness.runs import FORMAT, read_runs
 from empirical.problems import draw_problems
 from stopping.cli.main import exit_code, group
 from stopping.errors import UserError
 from stopping.rules import Search, Tolerance
 from stopping.support.documents import as_json
+from tests.empirical.evaluation.harness_runs import compare_runs
 from tests.empirical.tiny_models import save_tiny_folder
 
 # The harness and its libraries warn of their own affairs.

@@ -176,9 +176,9 @@ def kept_claims(store: Store) -> tuple[Finding, ...] | None:
 class TestBundled:
     def test_the_default_report_finds_all_its_parts(self, jobs: tuple[fitting.FitJob, ...]) -> None:
         store = read_store(stored_parts())
-        assert kept_claims(store), "python -m empirical.report.refresh"
+        assert kept_claims(store), "python -m tests.empirical.report.refresh"
         fits, count = fitting.fit_files(jobs, store)
-        assert count == len(jobs), "python -m empirical.report.refresh"
+        assert count == len(jobs), "python -m tests.empirical.report.refresh"
         assert all(fit.fit is not None for fit in fits)
         assert stored_parts().stat().st_size < 1_000_000
 

@@ -1,6 +1,6 @@
 """Compute the slow parts of the bundled report again, and keep them beside the traces.
 
-python -m empirical.report.refresh     takes minutes; commit first, since the file names the commit
+python -m tests.empirical.report.refresh     takes minutes; commit first: the file names the commit
 """
 
 import subprocess
@@ -16,7 +16,7 @@ from empirical.report.sources import read_sources
 from empirical.report.stored import Origin, Part, Store, part, write_store
 from stopping.support.parallel import Workers
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CODE = ("stopping", "empirical/fitting")
 
 

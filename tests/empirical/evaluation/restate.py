@@ -1,6 +1,6 @@
 """Verdicts of an earlier evaluation by this version's method, from the answers that it kept.
 
-python -m empirical.evaluation.restate FILE...     rewrites evaluations of the built-in problems
+python -m tests.empirical.evaluation.restate FILE...   rewrites evaluations of built-in problems
 
 An evaluation keeps every answer, and who solved what decides better and worse: no model is run.
 Tokens are not kept, so the intervals of lengths and of what the rules moved stay as they were.
@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from empirical.evaluation.comparison import decided, scored
-from empirical.evaluation.files import FORMAT, read_evaluation
-from empirical.evaluation.run import Evaluation
+from empirical.evaluation.run import FORMAT, Evaluation, read_evaluation
 from empirical.evaluation.runner import PLAIN
 from empirical.problems import Problem, is_correct
 from empirical.problems.built_in import all_built_in
