@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from empirical.commands.paper import report
 from empirical.data import bundled_papers
-from empirical.studies.paper.files import read_paper
+from empirical.studies.paper.results import read_paper
 from empirical.traces.files import write_traces
 from stopping.changepoint import write_model
 from stopping.cli.main import exit_code, group

@@ -1,6 +1,5 @@
 """`stopping evaluate`: does a rule solve more problems than plain decoding does?"""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +14,10 @@ from empirical.commands.options import (
     norm_option,
     problems_options,
 )
-from empirical.evaluation.files import FORMAT
+from empirical.evaluation.run import FORMAT
 from empirical.evaluation.run import evaluate as run_evaluate
 from empirical.evaluation.runner import Settings
-from empirical.provenance import command_line
+from empirical.provenance import this_command
 from stopping.cli.numbers import BATCH
 from stopping.cli.options import FILE, fresh_option, seed_option
 from stopping.cli.progress import progress
@@ -113,7 +112,7 @@ def evaluate(
             out=out,
             fresh=fresh,
             problems_seed=asked.seed(seed),
-            command=command_line(["stopping", *sys.argv[1:]]),
+            command=this_command(),
             report=lambda done, total: bar.update(task, completed=done, total=total),
         )
     files = [(out, lambda path: FORMAT.write(path, result))]

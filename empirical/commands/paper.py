@@ -1,7 +1,6 @@
 """`stopping paper`: the paper's tables and figures for any model."""
 
 import gc
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,11 +17,10 @@ from empirical.commands.options import (
 )
 from empirical.evaluation.runner import Settings
 from empirical.problems import Problem
-from empirical.provenance import command_line
-from empirical.studies.paper.files import FORMAT
+from empirical.provenance import this_command
 from empirical.studies.paper.page import PAGE, render_page
 from empirical.studies.paper.plan import SECTIONS, Plan
-from empirical.studies.paper.results import ArmResult, ModelResult, PaperResult
+from empirical.studies.paper.results import FORMAT, ArmResult, ModelResult, PaperResult
 from empirical.studies.paper.run import contrast, require_problems, run_model
 from stopping.cli.numbers import BATCH, Number, Numbers
 from stopping.cli.options import FOLDER, fresh_option, seed_option
@@ -149,7 +147,7 @@ def _one(
             replace(settings, chat=model.uses_chat(loaded)),
             out=out / f"{label}.json",
             fresh=fresh,
-            command=command_line(["stopping", *sys.argv[1:]]),
+            command=this_command(),
             problems_seed=problems_seed,
             report=lambda done, total: bar.update(task, completed=done, total=total),
         )
@@ -199,8 +197,7 @@ def _cells(arm: ArmResult) -> tuple[str, ...]:
 
 
 def _summary(model: ModelResult) -> str:
-    better = sum(a.p_adjusted < 0.05 and a.overall.fixed > a.overall.regressed for a in model.arms)
-    worse = sum(a.p_adjusted < 0.05 and a.overall.fixed < a.overall.regressed for a in model.arms)
+    better, worse = model.told
     leaves, changed = model.tokens["leaves"].ours, model.tokens["argmax_changed"].ours
     floor = (
         " Plain decoding solves so few problems that no decoder can be told worse: a floor."

@@ -39,9 +39,6 @@ from stopping.support.statistics import (
     student_ratio,
 )
 
-FORMER = {"mended": "fixed", "broken": "regressed"}
-"""Names of fields in files of format version 1."""
-
 
 @dataclass(frozen=True)
 class Paired:

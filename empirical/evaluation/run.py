@@ -1,4 +1,8 @@
-"""A whole evaluation: model, problems and rules in, their comparison with plain decoding out."""
+"""A whole evaluation: model, problems and rules in, their comparison with plain decoding out.
+
+Its file is `Evaluation` and nothing else, under the format's name and version. JSON has no NaN, so
+an end of an interval that could not be computed is null.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +19,7 @@ from empirical.model.load import LoadedModel
 from empirical.problems import Problem
 from empirical.provenance import Provenance
 from stopping.errors import UserError
+from stopping.support.documents import Format
 from stopping.support.results import Report as Printed
 from stopping.support.results import Result
 from stopping.support.statistics import Interval, clopper_pearson
@@ -22,6 +27,11 @@ from stopping.support.statistics import Interval, clopper_pearson
 if TYPE_CHECKING:
     from empirical.decoding.custom import AbstractDecoder
     from stopping.rules import AbstractRule
+
+
+FORMAT = Format(
+    "layer-stopping evaluation", 2, "evaluation", "make one with `stopping evaluate --out`"
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,17 @@ class Evaluation(Result):
         from empirical.evaluation.tables import report
 
         return report(self)
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """Read what `FORMAT.write` wrote.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, no evaluation, of a newer format, or incomplete.
+    """
+    return FORMAT.load(path, Evaluation)
 
 
 def evaluate(

@@ -6,7 +6,7 @@ arms with plain decoding; the paper's tables are a plan of arms.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -109,11 +109,12 @@ def run_arms(
         If a problem has no answer or does not fit, a rule or the lens is another model's, or `out`
         belongs to another run.
     """
+    from empirical.lenses import lens_of
     from empirical.model.anatomy import Anatomy
 
     require_answers(problems)
     anatomy = Anatomy.of(loaded.model)
-    reader = _lens(lens, anatomy)
+    reader = lens_of(lens, anatomy)
     provenance = loaded.provenance(
         problems,
         architecture=type(loaded.model).__name__,
@@ -122,7 +123,7 @@ def run_arms(
         mode="generated",
         chat=settings.chat,
         max_new_tokens=settings.max_new_tokens,
-        lens=reader.name if reader else "raw",
+        lens=reader.name,
         seed=problems_seed,
         command=command,
         date=now(),
@@ -248,21 +249,11 @@ def answer_batch(
     )
 
 
-def _lens(path: Path | None, anatomy: "Anatomy") -> "AbstractLens | None":
-    if path is None:
-        return None
-    from empirical.lenses.files import load_lens
-
-    return load_lens(path, anatomy)
-
-
 def identity(provenance: Provenance, settings: Settings) -> dict[str, Any]:
     """Return all that an answer depends on but the rule."""
-    ignored = {"date", "command", "shard", "storage"}
-    known = {name: value for name, value in asdict(provenance).items() if name not in ignored}
     drawn: dict[str, Any] = {}
     if settings.temperature > 0:
         drawn["temperature"] = settings.temperature
     if settings.until_decided:
         drawn["order"] = "random"
-    return {**known, "batch": settings.batch, "rules' seed": settings.seed, **drawn}
+    return {**provenance.run, "batch": settings.batch, "rules' seed": settings.seed, **drawn}

@@ -8,7 +8,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
@@ -35,15 +35,12 @@ class Format:
         What a reader calls it, such as "trace file".
     remedy : str
         How to make one, such as "make one with `stopping trace`".
-    former : dict
-        Keys that earlier versions wrote, with their present names; both are read.
     """
 
     name: str
     version: int
     what: str
     remedy: str
-    former: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def kind(self) -> Kind:
@@ -71,7 +68,7 @@ class Format:
             If it is damaged, of another kind, or of a newer version.
         """
         try:
-            content: dict[str, Any] = json.loads(text, object_hook=self._renamed)
+            content: dict[str, Any] = json.loads(text)
             if content.pop("format") != self.name:
                 raise KeyError("format")
             found = int(content.pop("version"))
@@ -86,9 +83,6 @@ class Format:
                 f"{self.version}; upgrade layer-stopping"
             )
         return content
-
-    def _renamed(self, content: dict[str, Any]) -> dict[str, Any]:
-        return {self.former.get(key, key): value for key, value in content.items()}
 
     def read(self, path: Path) -> dict[str, Any]:
         """Read a document.

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from empirical.evaluation.files import read_evaluation
 from empirical.evaluation.harness.runs import read_runs
-from empirical.studies.paper.files import read_paper
+from empirical.evaluation.run import read_evaluation
+from empirical.studies.paper.results import read_paper
 from stopping.changepoint import FittedOn, read_model, write_model
 from stopping.errors import UserError
 from stopping.optimal.bases import Polynomial

@@ -35,7 +35,10 @@ def lens_of(model: Any, head: str) -> LensFile:
         *("temperature", None, "reference", layers, "tiny", "LlamaForCausalLM", depth, 128, words),
         *(head, {}, "reference", False, "", 1, 0, 1, 1),
     )
-    return LensFile(origin, {layer: Correction(1 + 0.05 * (depth - layer)) for layer in layers})
+    return LensFile(
+        origin,
+        corrections={layer: Correction(1 + 0.05 * (depth - layer)) for layer in layers},
+    )
 
 
 def test_layers_are_read_through_a_lens_of_temperatures(llama, monkeypatch):

@@ -25,7 +25,7 @@ from empirical.decoding.rivals import decoder_of
 from empirical.decoding.rivals.catalogue import whole_number
 from empirical.evaluation.harness.counting import in_text
 from empirical.evaluation.harness.mistakes import as_mistakes
-from empirical.lenses import load_lens, require_lens
+from empirical.lenses import lens_of, require_lens
 from empirical.model.anatomy import Anatomy
 from empirical.model.fitted import require_own_fit
 from empirical.model.generation import without_own_settings
@@ -113,9 +113,9 @@ class ConfidentLM(HFLM):  # type: ignore[misc]  # the harness is not typed
             raise UserError("stopping lm-eval: encoder-decoder models have no layers to choose")
         _require_open_end(self)
         anatomy = Anatomy.of(self.model)
-        reader = load_lens(Path(str(lens)), anatomy) if lens is not None else None
+        reader = lens_of(None if lens is None else Path(str(lens)), anatomy)
         name = str(options.get("gguf_file") or pretrained) if isinstance(pretrained, str) else ""
-        read_as = FittedOn(name, len(anatomy.layers), reader.name if reader else "raw")
+        read_as = FittedOn(name, len(anatomy.layers), reader.name)
         require_own_fit(decoder, read_as)
         self.decoding = ConfidentDecoding(
             self.model, decoder, reader, seed, anatomy=anatomy, plan=plan

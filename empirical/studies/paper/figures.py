@@ -150,8 +150,7 @@ def arm_label(arm: ArmResult) -> str:
 
 
 def _table(model: ModelResult, name: str) -> Illustration:
-    worse = sum(a.p_adjusted < 0.05 and a.overall.fixed < a.overall.regressed for a in model.arms)
-    better = sum(a.p_adjusted < 0.05 and a.overall.fixed > a.overall.regressed for a in model.arms)
+    better, worse = model.told
     return Illustration.of(
         partial(draw_gains, arms=model.arms),
         f"{name}-gains",

@@ -1,6 +1,7 @@
-"""What `stopping paper` finds, as typed results."""
+"""What `stopping paper` finds, as typed results and as a JSON file."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from empirical.analysis.audit import TokenStatistics
 from empirical.evaluation import Group, Paired
@@ -9,7 +10,12 @@ from empirical.provenance import Provenance
 from empirical.studies.paper.difficulty import Difficulty
 from empirical.studies.paper.plan import Plan
 from empirical.studies.paper.substitutions import Substitutions
+from stopping.support.documents import Format
 from stopping.support.statistics import Interval
+
+FORMAT = Format(
+    "layer-stopping paper tables", 2, "file of paper tables", "make one with `stopping paper`"
+)
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,16 @@ class ModelResult:
         """The paper's search at temperature 0."""
         return self.arms[0]
 
+    @property
+    def told(self) -> tuple[int, int]:
+        """How many arms solve more problems than plain decoding, and how many fewer, at 5 %."""
+        signs = [
+            (a.overall.fixed > a.overall.regressed) - (a.overall.fixed < a.overall.regressed)
+            for a in self.arms
+            if a.p_adjusted < 0.05
+        ]
+        return signs.count(1), signs.count(-1)
+
     def of(self, section: str) -> tuple[ArmResult, ...]:
         """Arms of one section."""
         return tuple(arm for arm in self.arms if arm.section == section)
@@ -104,3 +120,14 @@ class PaperResult:
 
     models: tuple[ModelResult, ...]
     contrast: Contrast | None
+
+
+def read_paper(path: Path) -> PaperResult:
+    """Read `paper.json` as `stopping paper` wrote it.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, of another kind or a newer format, or incomplete.
+    """
+    return FORMAT.load(path, PaperResult)

@@ -21,7 +21,7 @@ from empirical.model.load import LoadedModel, load_model
 from empirical.problems import draw_problems
 from empirical.studies.paper import Category, Plan, category, planned, quartiles, substitutions
 from empirical.studies.paper.difficulty import difficulty
-from empirical.studies.paper.files import FORMAT, read_paper
+from empirical.studies.paper.results import FORMAT, read_paper
 from empirical.studies.paper.run import contrast, searched_tokens
 from empirical.traces.window import take_sample
 from stopping.cli import main
