@@ -21,12 +21,13 @@ from empirical.fitting.predictive import predictive
 from empirical.fitting.statuses import excess_status, judged, latent_excess
 from empirical.fitting.worlds import WORLDS, drawn
 from stopping.changepoint import ChangePointModel
-from stopping.changepoint.estimate import Estimate, carry_on, layout_for, optimise
+from stopping.changepoint.ascent import optimise
+from stopping.changepoint.estimate import Estimate, carry_on, layout_for
 from stopping.changepoint.evidence import held_out_gain, walk_of
 from stopping.changepoint.inference import Parameter, Status, uncertainty
+from stopping.changepoint.layer_profile import final_excess
 from stopping.changepoint.layout import Layout
 from stopping.changepoint.objective import Objective
-from stopping.changepoint.profile import final_excess
 from stopping.support.parallel import Workers
 from stopping.support.results import Report, Result
 from stopping.support.statistics import Interval, clopper_pearson

@@ -25,7 +25,8 @@ from scipy.stats import norm
 
 from empirical.intervals import mean, prompt_intervals
 from stopping.changepoint import ChangePointModel, Scale, log_likelihood
-from stopping.changepoint.estimate import fit, layout_for, optimise, random_start, restricted
+from stopping.changepoint.ascent import optimise
+from stopping.changepoint.estimate import fit, layout_for, random_start, restricted
 from stopping.changepoint.evidence import without_turning
 from stopping.changepoint.objective import Objective
 from stopping.changepoint.tails import fit_tails
@@ -242,10 +243,10 @@ def _of_tails(parts: Split, seed: int) -> tuple[int, FloatArray]:
 def _of_walk(parts: Split, seed: int, treatment: Treatment, noisy: bool) -> tuple[int, FloatArray]:
     full = layout_for(parts.train, treatment.classes, treatment.scale)
     layout = restricted(full, turns=False, noisy=noisy)
-    z = layout.scale.of(parts.train)
-    objective = Objective(layout, z, np.ones(len(z)))
-    rng = np.random.default_rng(seed)
-    starts = [without_turning(layout, full, random_start(full, z, rng)) for _ in range(_STARTS)]
+    objective, rng = Objective.of(layout, parts.train), np.random.default_rng(seed)
+    starts = [
+        without_turning(layout, full, random_start(full, objective.z, rng)) for _ in range(_STARTS)
+    ]
     ends = [optimise(objective, start, _ITERATIONS) for start in starts]
     theta = max(ends, key=lambda end: end[0])[1]
     return layout.free, log_likelihood(layout.model(theta), parts.test)

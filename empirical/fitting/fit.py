@@ -23,9 +23,10 @@ from empirical.provenance import library_versions
 from empirical.traces.files import Traces
 from empirical.traces.window import take_sample
 from stopping.changepoint import ChangePointModel, write_model
+from stopping.changepoint.bootstrap import bootstrap
 from stopping.changepoint.estimate import STARTS, Estimate, carry_on, fit, layout_for
 from stopping.changepoint.evidence import Evidence, held_out_gain, walk_of
-from stopping.changepoint.inference import Parameter, Status, Uncertainty, bootstrap, uncertainty
+from stopping.changepoint.inference import Parameter, Status, Uncertainty, uncertainty
 from stopping.changepoint.layout import FinalNoise
 from stopping.changepoint.misfit import Misfit
 from stopping.errors import UserError
@@ -69,8 +70,8 @@ class Fit(Result):
         Whether the model was refuted, by its predictions or by what its noise is not.
     predictive, bounds
         What the fit to half of the prompts says of the other half.
-    excess : Excess or None
-        Latent excess of the final layer, with its status; None in files that are older.
+    excess : Excess
+        Latent excess of the final layer, with its status.
     """
 
     name: str
@@ -95,7 +96,7 @@ class Fit(Result):
     held_out_tokens: int
     predictive: Predictive
     bounds: BoundsCheck
-    excess: Excess | None = None
+    excess: Excess
 
     def items(self) -> tuple[LayerFit, ...]:
         """Layers."""
@@ -110,11 +111,6 @@ class Fit(Result):
     def count(self, status: Status | str) -> int:
         """Number of parameters with this status."""
         return sum(p.status == status for p in self.parameters)
-
-    @property
-    def excess_status(self) -> Status:
-        """Whether the latent excess may be read, in older files too."""
-        return excess_status(self.evidence, self.misfit, self.parameters)
 
     def turning_status(self, column: int) -> Status:
         """Whether the share of tokens that turn at a column of the window may be read.

@@ -7,7 +7,7 @@ import numpy as np
 
 from stopping.changepoint.estimate import Estimate
 from stopping.changepoint.inference import LEVEL, Uncertainty, interval_of, profile_errors
-from stopping.changepoint.profile import Profile, profile
+from stopping.changepoint.layer_profile import Profile, profile
 from stopping.support.statistics import Interval, percentile_interval
 from stopping.types import FloatArray
 

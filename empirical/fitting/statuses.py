@@ -14,9 +14,9 @@ from stopping.changepoint.inference import (
     delta_errors,
     interval_of,
 )
+from stopping.changepoint.layer_profile import final_excess
 from stopping.changepoint.misfit import Misfit, score_tests
-from stopping.changepoint.profile import final_excess
-from stopping.changepoint.profiled import profiled
+from stopping.changepoint.profile_likelihood import profiled
 from stopping.support.statistics import Interval
 from stopping.types import FloatArray, IntArray
 

@@ -219,15 +219,13 @@ def bounds(result: Fit) -> Report:
         rows.add_row(bound.theorem, bound.statement, *_bound_cells(bound))
     yield rows
     regret = result.bounds.regret
-    own = ""
-    if result.excess is not None:
-        own = f", {estimate(result.excess.final, '+.3f')} of all tokens"
     yield (
-        f"Latent excess over V* ({result.excess_status}), nats: the search "
+        f"Latent excess over V* ({result.excess.status}), nats: the search "
         f"{number(regret.simulated_search, '+.3f')} simulated, "
         f"{estimate(regret.believed_search, '+.3f')} believed of the held-out tokens; the final "
         f"layer {number(regret.simulated_final, '+.3f')} and "
-        f"{estimate(regret.believed_final, '+.3f')}{own}; the Bayes layer (S3) "
+        f"{estimate(regret.believed_final, '+.3f')}, {estimate(result.excess.final, '+.3f')} of "
+        "all tokens; the Bayes layer (S3) "
         f"{estimate(regret.believed_bayes, '+.3f')}."
     )
 

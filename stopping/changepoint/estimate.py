@@ -3,11 +3,10 @@
 Mixtures have many local maxima. Each start deals the tokens to classes by a random reading of
 their level, gives turning points and spreads at random, and optimises for `SHORT` iterations on
 whole prompts drawn at random, about `PART` tokens. The best `CONTINUED` starts are optimised on
-`SAMPLE` tokens, and the better of them on all. Likelihoods of mixtures are flat and curved at once,
-where L-BFGS-B crawls; Newton steps with the exact observed information end it. What is reported is
-what a user needs to judge it: the log-likelihood at which every start ended, and the gain in
-log-likelihood that one more Newton step promises, `g' |I|^-1 g / 2` over all tokens, in nats. A
-promise below one nat is convergence in the only sense that statistics asks for.
+`SAMPLE` tokens, and the better of them on all (`ascent`). What is reported is what a user needs to
+judge it: the log-likelihood at which every start ended, and the gain in log-likelihood that one
+more Newton step promises, `g' |I|^-1 g / 2` over all tokens, in nats. A promise below one nat is
+convergence in the only sense that statistics asks for.
 """
 
 from collections.abc import Sequence
@@ -16,14 +15,13 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import Bounds, minimize
 
+from stopping.changepoint.ascent import PROMISE, newton, optimise
 from stopping.changepoint.component import Component
-from stopping.changepoint.layout import FinalNoise, Layout, held, redundant
+from stopping.changepoint.layout import FinalNoise, Layout
 from stopping.changepoint.model import ChangePointModel
 from stopping.changepoint.objective import Objective
 from stopping.changepoint.scale import Scale
-from stopping.changepoint.scores import information, inverse_root
 from stopping.errors import UserError
 from stopping.model.windows import as_batch
 from stopping.support.parallel import Workers, in_order
@@ -34,9 +32,6 @@ STARTS, CONTINUED = 8, 2
 PART, SAMPLE = 4_000, 12_000
 SHORT, LONG, NEWTON, LAST = 60, 300, 30, 6
 TOKENS_PER_PARAMETER = 2
-PROMISE = 1.0
-"""Nats of log-likelihood, over all tokens, below which the optimisation has converged."""
-_MEMORY, _TOLERANCE, _HALVINGS = 30, 1e-10, 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,82 +171,6 @@ def fit(
     )
 
 
-def optimise(
-    objective: Objective, theta: FloatArray, iterations: int
-) -> tuple[float, FloatArray, int]:
-    """L-BFGS-B from `theta`: the mean log-likelihood reached, where, and evaluations made."""
-    low, high = objective.layout.bounds()
-
-    def descent(vector: FloatArray) -> tuple[float, FloatArray]:
-        value, gradient = objective.value_and_gradient(vector)
-        return -value, -gradient
-
-    found = minimize(
-        descent,
-        np.clip(theta, low, high),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=Bounds(low, high),
-        options={
-            "maxiter": iterations,
-            "maxfun": 2 * iterations,
-            "maxcor": _MEMORY,
-            "ftol": _TOLERANCE,
-            "gtol": 1e-7,
-        },
-    )
-    return -float(found.fun), np.asarray(found.x), int(found.nfev)
-
-
-def newton(objective: Objective, theta: FloatArray, steps: int) -> tuple[float, FloatArray, float]:
-    """Newton steps within the bounds, each halved until the likelihood rises.
-
-    Returns
-    -------
-    value, theta
-        Mean log-likelihood per token reached, and where.
-    promised : float
-        Log-likelihood over all tokens that the next step promises, nats.
-    """
-    low, high = objective.layout.bounds()
-    value, gradient = objective.value_and_gradient(theta)
-    for taken in range(steps + 1):
-        # At a bound, a slope that points outwards holds the entry there.
-        margin = 1e-6 * np.maximum(1.0, np.abs(theta))
-        inwards = (gradient > 0) & (theta <= low + margin)
-        inwards |= (gradient < 0) & (theta >= high - margin)
-        free = ~redundant(objective.layout, theta) & (~held(objective.layout, theta) | inwards)
-        slope = gradient[free] * objective.total
-        root, _ = inverse_root(information(objective, theta).observed[np.ix_(free, free)])
-        step = np.zeros(len(theta))
-        step[free] = root @ (root.T @ slope)
-        promised = float(slope @ step[free] / 2)
-        if promised < PROMISE / 4 or taken == steps:
-            break
-        risen = higher(objective, theta, value, step)
-        if risen is None:
-            break
-        theta, value, gradient = risen
-    return value, theta, promised
-
-
-def higher(
-    objective: Objective, theta: FloatArray, value: float, step: FloatArray
-) -> tuple[FloatArray, float, FloatArray] | None:
-    """Go along a step within the bounds, halved until the likelihood rises; None if it never does.
-
-    Returns where, the mean log-likelihood there, and its gradient.
-    """
-    low, high = objective.layout.bounds()
-    for _ in range(_HALVINGS):
-        moved = np.clip(theta + step, low, high)
-        reached, gradient = objective.value_and_gradient(moved)
-        if reached > value:
-            return moved, reached, gradient
-        step = step / 2
-    return None
-
-
 def _warm_start(objective: Objective, seed: np.random.SeedSequence) -> tuple[float, FloatArray]:
     theta = random_start(objective.layout, objective.z, np.random.default_rng(seed))
     value, theta, _ = optimise(objective, theta, SHORT)
@@ -309,7 +228,7 @@ def carry_on(estimate: Estimate, x: ArrayLike) -> Estimate:
     """Optimise from an estimate on other tokens of the same kind, such as the whole of a half."""
     layout = estimate.layout
     observed = as_batch(x, "x")
-    objective = Objective(layout, layout.scale.of(observed), np.ones(len(observed)))
+    objective = Objective.of(layout, observed)
     value, theta, gain = newton(objective, estimate.theta, NEWTON)
     return replace(
         estimate,

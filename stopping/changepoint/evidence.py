@@ -21,17 +21,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import chi2
-from scipy.stats import t as student
 
-from stopping.changepoint.estimate import Estimate, optimise, random_start, restricted
+from stopping.changepoint.ascent import optimise
+from stopping.changepoint.estimate import Estimate, random_start, restricted
 from stopping.changepoint.inference import LEVEL, Parameter, Status, Uncertainty
 from stopping.changepoint.layout import LOGIT_BOUND, Layout
 from stopping.changepoint.model import ChangePointModel
 from stopping.changepoint.objective import Objective
 from stopping.changepoint.posterior import log_likelihood
-from stopping.changepoint.profiled import Held
-from stopping.model.windows import as_batch
-from stopping.support.statistics import Interval
+from stopping.changepoint.profile_likelihood import Held
+from stopping.support.statistics import Interval, student_ratio
 from stopping.support.threads import one_thread
 from stopping.types import FloatArray, IntArray
 
@@ -71,10 +70,9 @@ def walk_of(estimate: Estimate, x: ArrayLike, seed: int = 0) -> ChangePointModel
     """
     full = estimate.layout
     layout = restricted(full, turns=False)
-    z = full.scale.of(as_batch(x, "x"))
-    objective = Objective(layout, z, np.ones(len(z)))
+    objective = Objective.of(layout, x)
     starts = [
-        without_turning(layout, full, random_start(full, z, np.random.default_rng(seed))),
+        without_turning(layout, full, random_start(full, objective.z, np.random.default_rng(seed))),
         _averaged(layout, full, estimate.theta),
     ]
     ends = [optimise(objective, start, _ITERATIONS) for start in starts]
@@ -104,24 +102,12 @@ def _averaged(layout: Layout, full: Layout, theta: FloatArray) -> FloatArray:
 
 
 def held_out_gain(
-    turning: ChangePointModel,
-    walk: ChangePointModel,
-    x: FloatArray,
-    prompt: IntArray,
-    level: float = LEVEL,
+    turning: ChangePointModel, walk: ChangePointModel, x: FloatArray, prompt: IntArray
 ) -> Evidence:
     """Compare two models on prompts that neither has seen; Student's interval over prompts."""
     difference = log_likelihood(turning, x) - log_likelihood(walk, x)
     index = np.unique(prompt, return_inverse=True)[1].ravel()
-    tokens = np.bincount(index).astype(np.float64)
-    mean = float(difference.mean())
-    rest = np.bincount(index, difference - mean)
-    n = len(tokens)
-    if n < 2:
-        return Evidence(Interval(mean, float("-inf"), float("inf"), level))
-    error = float(np.sqrt((rest**2).sum() * n / (n - 1))) / len(difference)
-    reach = float(student.ppf((1 + level) / 2, n - 1)) * error
-    return Evidence(Interval(mean, mean - reach, mean + reach, level))
+    return Evidence(student_ratio(np.bincount(index, difference), np.bincount(index), LEVEL))
 
 
 @one_thread()
@@ -137,9 +123,7 @@ def heard(
     """
     if not evidence.turns:
         return tuple(_without_evidence(parameter) for parameter in errors.parameters)
-    layout = estimate.layout
-    z = layout.scale.of(as_batch(x, "x"))
-    objective = Objective(layout, z, np.ones(len(z)))
+    objective = Objective.of(estimate.layout, x)
     found = []
     for parameter in errors.parameters:
         if parameter.name == "turning" and parameter.status is Status.IDENTIFIED:

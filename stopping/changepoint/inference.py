@@ -28,30 +28,26 @@ are then conditional on the bound.
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import softmax
 from scipy.stats import t as student
 
-from stopping.changepoint.estimate import Estimate, higher
+from stopping.changepoint.estimate import Estimate
+from stopping.changepoint.layer_profile import profile
 from stopping.changepoint.layout import SD_FLOOR, Layout, held
 from stopping.changepoint.objective import Objective
 from stopping.changepoint.posterior import log_joint
-from stopping.changepoint.profile import profile
-from stopping.changepoint.scores import information, inverse_root, reweighted
+from stopping.changepoint.scores import information, inverse_root
 from stopping.errors import UserError
 from stopping.model.windows import as_batch
-from stopping.support.parallel import Workers, in_order
-from stopping.support.statistics import Interval, multiplicities
+from stopping.support.statistics import Interval
 from stopping.support.threads import one_thread
-from stopping.types import FloatArray, IntArray
+from stopping.types import FloatArray
 
 LEVEL = 0.95
 FEW = 30
-REFIT = 12
-_SETTLED = 0.02
 _STEP = 1e-5
 
 
@@ -133,7 +129,7 @@ def uncertainty(estimate: Estimate, x: ArrayLike, prompt: ArrayLike) -> Uncertai
     """
     layout, theta = estimate.layout, estimate.theta
     observed = as_batch(x, "x")
-    objective = Objective(layout, layout.scale.of(observed), np.ones(len(observed)))
+    objective = Objective.of(layout, observed)
     names, index = np.unique(np.asarray(prompt), return_inverse=True)
     if len(names) < 2:
         raise UserError(
@@ -213,61 +209,6 @@ def profile_errors(estimate: Estimate, covariance: FloatArray) -> FloatArray:
     """Standard errors of `Profile.flat()`."""
     layout = estimate.layout
     return delta_errors(estimate, covariance, lambda t: profile(layout.model(t)).flat())
-
-
-@one_thread()
-def bootstrap(
-    estimate: Estimate,
-    errors: Uncertainty,
-    x: ArrayLike,
-    prompt: ArrayLike,
-    seed: int,
-    replicates: int,
-    jobs: int = 1,
-) -> FloatArray:
-    """Refit on resampled prompts; return the parameter vectors, (replicates, size).
-
-    Each refit starts from the estimate and takes up to `REFIT` Newton steps with the observed
-    information of all tokens, halved until the likelihood rises; what is held there stays held. So
-    the replicates stay at the same local maximum: they measure its spread, not that of the choice
-    among maxima. The result does not depend on `jobs`.
-    """
-    layout = estimate.layout
-    observed = as_batch(x, "x")
-    names, index = np.unique(np.asarray(prompt), return_inverse=True)
-    if len(names) < 2:
-        raise UserError(f"fit: {len(names)} prompt(s); a bootstrap over prompts needs at least two")
-    objective = Objective(layout, layout.scale.of(observed), np.ones(len(observed)))
-    drawn = multiplicities(np.random.default_rng(seed), len(names), replicates)
-    chunks = np.array_split(drawn, min(jobs, max(replicates, 1)))
-    refits = partial(_refits, objective, estimate.theta, errors.by_information, index)
-    parts = list(in_order((partial(refits, chunk) for chunk in chunks), Workers(jobs)))
-    return np.concatenate(parts) if replicates else np.empty((0, layout.size))
-
-
-def _refits(
-    objective: Objective,
-    theta: FloatArray,
-    inverse: FloatArray,
-    index: IntArray,
-    drawn: IntArray,
-) -> FloatArray:
-    weights = (counts[index].astype(np.float64) for counts in drawn)
-    found = [_newton(reweighted(objective, weight), theta, inverse) for weight in weights]
-    return np.array(found).reshape(-1, len(theta))
-
-
-def _newton(objective: Objective, theta: FloatArray, inverse: FloatArray) -> FloatArray:
-    """Optimise from `theta` with a fixed inverse information, within the bounds."""
-    value, gradient = objective.value_and_gradient(theta)
-    for _ in range(REFIT):
-        risen = higher(objective, theta, value, inverse @ gradient * objective.total)
-        if risen is None:
-            break
-        before, (theta, value, gradient) = value, risen
-        if (value - before) * objective.total < _SETTLED:
-            break
-    return theta
 
 
 def _parameters(

@@ -38,7 +38,6 @@ from stopping.changepoint.estimate import Estimate
 from stopping.changepoint.layout import held
 from stopping.changepoint.objective import Objective, cells
 from stopping.changepoint.scores import information
-from stopping.model.windows import as_batch
 from stopping.support.threads import one_thread
 from stopping.types import FloatArray
 
@@ -99,8 +98,7 @@ def score_tests(estimate: Estimate, x: ArrayLike, prompt: ArrayLike) -> dict[str
         What the estimate was fitted to; entropies in nats.
     """
     layout, theta = estimate.layout, estimate.theta
-    observed = as_batch(x, "x")
-    objective = Objective(layout, layout.scale.of(observed), np.ones(len(observed)))
+    objective = Objective.of(layout, x)
     free = ~held(layout, theta)
     scores = information(objective, theta).scores[:, free]
     directions = _directions(objective, theta)

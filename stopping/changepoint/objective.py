@@ -21,9 +21,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import softmax
 
 from stopping.changepoint.layout import Layout
+from stopping.model.windows import as_batch
 from stopping.types import FloatArray, IntArray
 
 _BLOCK = 8192
@@ -83,6 +85,12 @@ class Objective:
     layout: Layout
     z: FloatArray
     weight: FloatArray
+
+    @classmethod
+    def of(cls, layout: Layout, x: ArrayLike) -> "Objective":
+        """Each of the tokens `x`, (n, w), nats, once."""
+        z = layout.scale.of(as_batch(x, "x"))
+        return cls(layout, z, np.ones(len(z)))
 
     @cached_property
     def centre(self) -> FloatArray:

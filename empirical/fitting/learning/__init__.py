@@ -14,6 +14,7 @@ win or lose, why, and how many tokens would show a gain of a given size.
 """
 
 from empirical.fitting.learning.observations import Observations, observe
-from empirical.fitting.learning.outcome import Learned, LearnedRow, learn
+from empirical.fitting.learning.outcome import learn
+from empirical.fitting.learning.results import Learned, LearnedRow
 
 __all__ = ["Learned", "LearnedRow", "Observations", "learn", "observe"]

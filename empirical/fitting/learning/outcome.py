@@ -17,117 +17,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from empirical.analysis.decisions import MATERIAL, Contest, decide
-from empirical.analysis.validate import Comparison
 from empirical.analysis.validate.core import oracle_layer
 from empirical.analysis.validate.rivals import rivals
 from empirical.fitting.learning.crossfit import FOLDS, MARGINS, crossfit, realised
 from empirical.fitting.learning.observations import Observations
-from empirical.fitting.learning.power import Needed, power
+from empirical.fitting.learning.power import power
 from empirical.fitting.learning.regressors import Boosting, Regressor, Ridge
+from empirical.fitting.learning.results import Diagnosis, Learned, LearnedRow
 from empirical.fitting.learning.theory import crossfit_theory
 from empirical.intervals import Ratio, bonferroni, mean
 from stopping.changepoint import Scale
 from stopping.rules import Search
 from stopping.support.parallel import Workers
-from stopping.support.statistics import Interval
 from stopping.types import IntArray
 
 FRACTIONS = (0.25, 0.5, 1.0)
 """Of the training prompts, for the learning curve."""
-
-
-@dataclass(frozen=True)
-class LearnedRow:
-    """One rule on held-out prompts, against the final layer of the same lens.
-
-    Attributes
-    ----------
-    name, kind : str
-        `kind` is "learned", "theory", "paper", "rival" or "hindsight".
-    log_loss : Interval
-        Change of log-loss, nats per token, 95 % over prompts.
-    decisive : Interval or None
-        The same at the level adjusted for the number of rules; None for hindsight.
-    comparison : Comparison or None
-        What `decisive` says; None for hindsight and on the model's own text.
-    accuracy : Interval
-        Change of the share of right next tokens.
-    moved : Interval
-        Share of tokens not decoded from the final layer.
-    promised : float
-        Mean change that the rule expected: of log-loss if it was learned, of entropy if it comes
-        from a fitted model; NaN if it expects nothing.
-    projections : float
-        Projections beyond the final layer's.
-    """
-
-    name: str
-    kind: str
-    log_loss: Interval
-    decisive: Interval | None
-    comparison: Comparison | None
-    accuracy: Interval
-    moved: Interval
-    promised: float
-    projections: float
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """Why a regression wins or loses.
-
-    Attributes
-    ----------
-    regressor : str
-    explained : tuple of float
-        Held-out R^2 of the clipped differences, one for each layer of the window below `L`.
-    promised, delivered : float
-        Mean change of log-loss at margin 0: predicted, and true.
-    best_margin, best : float
-        The margin of least loss in hindsight, and the mean change with it; infinite and 0 if none
-        is a gain.
-    curve : tuple of (float, float)
-        Fraction of the training prompts, and the mean change at margin 0.
-    margins : tuple of float
-        What the folds chose.
-    """
-
-    regressor: str
-    explained: tuple[float, ...]
-    promised: float
-    delivered: float
-    best_margin: float
-    best: float
-    curve: tuple[tuple[float, float], ...]
-    margins: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Learned:
-    """Everything about one trace file."""
-
-    model: str
-    lens: str
-    with_lens: str | None
-    prompts: int
-    tokens: int
-    K: int
-    features: int
-    seed: int
-    reference_is_own_text: bool
-    last_log_loss: float
-    level: float
-    material: float
-    rows: tuple[LearnedRow, ...]
-    diagnoses: tuple[Diagnosis, ...]
-    power: tuple[Needed, ...]
-
-    def __getitem__(self, name: str) -> LearnedRow:
-        """Return a row by its name."""
-        for row in self.rows:
-            if row.name == name:
-                return row
-        raise KeyError(name)
 
 
 @dataclass(frozen=True, eq=False)

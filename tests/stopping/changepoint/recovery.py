@@ -11,7 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from stopping.changepoint.estimate import Estimate, optimise
+from stopping.changepoint.ascent import optimise
+from stopping.changepoint.estimate import Estimate
 from stopping.changepoint.inference import Parameter, Status, interval_of, uncertainty
 from stopping.changepoint.layout import Layout
 from stopping.changepoint.model import ChangePointModel

@@ -7,11 +7,12 @@ import pytest
 from scipy.optimize import approx_fprime
 
 from stopping.changepoint import ChangePointModel, Component, Scale, log_likelihood
+from stopping.changepoint.bootstrap import bootstrap
 from stopping.changepoint.estimate import Estimate, fit, layout_for, restricted
-from stopping.changepoint.inference import Status, bootstrap, profile_errors, uncertainty
+from stopping.changepoint.inference import Status, profile_errors, uncertainty
+from stopping.changepoint.layer_profile import Profile, profile
 from stopping.changepoint.layout import Layout
 from stopping.changepoint.objective import Objective
-from stopping.changepoint.profile import Profile, profile
 from stopping.changepoint.scores import information
 from stopping.errors import UserError
 from stopping.model.paths import at

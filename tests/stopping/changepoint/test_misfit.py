@@ -8,7 +8,8 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from stopping.changepoint import ChangePointModel, Component
-from stopping.changepoint.estimate import Estimate, layout_for, optimise
+from stopping.changepoint.ascent import optimise
+from stopping.changepoint.estimate import Estimate, layout_for
 from stopping.changepoint.evidence import Evidence, heard, held_out_gain, walk_of
 from stopping.changepoint.inference import Status, uncertainty
 from stopping.changepoint.misfit import CLIP, SHARED, TAILS, Misfit, _mean_fourth, holm, score_tests

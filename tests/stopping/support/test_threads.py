@@ -21,7 +21,8 @@ FIT = """
 import hashlib, sys
 import numpy as np
 from stopping.changepoint.estimate import fit, layout_for
-from stopping.changepoint.inference import bootstrap, uncertainty
+from stopping.changepoint.inference import uncertainty
+from stopping.changepoint.bootstrap import bootstrap
 from stopping.changepoint.scale import Scale
 
 jobs = int(sys.argv[1])

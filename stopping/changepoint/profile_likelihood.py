@@ -31,7 +31,6 @@ from stopping.changepoint.estimate import Estimate
 from stopping.changepoint.inference import LEVEL, Parameter, Status, Uncertainty
 from stopping.changepoint.layout import Layout
 from stopping.changepoint.objective import Objective
-from stopping.model.windows import as_batch
 from stopping.support.threads import one_thread
 from stopping.types import FloatArray
 
@@ -49,7 +48,6 @@ def profiled(
     errors: Uncertainty,
     parameters: Iterable[Parameter],
     x: ArrayLike,
-    level: float = LEVEL,
 ) -> tuple[Parameter, ...]:
     """Hold every identified parameter at the ends of its interval, and widen or withdraw it.
 
@@ -59,13 +57,9 @@ def profiled(
         Those of `errors`, with statuses that have heard the evidence.
     x : array_like, shape (n, w)
         What the estimate was fitted to, nats.
-    level : float
-        Of the intervals.
     """
-    layout = estimate.layout
-    z = layout.scale.of(as_batch(x, "x"))
-    objective = Objective(layout, z, np.ones(len(z)))
-    needed = float(student.ppf((1 + level) / 2, errors.prompts - 1)) ** 2
+    objective = Objective.of(estimate.layout, x)
+    needed = float(student.ppf((1 + LEVEL) / 2, errors.prompts - 1)) ** 2
     return tuple(
         _widened(Held(objective, estimate.theta, errors.by_information, p), p, needed)
         if p.status is Status.IDENTIFIED and p.by_information > 0

@@ -7,11 +7,12 @@ import pytest
 from scipy.optimize import Bounds, minimize
 
 from stopping.changepoint import ChangePointModel
-from stopping.changepoint.estimate import Estimate, optimise
+from stopping.changepoint.ascent import optimise
+from stopping.changepoint.estimate import Estimate
 from stopping.changepoint.inference import Parameter, Status, Uncertainty, uncertainty
 from stopping.changepoint.layout import Layout
 from stopping.changepoint.objective import Objective
-from stopping.changepoint.profiled import Held, profiled, reached
+from stopping.changepoint.profile_likelihood import Held, profiled, reached
 from stopping.types import FloatArray
 from tests.stopping.changepoint.models import one_class
 
