@@ -42,11 +42,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-import numpy as np
-from numpy.typing import ArrayLike
-
 from stopping.errors import UserError
-from stopping.types import FloatArray
 
 BITS = 160
 """Binary places that are kept; a rounding is outwards, so it widens the bracket and no more."""
@@ -72,32 +68,6 @@ class UniformAverage:
     lower: Fraction
     upper: Fraction
     falls: tuple[float, ...]
-
-
-def uniform_reach(falls: ArrayLike, eps_max: float) -> FloatArray:
-    """`P(the search reaches V* - j)`, j = 1..J, for uniform noise and falls `>= 0` below `V* = L`.
-
-    Parameters
-    ----------
-    falls : array_like, shape (J,) or (..., J)
-        Nats, the step from `V*` first.
-    eps_max : float
-        Noise bound in nats.
-
-    Raises
-    ------
-    UserError
-        If a fall is negative or not finite, or `eps_max` is not positive.
-    """
-    gamma = np.asarray(falls, dtype=np.float64)
-    if not (np.isfinite(gamma).all() and (gamma >= 0).all()):
-        raise UserError(f"falls: must be finite and >= 0, got {falls!r}")
-    if not 0 < eps_max < math.inf:
-        raise UserError(f"eps_max: must be finite and > 0, got {eps_max}")
-    j = np.arange(1, gamma.shape[-1] + 1)
-    u = np.maximum(1.0 - np.cumsum(gamma, axis=-1) / (2.0 * eps_max), 0.0)
-    reached: FloatArray = u ** (j + 1) / np.array([math.factorial(int(k) + 1) for k in j])
-    return reached
 
 
 @lru_cache

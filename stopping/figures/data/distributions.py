@@ -12,6 +12,7 @@ from stopping.theory.bounds import run_bound
 from stopping.theory.exact import StoppingDistribution, stopping_distribution
 from stopping.types import FloatArray, IntArray
 
+DEEPEST = 6
 FALL = 0.35
 """Fall of `G` per layer in the run theorem's second world, nats."""
 VALLEY = np.array([2.3, 1.7, 1.3, 1.0, 0.7, 0.4, 0.0, 2.2, 4.4])
@@ -86,12 +87,12 @@ class StopCurve:
     rules: tuple[RuleDistribution, ...]
 
 
-def run_curve(rng: np.random.Generator, n: int = 200_000, deepest: int = 6) -> RunCurve:
-    """Overshoot probabilities up to `deepest` layers, for flat and falling `G`."""
-    if n < 2 or deepest < 1:
-        raise UserError(f"need two draws or more and deepest >= 1, got {n} and {deepest}")
-    K = deepest + 2
-    steps = np.arange(deepest + 1)
+def run_curve(rng: np.random.Generator, n: int = 200_000) -> RunCurve:
+    """Overshoot probabilities up to `DEEPEST` layers, for flat and falling `G`."""
+    if n < 2:
+        raise UserError(f"need two draws or more, got {n}")
+    K = DEEPEST + 2
+    steps = np.arange(DEEPEST + 1)
     noises: tuple[tuple[str, AbstractNoise], ...] = (
         ("uniform", UniformNoise(1.0)),
         ("normal", GaussianNoise(1.0)),

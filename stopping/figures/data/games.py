@@ -112,23 +112,19 @@ class TokenCertificate:
     eps_max: float
 
 
-def value_curve(
-    rise: FloatArray = RISES,
-    programmed: FloatArray = PROGRAMMED,
-    windows: tuple[int, ...] = WINDOWS,
-) -> ValueCurve:
+def value_curve() -> ValueCurve:
     """Compute the game's value at each observed rise, in closed form and by linear programming."""
-    x = np.stack([np.zeros_like(rise), rise], axis=1)
+    x = np.stack([np.zeros_like(RISES), RISES], axis=1)
     games = [
-        [solve_observation(indistinguishable_worlds(d, 1.0, K + 1)[0], 1.0) for d in programmed]
-        for K in windows
+        [solve_observation(indistinguishable_worlds(d, 1.0, K + 1)[0], 1.0) for d in PROGRAMMED]
+        for K in WINDOWS
     ]
     return ValueCurve(
-        rise=rise,
+        rise=RISES,
         deterministic=certify(x, 1.0).excess.min(axis=1),
         randomised=hedged_weights(x, 1.0).value,
-        programmed=programmed,
-        windows=windows,
+        programmed=PROGRAMMED,
+        windows=WINDOWS,
         programs=np.array([[game.upper for game in row] for row in games]),
         gap=max(abs(game.gap) for row in games for game in row),
         deterministic_limit=deterministic_value(1.0),
@@ -136,9 +132,7 @@ def value_curve(
     )
 
 
-def mixing_curve(
-    points: int = 101, mixings: tuple[tuple[int, float], ...] = MIXINGS
-) -> MixingCurve:
+def mixing_curve(points: int = 101) -> MixingCurve:
     """Compute the worst case of a constant `p`, for each window and cap on the tax."""
     if points < 2:
         raise UserError(f"points: a curve needs two or more, got {points}")
@@ -149,7 +143,7 @@ def mixing_curve(
             MixingSeries(
                 K, tax, mixing_worst_case(p, 1.0, K, tax), best_mixing_probability(1.0, K, tax)
             )
-            for K, tax in mixings
+            for K, tax in MIXINGS
         ),
         search=deterministic_value(1.0),
         hedged=randomised_value(1.0),

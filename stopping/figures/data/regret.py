@@ -25,6 +25,7 @@ _JUMPS = 2.0 / np.arange(1, 10)
 DRIFTS = np.sort(np.concatenate([np.linspace(0.02, 2.4, 120), _JUMPS * (1 - 1e-9), _JUMPS]))
 TOLERANCES = np.linspace(0.0, 2.5, 26)
 RISES = np.linspace(0.02, 5.0, 250)
+K = 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,34 +76,21 @@ class ToleranceCurve:
     refuted: FloatArray
 
 
-def regret_curve(
-    rng: np.random.Generator, tokens: int = 4_000, K: int = 9, drifts: FloatArray = DRIFTS
-) -> RegretCurve:
-    """Measure the worst excess against T2's bound, for tokens with `V* = L`.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    tokens : int
-        Draws of random noise per drift.
-    K : int
-        Steps back that the window allows.
-    drifts : ndarray, shape (m,)
-        `gamma / eps_max`.
-    """
-    if tokens < 1 or K < 1:
-        raise UserError(f"need tokens >= 1 and K >= 1, got {tokens} and {K}")
+def regret_curve(rng: np.random.Generator, tokens: int = 4_000) -> RegretCurve:
+    """Measure the worst excess against T2's bound, for `tokens` draws per drift with `V* = L`."""
+    if tokens < 1:
+        raise UserError(f"need tokens >= 1, got {tokens}")
 
     def excess(noise: AbstractNoise, n: int) -> FloatArray:
         """Share of `2 eps_max`, shape (m, n)."""
-        G = np.repeat(_slopes(drifts, K), n, axis=0)
+        G = np.repeat(_slopes(), n, axis=0)
         turning = np.full(len(G), K)
         paths = Paths.from_latent(G, noise.sample(rng, G, turning, 0), turning)
         return paths.excess(Search(K).choose(paths.x)).reshape(-1, n) / float(regret_bound(1.0))
 
     uniform = excess(UniformNoise(1.0), tokens)
     return RegretCurve(
-        drift=drifts,
+        drift=DRIFTS,
         adversarial=excess(AdversarialNoise(1.0), 1)[:, 0],
         uniform=uniform.max(axis=1),
         mean=uniform.mean(axis=1),
@@ -111,35 +99,20 @@ def regret_curve(
     )
 
 
-def tolerance_curve(
-    tau: FloatArray = TOLERANCES,
-    K: int = 9,
-    drifts: FloatArray = DRIFTS,
-    rises: FloatArray = RISES,
-) -> ToleranceCurve:
-    """Measure T5's two sides against the adversary who knows the tolerance.
-
-    Parameters
-    ----------
-    tau : ndarray, shape (m,)
-        Tolerances in units of `eps_max`.
-    K : int
-        Steps back that the window allows.
-    drifts, rises : ndarray
-        Falls per layer below `V*` that the adversary may choose from, and rises beyond it.
-    """
-    if K < 1 or (tau < 0).any():
-        raise UserError(f"need K >= 1 and tolerances >= 0, got {K} and {tau}")
-    slopes = _slopes(drifts, K)
+def tolerance_curve(tau: FloatArray = TOLERANCES) -> ToleranceCurve:
+    """Measure T5's two sides at each tolerance, against the adversary who knows it."""
+    if (tau < 0).any():
+        raise UserError(f"need tolerances >= 0, got {tau}")
+    slopes = _slopes()
     # One layer above V* and one below: the fewest that can tell a stop above V* from one at it.
-    valleys = np.stack([np.full_like(rises, 10.0), np.zeros_like(rises), rises], axis=1)
+    valleys = np.stack([np.full_like(RISES, 10.0), np.zeros_like(RISES), RISES], axis=1)
 
     attained, refuted = np.empty(len(tau)), np.empty(len(tau))
     for i, tolerance in enumerate(map(float, tau)):
         paths, layer = _attacked(slopes, K, tolerance)
         attained[i] = paths.excess(layer).max()
         _, layer = _attacked(valleys, 1, tolerance)
-        refuted[i] = rises[layer > 1].max(initial=0.0)
+        refuted[i] = RISES[layer > 1].max(initial=0.0)
     return ToleranceCurve(
         tau=tau,
         bound=np.maximum(tolerance_bound(1.0, tau, 1), 0.0),
@@ -156,6 +129,7 @@ def _attacked(G: FloatArray, turning: int, tau: float) -> tuple[Paths, IntArray]
     return paths, Tolerance(tau, paths.K).choose(paths.x)
 
 
-def _slopes(drifts: FloatArray, K: int) -> FloatArray:
+def _slopes() -> FloatArray:
     """`G` that falls by each drift per layer over `K` steps down to 0 at `L`."""
-    return drifts[:, None] * np.arange(K, -1.0, -1.0)
+    G: FloatArray = DRIFTS[:, None] * np.arange(K, -1.0, -1.0)
+    return G

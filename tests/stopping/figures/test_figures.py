@@ -208,9 +208,9 @@ def drawn(ax: Axes, values: np.ndarray) -> bool:
 
 
 def test_drawings_show_the_data_and_compute_nothing() -> None:
-    regret = regret_curve(rng(), 2, drifts=np.array([0.5, 1.0, 2.0]))
     # Values that no theory gives: whatever is drawn can only come from the data.
-    regret = replace(regret, adversarial=np.array([0.3, 0.1, 0.2]), mean=np.array([0.9, 0.7, 0.8]))
+    invented = np.random.default_rng(1).random((2, len(DRIFTS)))
+    regret = replace(regret_curve(rng(), 2), adversarial=invented[0], mean=invented[1])
     draw_regret(ax := axes(), regret)
     for values in (regret.adversarial, regret.uniform, regret.mean):
         assert drawn(ax, values)
