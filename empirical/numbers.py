@@ -7,9 +7,10 @@ same everywhere. What cannot be computed (no such token, too few prompts) is a d
 import math
 import re
 
+from stopping.support import tables
 from stopping.support.statistics import Interval
 
-NONE = "–"
+NONE = tables.NONE
 GAP = "\u00a0"
 """No line is broken within a number, its unit and its interval."""
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -19,10 +20,7 @@ def number(value: float | None, digits: int = 2, signed: bool = False) -> str:
     """Fixed number of digits after the point, with a true minus sign; zero carries no sign."""
     if value is None or not math.isfinite(value):
         return NONE
-    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
-    if float(text) == 0.0:
-        text = text.lstrip("+-")
-    return text.replace("-", "−")
+    return tables.number(value, f"{'+' if signed else ''}.{digits}f")
 
 
 def general(value: float) -> str:

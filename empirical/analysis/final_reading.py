@@ -30,6 +30,12 @@ _ROUNDED = 0.02
 """Half precision rounds each column for itself, by no more than this, nats."""
 
 
+def corrects_final(traces: Traces) -> bool:
+    """Whether the lens corrects the final layer: its log-probabilities are not the model's own."""
+    own = traces.tempered[:, INVERSE_TEMPERATURES.index(1.0)].astype(np.float64)
+    return bool(np.abs(own - traces.log_prob[:, -1]).max() > _ROUNDED)
+
+
 def own_temperature(
     kept: FloatArray, clusters: IntArray, seed: int
 ) -> tuple[FloatArray, FloatArray]:
@@ -75,14 +81,12 @@ def with_own_temperature(traces: Traces, seed: int = 0) -> Traces:
             "final layer at its own temperature: it is fitted on other prompts (or groups of them) "
             "than it is used on, and the traces have but one; trace more"
         )
-    kept = traces.tempered.astype(np.float64)
-    as_it_is = kept[:, INVERSE_TEMPERATURES.index(1.0)]
-    if np.abs(as_it_is - traces.log_prob[:, -1]).max() > _ROUNDED:
+    if corrects_final(traces):
         raise UserError(
             "final layer at its own temperature: the lens of these traces corrects the final layer "
             "already, so that it is read so as it is"
         )
-    _, entropy = own_temperature(kept, traces.clusters, seed)
+    _, entropy = own_temperature(traces.tempered.astype(np.float64), traces.clusters, seed)
     x = np.column_stack([traces.entropy[:, :-1], entropy.astype(np.float32)])
     lens = f"{traces.provenance.lens}, {READING}"
     return replace(traces, entropy=x, provenance=replace(traces.provenance, lens=lens))

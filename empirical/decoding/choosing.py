@@ -20,7 +20,7 @@ that returns to a layer it has passed (`Shifted`) reads its choice a second time
 model's own logits those of one round are held at any time, twice while they are turned or copied.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,6 +31,7 @@ from empirical.decoding.block_state import BlockState, Prefetched
 from empirical.decoding.memory import Memory
 from empirical.decoding.projecting import AbstractProjector, LensProjector
 from empirical.lenses import AbstractLens
+from empirical.model.anatomy import last_layers
 from stopping.errors import UserError
 from stopping.rules import AbstractRule, Final, FixedOffset, Search
 from stopping.types import BoolArray, FloatArray, IntArray
@@ -46,8 +47,7 @@ def window_of(rule: AbstractRule, depth: int) -> tuple[int, ...]:
     if isinstance(rule, FixedOffset):
         return tuple(sorted({max(1, depth - rule.k), depth}))
     # A rule without a window of its own may read every layer.
-    back = getattr(rule, "K", depth - 1)
-    return tuple(range(max(1, depth - back), depth + 1))
+    return last_layers(depth, getattr(rule, "K", depth) + 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +73,12 @@ class Choice:
     top1: NDArray[np.int64]
     projections: IntArray
     emitted: NDArray[np.int64] | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence["Choice"]) -> "Choice":
+        """Rows of several blocks, one after the other."""
+        names = [name for name, value in vars(parts[0]).items() if value is not None]
+        return cls(**{n: np.concatenate([getattr(part, n) for part in parts]) for n in names})
 
 
 class Chooser:
@@ -156,22 +162,18 @@ class Chooser:
         memory = memory or Memory()
         row = np.arange(len(logits)) if row is None else row
         rows = _block_rows(logits)
-        parts = [
-            self._choose_block(
-                logits[start : start + rows],
-                {layer: h[start : start + rows] for layer, h in states.items()},
-                position[start : start + rows],
-                token[start : start + rows],
-                ahead.rows(slice(start, start + rows)),
-                (memory, row[start : start + rows]),
-            )
-            for start in range(0, len(logits), rows)
-        ]
-        return Choice(
-            column=np.concatenate([part.column for part in parts]),
-            entropy=np.concatenate([part.entropy for part in parts]),
-            top1=np.concatenate([part.top1 for part in parts]),
-            projections=np.concatenate([part.projections for part in parts]),
+        return Choice.joined(
+            [
+                self._choose_block(
+                    logits[start : start + rows],
+                    {layer: h[start : start + rows] for layer, h in states.items()},
+                    position[start : start + rows],
+                    token[start : start + rows],
+                    ahead.rows(slice(start, start + rows)),
+                    (memory, row[start : start + rows]),
+                )
+                for start in range(0, len(logits), rows)
+            ]
         )
 
     def _choose_block(

@@ -1,7 +1,8 @@
-"""How much is drawn, and how sure the verdicts are: options of `verify` and `verify robustness`."""
+"""What `verify` and `verify robustness` share: what is asked, how much is drawn, how surely."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, TypeVar, cast
 
 import click
@@ -11,6 +12,7 @@ from stopping.cli.numbers import Number
 from stopping.errors import UserError
 
 C = TypeVar("C", bound=Callable[..., Any])
+T = TypeVar("T")
 THOROUGH = 1e8 / Claim.draws
 """Effort at which a claim gets 1e8 draws; expensive ones, by linear programs, fewer."""
 MOST = 10_000.0
@@ -41,3 +43,34 @@ def draws_options(command: C) -> C:
         return command(*args, effort=effort, **options)
 
     return cast(C, run)
+
+
+def matching(
+    every: Sequence[T],
+    names: Sequence[str],
+    called: Callable[[T], tuple[str, str]],
+    mistake: str,
+) -> tuple[T, ...]:
+    """Return those of which any of `names` is the label, or a pattern of the full name.
+
+    Parameters
+    ----------
+    names : none for all.
+    called : label and full name.
+    mistake : what is said of a name that fits none; it is put in first, all labels second.
+
+    Raises
+    ------
+    UserError
+        If a name fits none.
+    """
+
+    def fits(one: T, pattern: str) -> bool:
+        label, name = called(one)
+        return label == pattern or fnmatchcase(name, pattern)
+
+    for pattern in names:
+        if not any(fits(one, pattern) for one in every):
+            labels = dict.fromkeys(called(one)[0] for one in every)
+            raise UserError(mistake.format(repr(pattern), ", ".join(labels)))
+    return tuple(one for one in every if not names or any(fits(one, name) for name in names))

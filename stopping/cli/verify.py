@@ -1,19 +1,17 @@
 """`stopping verify`: every claim by Monte Carlo, with the negative control to be rejected."""
 
 import time
-from fnmatch import fnmatchcase
 
 import click
 from rich.console import Console
 
 from stopping.claims import CLAIMS, Claim, check
-from stopping.cli.draws import draws_options
+from stopping.cli.draws import draws_options, matching
 from stopping.cli.lazy import WithMore
 from stopping.cli.options import Kept, resume_options, seed_option, workers_options
 from stopping.cli.progress import progress
 from stopping.cli.reply import Reply, with_json
 from stopping.cli.ui import prose
-from stopping.errors import UserError
 from stopping.support.parallel import Workers
 
 
@@ -78,15 +76,6 @@ def verify(
 
 def select(names: tuple[str, ...]) -> tuple[Claim, ...]:
     """Return the claims whose label or name matches any of `names`; all of them for none."""
-    if not names:
-        return CLAIMS
-    for name in names:
-        if not any(matches(claim, name) for claim in CLAIMS):
-            labels = ", ".join(dict.fromkeys(claim.label for claim in CLAIMS))
-            raise UserError(f"no claim matches {name!r}; labels are {labels}")
-    return tuple(c for c in CLAIMS if any(matches(c, name) for name in names))
-
-
-def matches(claim: Claim, pattern: str) -> bool:
-    """Whether a label or name fits the pattern."""
-    return claim.label == pattern or fnmatchcase(claim.name, pattern)
+    return matching(
+        CLAIMS, names, lambda c: (c.label, c.name), "no claim matches {}; labels are {}"
+    )

@@ -2,18 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 import click
 from rich.table import Table
 from rich.text import Text
 
-from stopping.cli.draws import draws_options
+from stopping.cli.draws import draws_options, matching
 from stopping.cli.options import Kept, resume_options, seed_option, workers_options
 from stopping.cli.progress import counting
 from stopping.cli.reply import Reply, with_json
 from stopping.cli.ui import table
-from stopping.errors import UserError
 from stopping.model.scenarios import SURE, Bound, Scenario, scenarios
 from stopping.simulation.robustness import Basis, Outcome, Row, robustness_table, settings
 from stopping.support.parallel import Workers
@@ -66,20 +64,13 @@ def select(names: Sequence[str]) -> tuple[Scenario, ...]:
     UserError
         If a name fits no scenario.
     """
-    every = scenarios()
-    for name in names:
-        if not any(matches(scenario, name) for scenario in every):
-            known = ", ".join(dict.fromkeys(scenario.broken for scenario in every))
-            raise UserError(
-                f"{name!r} fits no world; broken assumptions are: {known}; "
-                "a pattern is matched with 'assumption, parameter, shape'"
-            )
-    return tuple(s for s in every if not names or any(matches(s, name) for name in names))
-
-
-def matches(scenario: Scenario, pattern: str) -> bool:
-    """Whether the broken assumption or the full name fits the pattern."""
-    return scenario.broken == pattern or fnmatchcase(str(scenario), pattern)
+    return matching(
+        scenarios(),
+        names,
+        lambda scenario: (scenario.broken, str(scenario)),
+        "{} fits no world; broken assumptions are: {}; a pattern is matched with 'assumption, "
+        "parameter, shape'",
+    )
 
 
 def report(rows: Sequence[Row], draws: int, seed: int, error: float) -> Report:

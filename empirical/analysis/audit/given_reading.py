@@ -89,11 +89,11 @@ class _Place:
     inside: BoolArray
 
 
-def audit_given_reading(sample: Sample, materiality: float, bins: int = BINS) -> GivenReading:
-    """Measure `kappa` in `bins` bins of each layer's entropies."""
+def audit_given_reading(sample: Sample, materiality: float) -> GivenReading:
+    """Measure `kappa` in `BINS` bins of each layer's entropies."""
     gap = sample.log_loss - sample.x
     net = gap - gap[:, -1:]
-    places, left_out = _places(sample, bins)
+    places, left_out = _places(sample)
     level = bonferroni(len(places))
     found = sample.intervals(
         {str(i): mean(net[:, p.column], p.inside, level) for i, p in enumerate(places)}
@@ -134,7 +134,7 @@ def _sentence(kappa: Interval, at_most: float, cells: int, materiality: float) -
     )
 
 
-def _places(sample: Sample, bins: int) -> tuple[tuple[_Place, ...], tuple[int, ...]]:
+def _places(sample: Sample) -> tuple[tuple[_Place, ...], tuple[int, ...]]:
     """Cells, equal entropies in one bin, and layers with too few prompts for any."""
     found: list[_Place] = []
     left_out = []
@@ -142,7 +142,7 @@ def _places(sample: Sample, bins: int) -> tuple[tuple[_Place, ...], tuple[int, .
         x = sample.x[:, column]
         lower = x < sample.x[:, -1]
         prompts = len(np.unique(sample.traces.prompt[lower]))
-        parts = min(bins, prompts // LEAST_PROMPTS)
+        parts = min(BINS, prompts // LEAST_PROMPTS)
         if parts == 0:
             left_out += [int(layer)] if prompts else []
             continue

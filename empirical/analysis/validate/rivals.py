@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from empirical.analysis.final_reading import own_temperature
+from empirical.analysis.final_reading import corrects_final, own_temperature
 from empirical.analysis.validate.rows import Outcome
 from empirical.logits.temperatures import INVERSE_TEMPERATURES
 from empirical.traces.window import Sample
@@ -24,10 +24,8 @@ def rivals(sample: Sample) -> Iterator[tuple[str, Outcome]]:
     if not sample.traces.holds("tempered"):
         return
     kept = sample.traces.tempered.astype(np.float64)
-    own = -kept[:, INVERSE_TEMPERATURES.index(1.0)]
-    # Half precision rounds each column for itself.
-    if np.abs(own - sample.log_loss[:, -1]).max() > 0.02:
-        yield AS_IT_IS, _outcome(sample, own)
+    if corrects_final(sample.traces):
+        yield AS_IT_IS, _outcome(sample, -kept[:, INVERSE_TEMPERATURES.index(1.0)])
     yield OWN_TEMPERATURE, _outcome(sample, -own_temperature(kept, sample.clusters, sample.seed)[0])
 
 

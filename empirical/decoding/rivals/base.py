@@ -21,7 +21,7 @@ from empirical.decoding.custom import AbstractDecoder, Chooses
 from empirical.decoding.rivals.unnormed import UnnormedLens
 from empirical.lenses import AbstractLens, RawLens
 from empirical.logits.readout import read_logits
-from empirical.model.anatomy import Anatomy
+from empirical.model.anatomy import Anatomy, last_layers
 from stopping.errors import UserError
 from stopping.types import IntArray
 
@@ -63,7 +63,7 @@ class AbstractSelection(AbstractRival):
 
     def window(self, depth: int, tied: bool) -> tuple[int, ...]:
         """Return the last `K + 1` layers."""
-        return tuple(range(max(1, depth - self.K), depth + 1))
+        return last_layers(depth, self.K + 1)
 
     @abc.abstractmethod
     def column(self, z: Tensor) -> IntArray:
@@ -124,16 +124,12 @@ class _Chooser:
     ) -> Choice:
         width = len(self.layers)
         rows = max(1, _BLOCK_BYTES // (4 * width * logits.shape[1]))
-        parts = []
-        for start in range(0, len(logits), rows):
-            some = slice(start, start + rows)
-            parts.append(self._block(logits[some], {layer: h[some] for layer, h in states.items()}))
-        return Choice(
-            column=np.concatenate([part.column for part in parts]),
-            entropy=np.concatenate([part.entropy for part in parts]),
-            top1=np.concatenate([part.top1 for part in parts]),
-            projections=np.concatenate([part.projections for part in parts]),
-            emitted=np.concatenate([part.emitted for part in parts]),
+        blocks = (slice(start, start + rows) for start in range(0, len(logits), rows))
+        return Choice.joined(
+            [
+                self._block(logits[some], {layer: h[some] for layer, h in states.items()})
+                for some in blocks
+            ]
         )
 
     def _block(self, logits: Tensor, states: Mapping[int, Tensor]) -> Choice:

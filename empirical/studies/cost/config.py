@@ -1,7 +1,6 @@
 """Sizes out of a transformers config.json, by the names that its families use for them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from stopping.errors import UserError
@@ -10,25 +9,14 @@ from stopping.errors import UserError
 _TWO_MATRICES = {"gpt2", "opt", "gpt_neox", "falcon", "bloom", "phi", "gpt_bigcode", "starcoder2"}
 
 
-@dataclass(frozen=True)
-class Body:
-    """Weights of all layers together; see `Shape`."""
-
-    shared: float
-    expert: float
-    experts: int
-    experts_per_token: int
-    cache: float
-
-
 def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the text decoder's settings, also of a multimodal model."""
     inner = config.get("text_config") or config.get("language_config")
     return inner if isinstance(inner, dict) else config
 
 
-def layer_weights(config: Mapping[str, Any], name: str) -> tuple[int, int, int, Body]:
-    """Layers, hidden size, vocabulary and the weights of the layers.
+def sizes_of(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Layers, hidden size, vocabulary and the weights of all layers together: fields of `Shape`.
 
     Raises
     ------
@@ -57,14 +45,16 @@ def layer_weights(config: Mapping[str, Any], name: str) -> tuple[int, int, int, 
             "n_shared_experts", "num_shared_experts", default=0
         )
         always = sparse * 3.0 * hidden * beside
-    body = Body(
-        shared=attention + dense + router + always,
-        expert=expert,
-        experts=experts if sparse else 0,
-        experts_per_token=sizes.need("num_experts_per_tok", "top_k_experts") if sparse else 0,
-        cache=(layers - linear) * _cache(sizes, hidden),
-    )
-    return layers, hidden, vocabulary, body
+    return {
+        "layers": layers,
+        "hidden": hidden,
+        "vocabulary": vocabulary,
+        "shared": attention + dense + router + always,
+        "expert": expert,
+        "experts": experts if sparse else 0,
+        "experts_per_token": sizes.need("num_experts_per_tok", "top_k_experts") if sparse else 0,
+        "cache": (layers - linear) * _cache(sizes, hidden),
+    }
 
 
 class _Sizes:

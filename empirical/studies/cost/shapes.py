@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from empirical.published import COST
-from empirical.studies.cost.config import layer_weights, text_part
+from empirical.studies.cost.config import sizes_of, text_part
 from stopping.errors import UserError
 from stopping.support.documents import read_text
 
@@ -70,19 +70,7 @@ class Shape:
         UserError
             If a size that is needed is missing or no number.
         """
-        text = text_part(config)
-        layers, hidden, vocabulary, body = layer_weights(text, name)
-        return cls(
-            name=name,
-            layers=layers,
-            hidden=hidden,
-            vocabulary=vocabulary,
-            shared=body.shared,
-            expert=body.expert,
-            experts=body.experts,
-            experts_per_token=body.experts_per_token,
-            cache=body.cache,
-        )
+        return cls(name, **sizes_of(text_part(config), name))
 
 
 def _built_in(name: str, layers: int, heads: int, groups: int, **sizes: int) -> Shape:
