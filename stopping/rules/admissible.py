@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stopping.model.windows import as_batch, final_layer, window_start
-from stopping.rules.base import AbstractRule, Reading, require, require_generator
+from stopping.rules.base import AbstractInWindow, Reading, require, require_generator
 from stopping.rules.scan import scan_projections
 from stopping.theory.adaptive_guard import running_guard
 from stopping.theory.certificates import hedged_weights, minimax_layer
@@ -37,7 +37,7 @@ def _require_level(value: float, K: int, what: str) -> None:
 
 @final
 @dataclass(frozen=True)
-class Guarded(AbstractRule):
+class Guarded(AbstractInWindow):
     """The search whose reference sinks by `2 guard` per step, so that it outlives no noise.
 
     With `guard <= eps_max` it never loses more than the search in a world with A1-A4, and with
@@ -56,11 +56,8 @@ class Guarded(AbstractRule):
     def name(self) -> str:
         return f"guarded {self.guard:g}"
 
-    def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
-        l_min = window_start(x.shape[1], self.K)
-        if l_min == final_layer(x):
-            return np.full(len(x), l_min)
-        return l_min + guarded_search(x[:, l_min:], self.guard)
+    def _in_window(self, window: FloatArray, rng: np.random.Generator | None) -> IntArray:
+        return guarded_search(window, self.guard)
 
     def _projections(self, x: FloatArray) -> IntArray:
         return scan_projections(final_layer(x) - self._choose(x, None), x.shape[1], self.K)
@@ -68,7 +65,7 @@ class Guarded(AbstractRule):
 
 @final
 @dataclass(frozen=True)
-class Adaptive(AbstractRule):
+class Adaptive(AbstractInWindow):
     """The guarded search whose guard is the largest noise level that its tokens have proved (T17).
 
     It needs no noise level: each token's least level (T9) is at most `eps_max` wherever A1-A4 hold,
@@ -87,12 +84,8 @@ class Adaptive(AbstractRule):
     def name(self) -> str:
         return "adaptive guard" if self.guard == 0 else f"adaptive guard from {self.guard:g}"
 
-    def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
-        l_min = window_start(x.shape[1], self.K)
-        if l_min == final_layer(x) or len(x) == 0:
-            return np.full(len(x), l_min)
-        window = x[:, l_min:]
-        return l_min + guarded_search(window, running_guard(window, self.guard))
+    def _in_window(self, window: FloatArray, rng: np.random.Generator | None) -> IntArray:
+        return guarded_search(window, running_guard(window, self.guard))
 
     def after(self, entropy: ArrayLike) -> Self:
         """Return the rule with the guard that these tokens prove."""
@@ -102,33 +95,31 @@ class Adaptive(AbstractRule):
             return self
         return replace(self, guard=float(running_guard(x[:, l_min:], self.guard)[-1]))
 
-    def _projections(self, x: FloatArray) -> IntArray:
-        # The least level reads the whole window.
-        return np.full(len(x), final_layer(x) - window_start(x.shape[1], self.K))
+
+@dataclass(frozen=True)
+class AbstractAtLevel(AbstractInWindow):
+    """A choice in the window at a noise level, nats, for which that whole window is read."""
+
+    eps_max: float
+    K: int = 10
+
+    def __post_init__(self) -> None:
+        _require_level(self.eps_max, self.K, f"{self.kind}: eps_max")
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind.replace('-', ' ')} {self.eps_max:g}"
 
 
 @final
 @dataclass(frozen=True)
-class Hedged(AbstractRule):
+class Hedged(AbstractAtLevel):
     """The randomised search that attains the game's value `eps_max` (T7)."""
 
-    eps_max: float
-    K: int = 10
     kind: ClassVar[str] = "hedged"
 
-    def __post_init__(self) -> None:
-        _require_level(self.eps_max, self.K, "hedged: eps_max")
-
-    @property
-    def name(self) -> str:
-        return f"hedged {self.eps_max:g}"
-
-    def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
-        l_min = window_start(x.shape[1], self.K)
-        if l_min == final_layer(x):
-            return np.full(len(x), l_min)
-        weights = hedged_search(x[:, l_min:], self.eps_max)
-        return l_min + _draw(weights, require_generator(rng, "hedged"))
+    def _in_window(self, window: FloatArray, rng: np.random.Generator | None) -> IntArray:
+        return _draw(hedged_search(window, self.eps_max), require_generator(rng, self.kind))
 
     def _projections(self, x: FloatArray) -> IntArray:
         return Guarded(self.eps_max, self.K).projections(x)
@@ -136,87 +127,40 @@ class Hedged(AbstractRule):
 
 @final
 @dataclass(frozen=True)
-class Minimax(AbstractRule):
+class Minimax(AbstractAtLevel):
     """The layer of least certificate (T6, T8); the final layer for a token that nothing explains.
 
     On explained tokens it is the guarded search with `guard = eps_max`.
     """
 
-    eps_max: float
-    K: int = 10
     kind: ClassVar[str] = "minimax"
 
-    def __post_init__(self) -> None:
-        _require_level(self.eps_max, self.K, "minimax: eps_max")
-
-    @property
-    def name(self) -> str:
-        return f"minimax {self.eps_max:g}"
-
-    def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
-        l_min = window_start(x.shape[1], self.K)
-        if l_min == final_layer(x):
-            return np.full(len(x), l_min)
-        return l_min + minimax_layer(x[:, l_min:], self.eps_max)
-
-    def _projections(self, x: FloatArray) -> IntArray:
-        # The certificate reads the whole window.
-        return np.full(len(x), final_layer(x) - window_start(x.shape[1], self.K))
+    def _in_window(self, window: FloatArray, rng: np.random.Generator | None) -> IntArray:
+        return minimax_layer(window, self.eps_max)
 
 
 @final
 @dataclass(frozen=True)
-class HedgedMinimax(AbstractRule):
+class HedgedMinimax(AbstractAtLevel):
     """The randomised rule of least worst case for each token (T7, T8), by its certificates.
 
     The final layer for a token that nothing explains. The hedged search needs fewer projections
     and has the same guarantee over all worlds; this one is never worse at the token observed.
     """
 
-    eps_max: float
-    K: int = 10
     kind: ClassVar[str] = "hedged-minimax"
 
-    def __post_init__(self) -> None:
-        _require_level(self.eps_max, self.K, "hedged-minimax: eps_max")
-
-    @property
-    def name(self) -> str:
-        return f"hedged minimax {self.eps_max:g}"
-
-    def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
-        l_min = window_start(x.shape[1], self.K)
-        if l_min == final_layer(x):
-            return np.full(len(x), l_min)
-        weights = hedged_weights(x[:, l_min:], self.eps_max).weights
-        return l_min + _draw(weights, require_generator(rng, "hedged-minimax"))
-
-    def _projections(self, x: FloatArray) -> IntArray:
-        return Minimax(self.eps_max, self.K).projections(x)
+    def _in_window(self, window: FloatArray, rng: np.random.Generator | None) -> IntArray:
+        weights = hedged_weights(window, self.eps_max).weights
+        return _draw(weights, require_generator(rng, self.kind))
 
 
 @final
 @dataclass(frozen=True)
-class HedgedMinimum(AbstractRule):
+class HedgedMinimum(AbstractAtLevel):
     """The randomised rule of least worst case against the best layer, under A2 alone (T15)."""
 
-    eps_max: float
-    K: int = 10
     kind: ClassVar[str] = "hedged-minimum"
 
-    def __post_init__(self) -> None:
-        _require_level(self.eps_max, self.K, "hedged-minimum: eps_max")
-
-    @property
-    def name(self) -> str:
-        return f"hedged minimum {self.eps_max:g}"
-
-    def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
-        l_min = window_start(x.shape[1], self.K)
-        if l_min == final_layer(x):
-            return np.full(len(x), l_min)
-        weights = hedged_minimum(x[:, l_min:], self.eps_max)
-        return l_min + _draw(weights, require_generator(rng, "hedged-minimum"))
-
-    def _projections(self, x: FloatArray) -> IntArray:
-        return Minimax(self.eps_max, self.K).projections(x)
+    def _in_window(self, window: FloatArray, rng: np.random.Generator | None) -> IntArray:
+        return _draw(hedged_minimum(window, self.eps_max), require_generator(rng, self.kind))

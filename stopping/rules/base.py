@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stopping.errors import UserError
-from stopping.model.windows import as_batch
+from stopping.model.windows import as_batch, final_layer, window_start
 from stopping.types import FloatArray, IntArray
 
 Reading = Literal["backward", "returning", "sinking", "window"]
@@ -117,6 +117,26 @@ class AbstractRule(AbstractKind):
         A scan has to read `x[L-1]` before it may stop at `L`, so a scan never averages below one.
         """
         return self._projections(as_batch(entropy))
+
+
+class AbstractInWindow(AbstractRule):
+    """A rule that has a window of `K` steps back, and looks at that alone."""
+
+    K: int
+
+    @abc.abstractmethod
+    def _in_window(self, window: FloatArray, rng: np.random.Generator | None) -> IntArray:
+        """Choose a column of the window, (n, 2 or more), of one token or more."""
+
+    def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
+        l_min = window_start(x.shape[1], self.K)
+        if l_min == final_layer(x) or len(x) == 0:
+            return np.full(len(x), l_min)
+        return l_min + self._in_window(x[:, l_min:], rng)
+
+    def _projections(self, x: FloatArray) -> IntArray:
+        """Read the whole window."""
+        return np.full(len(x), final_layer(x) - window_start(x.shape[1], self.K))
 
 
 def choose_streams(

@@ -6,7 +6,7 @@ from typing import ClassVar, final
 import numpy as np
 
 from stopping.model.windows import final_layer, window_start
-from stopping.rules.base import AbstractRule, Reading, require
+from stopping.rules.base import AbstractInWindow, AbstractRule, Reading, require
 from stopping.types import FloatArray, IntArray
 
 
@@ -54,7 +54,7 @@ class FixedOffset(AbstractRule):
 
 @final
 @dataclass(frozen=True)
-class WindowMinimum(AbstractRule):
+class WindowMinimum(AbstractInWindow):
     """The layer of least entropy in the window; among ties the deepest."""
 
     K: int = 10
@@ -68,18 +68,14 @@ class WindowMinimum(AbstractRule):
     def name(self) -> str:
         return "window minimum"
 
-    def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
-        l_min = window_start(x.shape[1], self.K)
-        depth: IntArray = x[:, l_min:][:, ::-1].argmin(axis=1)
-        return final_layer(x) - depth
-
-    def _projections(self, x: FloatArray) -> IntArray:
-        return np.full(x.shape[0], final_layer(x) - window_start(x.shape[1], self.K))
+    def _in_window(self, window: FloatArray, rng: np.random.Generator | None) -> IntArray:
+        depth: IntArray = window[:, ::-1].argmin(axis=1)
+        return final_layer(window) - depth
 
 
 @final
 @dataclass(frozen=True)
-class ForwardExit(AbstractRule):
+class ForwardExit(AbstractInWindow):
     """CALM-style exit: the first layer of the window whose entropy is at most `threshold` nats.
 
     Falls through to `L`. Schuster et al. (2022) exit on a confidence; on entropies alone the
@@ -102,12 +98,11 @@ class ForwardExit(AbstractRule):
     def name(self) -> str:
         return f"forward exit {self.threshold:g}"
 
-    def _choose(self, x: FloatArray, rng: np.random.Generator | None) -> IntArray:
-        l_min = window_start(x.shape[1], self.K)
-        confident = x[:, l_min:] <= self.threshold
+    def _in_window(self, window: FloatArray, rng: np.random.Generator | None) -> IntArray:
+        confident = window <= self.threshold
         confident[:, -1] = True
         first: IntArray = confident.argmax(axis=1)
-        return l_min + first
+        return first
 
     def _projections(self, x: FloatArray) -> IntArray:
         # It reads from `l_min` up to the chosen layer, whose projection replaces the final one's.
