@@ -21,24 +21,11 @@ from torch import Tensor
 
 from empirical.lenses.calibrated import Correction, Translation
 from empirical.lenses.states import States, Target, expected_logit, finite_logits
-from empirical.lenses.training import Tell, descend
+from empirical.lenses.training import Descent, Tell, descend
 from empirical.model.anatomy import Anatomy
 
 _RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
 _TINY = 1e-6
-
-
-@dataclass(frozen=True, eq=False)
-class FittedTranslation:
-    """A translation, the validation losses from the start to the last epoch, and the best epoch."""
-
-    translation: Translation | None
-    losses: tuple[float, ...]
-
-    @property
-    def epoch(self) -> int:
-        """Epoch whose map was kept; 0 is the start."""
-        return self.losses.index(min(self.losses))
 
 
 def cross_entropy(
@@ -76,7 +63,7 @@ class Task:
 
 def fit_translation(
     task: Task, epochs: int, seed: int, tell: Tell = lambda text: None
-) -> FittedTranslation:
+) -> Descent[Translation | None]:
     """Fit the translation of one layer.
 
     Parameters
@@ -86,8 +73,8 @@ def fit_translation(
 
     Returns
     -------
-    FittedTranslation
-        Its translation is None where the identity was best on the validation tokens.
+    Descent
+        Its best translation is None where the identity was best on the validation tokens.
     """
     generator = torch.Generator().manual_seed(seed)
     scales = Scales.of(task)
@@ -98,7 +85,7 @@ def fit_translation(
         return _train(task, scales, regression, regressed, epochs, generator, tell)
     identity = _identity(scales, task.rank, generator)
     found = _train(task, scales, identity, unchanged, epochs, generator, tell)
-    return found if found.epoch > 0 else replace(found, translation=None)
+    return found if found.epoch > 0 else replace(found, best=None)
 
 
 def _train(
@@ -109,7 +96,7 @@ def _train(
     epochs: int,
     generator: torch.Generator,
     tell: Tell,
-) -> FittedTranslation:
+) -> Descent[Translation | None]:
     """Improve the weights `start` as long as the validation loss falls."""
     found = descend(
         start,
@@ -121,7 +108,7 @@ def _train(
         generator,
         tell=lambda text: tell(f"layer {task.layer}: {text}"),
     )
-    return FittedTranslation(scales.fold(found.weights), found.losses)
+    return Descent(scales.fold(found.best), found.losses)
 
 
 @dataclass(frozen=True, eq=False)

@@ -167,8 +167,8 @@ def fit_layer(
         return replace(read, temperature=temperature), None
     task = Task(anatomy, sample.train, sample.validation, layer, origin.target, origin.rank)
     found = fit_translation(task, origin.epochs, seed=origin.seed * 1000 + layer, tell=tell)
-    translated = Correction(1.0, found.translation)
+    translated = Correction(1.0, found.best)
     # On tokens that trained the translation it looks too good, and so would its temperature.
     temperature = fit_temperature(anatomy, sample.validation, layer, origin.target, translated)
-    epoch = None if found.translation is None else found.epoch
+    epoch = None if found.best is None else found.epoch
     return replace(translated, temperature=temperature), epoch

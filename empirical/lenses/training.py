@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
+T = TypeVar("T")
 Tell = Callable[[str], None]
 Weights = Sequence[Tensor]
 
@@ -14,15 +16,15 @@ _PATIENCE = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Descent:
-    """The weights of the best epoch, and the validation losses from the start to the last epoch."""
+class Descent(Generic[T]):
+    """What the best epoch made, and the validation losses from the start to the last epoch."""
 
-    weights: Weights
+    best: T
     losses: tuple[float, ...]
 
     @property
     def epoch(self) -> int:
-        """Epoch whose weights were kept; 0 is the start."""
+        """Epoch that made it; 0 is the start."""
         return self.losses.index(min(self.losses))
 
 
@@ -36,7 +38,7 @@ def descend(
     generator: torch.Generator,
     rate: float = 1e-3,
     tell: Tell = lambda text: None,
-) -> Descent:
+) -> Descent[Weights]:
     """Improve weights as long as the validation loss falls.
 
     Parameters

@@ -141,4 +141,4 @@ def train(
         start.rate,
         tell,
     )
-    return Predictor(start.make, found.weights, start.rate)
+    return Predictor(start.make, found.best, start.rate)

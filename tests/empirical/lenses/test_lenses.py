@@ -190,7 +190,7 @@ def test_affine_lens_undoes_an_affine_distortion(rank: int | None) -> None:
     task = Task(LINEAR, distorted(600, 10), distorted(200, 20), 1, "final", rank)
     fitted = fit_translation(task, epochs=20, seed=0)
     test = distorted(200, 30)
-    before, after = divergence(test, None), divergence(test, fitted.translation)
+    before, after = divergence(test, None), divergence(test, fitted.best)
     assert before > 0.4
     # The true map is in the family, and the head is the final layer's own.
     assert after < 1e-4
@@ -200,12 +200,12 @@ def test_too_low_a_rank_or_shuffled_targets_do_not() -> None:
     """The negative controls of the test above."""
     test = distorted(200, 30)
     low = Task(LINEAR, distorted(600, 10), distorted(200, 20), 1, "final", 1)
-    assert divergence(test, fit_translation(low, 20, 0).translation) > 0.1 * divergence(test, None)
+    assert divergence(test, fit_translation(low, 20, 0).best) > 0.1 * divergence(test, None)
     noise = Task(
         LINEAR, distorted(600, 10, shuffled=True), distorted(200, 20, shuffled=True), 1, "final", 2
     )
     # All that is left to learn is how to know nothing, which helps nobody here.
-    assert divergence(test, fit_translation(noise, 20, 0).translation) > divergence(test, None)
+    assert divergence(test, fit_translation(noise, 20, 0).best) > divergence(test, None)
 
 
 def disguised(n: int, seed: int) -> States:
@@ -227,13 +227,13 @@ def test_training_finds_what_regression_cannot() -> None:
             return float(cross_entropy(LINEAR, states, 1, "reference", correction).mean())
 
     task = Task(LINEAR, train, validation, 1, "reference", 1)
-    assert fit_translation(task, epochs=0, seed=0).translation is None  # the identity was better
+    assert fit_translation(task, epochs=0, seed=0).best is None  # the identity was better
     fitted = fit_translation(task, epochs=30, seed=0)
     first, second, _ = distortion()
     truth = Translation((1.5 * first[:, :1], second[:1]), torch.zeros(HIDDEN))
     gain = loss(test, None) - loss(test, truth)
     assert gain > 0.2
-    assert loss(test, None) - loss(test, fitted.translation) > 0.8 * gain
+    assert loss(test, None) - loss(test, fitted.best) > 0.8 * gain
     assert fitted.epoch > 0
     assert min(fitted.losses) < fitted.losses[0]
 
@@ -245,7 +245,7 @@ def test_validation_keeps_the_best_epoch() -> None:
     fitted = fit_translation(task, epochs=300, seed=0)
     assert len(fitted.losses) < 300
     assert fitted.losses[-1] > min(fitted.losses)
-    assert task.judge(fitted.translation) == pytest.approx(min(fitted.losses), rel=1e-6)
+    assert task.judge(fitted.best) == pytest.approx(min(fitted.losses), rel=1e-6)
 
 
 def test_translation_leaves_the_model_untouched() -> None:
