@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from stopping.errors import UserError
 from stopping.support.statistics import (
@@ -158,7 +158,7 @@ def score_interval(fixed: int, regressed: int, n: int, level: float = 0.95) -> I
     """
     if n <= 0 or min(fixed, regressed) < 0 or fixed + regressed > n:
         raise UserError(f"need fixed + regressed <= n, got {fixed} and {regressed} of {n}")
-    quantile = float(stats.norm.ppf((1 + level) / 2))
+    quantile = float(special.ndtri((1 + level) / 2))
     estimate = (fixed - regressed) / n
     return Interval(
         estimate,

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from stopping.types import BoolArray, FloatArray, IntArray
 
@@ -89,7 +89,7 @@ def fixed_size(fixed: float, regressed: float, error: float) -> float:
     difference, either = abs(fixed - regressed), fixed + regressed
     if difference == 0:
         return math.nan
-    level, power = stats.norm.isf(error / 2), stats.norm.ppf(POWER)
+    level, power = -special.ndtri(error / 2), special.ndtri(POWER)
     spread = math.sqrt(max(0.0, either - difference**2))
     return float(math.ceil(((level * math.sqrt(either) + power * spread) / difference) ** 2))
 

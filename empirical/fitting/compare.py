@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from scipy.special import logsumexp
-from scipy.stats import norm
+from scipy.special import logsumexp, ndtr
 
 from empirical.intervals import mean, prompt_intervals
 from stopping.changepoint import ChangePointModel, Scale, log_likelihood
@@ -229,8 +228,9 @@ def _mass(model: ChangePointModel, low: float, high: float) -> float:
     """`P(low < x[L] < high)` of a model of one class in nats."""
     component = model.components[0]
     moments = [component.moments(v) for v in range(model.w)]
-    laws = [norm(m.mean[-1], np.sqrt(m.observed[-1, -1])) for m in moments]
-    return float(component.turning @ [law.cdf(high) - law.cdf(low) for law in laws])
+    mean = np.array([m.mean[-1] for m in moments])
+    spread = np.sqrt([m.observed[-1, -1] for m in moments])
+    return float(component.turning @ (ndtr((high - mean) / spread) - ndtr((low - mean) / spread)))
 
 
 def _of_tails(parts: Split, seed: int) -> tuple[int, FloatArray]:

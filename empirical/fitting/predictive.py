@@ -23,8 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import ndtr, ndtri, stdtr
 
 from empirical.intervals import LEVEL, Ratio, mean, prompt_intervals
 from stopping.changepoint import ChangePointModel
@@ -63,7 +62,7 @@ class Prediction:
 
     def p_value(self, tokens: int, prompts: int) -> float:
         """Two-sided, of the studentised difference; a share varies as a binomial one at least."""
-        width = (self.measured.high - self.measured.low) / (2 * norm.isf((1 - LEVEL) / 2))
+        width = (self.measured.high - self.measured.low) / (2 * ndtri((1 + LEVEL) / 2))
         variance = width**2
         if self.kind == "share":
             share = min(max(self.predicted, 1 / tokens), 1 - 1 / tokens)
@@ -73,7 +72,7 @@ class Prediction:
         if not math.isfinite(difference) or not math.isfinite(error) or error == 0:
             return 1.0
         looked_at = BINS if self.group == PIT else 1
-        return min(1.0, looked_at * 2 * float(student.sf(difference / error, prompts - 1)))
+        return min(1.0, looked_at * 2 * float(stdtr(prompts - 1, -difference / error)))
 
     @property
     def agreement(self) -> Agreement:
@@ -239,7 +238,7 @@ def pit_values(model: ChangePointModel, x: FloatArray) -> FloatArray:
         for v in np.flatnonzero(component.turning):
             moments = component.moments(int(v))
             spread = np.sqrt(np.diag(moments.observed))
-            values += weight * component.turning[v] * norm.cdf((z - moments.mean) / spread)
+            values += weight * component.turning[v] * ndtr((z - moments.mean) / spread)
     return values
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from stopping.changepoint.ascent import optimise
 from stopping.changepoint.estimate import Estimate, random_start, restricted
@@ -132,7 +132,7 @@ def heard(
                 continue
             lost = Held(objective, estimate.theta, errors.by_information, parameter).lost(NEVER)
             design = max(1.0, (parameter.by_prompts / parameter.by_information) ** 2)
-            if 2 * lost / design < chi2.ppf(LEVEL, FREEDOM):
+            if 2 * lost / design < chdtri(FREEDOM, 1 - LEVEL):
                 parameter = replace(
                     parameter,
                     status=Status.MAY_BE_ZERO,

@@ -31,8 +31,7 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import softmax
-from scipy.stats import t as student
+from scipy.special import softmax, stdtrit
 
 from stopping.changepoint.estimate import Estimate
 from stopping.changepoint.layer_profile import profile
@@ -172,7 +171,7 @@ def interval_of(
     whose error is as large as itself has no logarithm worth the name: its interval is plain, from
     zero.
     """
-    reach = float(student.isf((1 - level) / 2, freedom)) * stderr
+    reach = float(stdtrit(freedom, (1 + level) / 2)) * stderr
     if not np.isfinite(reach):
         return Interval(estimate, float("nan"), float("nan"), level)
     if kind == "sd" and reach < 2 * estimate:

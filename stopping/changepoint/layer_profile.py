@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from stopping.changepoint.component import Component
 from stopping.changepoint.model import ChangePointModel
@@ -69,7 +69,7 @@ def profile(model: ChangePointModel) -> Profile:
             spread = component.rise_sd if name == "rise" else component.drift_sd
             mass[name][layers] += probability
             size[name][layers] += probability * sign * steps[layers]
-            below = norm.cdf(-mean / np.maximum(spread, 1e-300))
+            below = ndtr(-mean / np.maximum(spread, 1e-300))
             wrong[name][layers] += probability * below[layers]
     with np.errstate(invalid="ignore", divide="ignore"):
         return Profile(

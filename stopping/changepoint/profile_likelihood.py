@@ -24,8 +24,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import logsumexp, softmax
-from scipy.stats import t as student
+from scipy.special import logsumexp, softmax, stdtrit
 
 from stopping.changepoint.estimate import Estimate
 from stopping.changepoint.inference import LEVEL, Parameter, Status, Uncertainty
@@ -59,7 +58,7 @@ def profiled(
         What the estimate was fitted to, nats.
     """
     objective = Objective.of(estimate.layout, x)
-    needed = float(student.ppf((1 + LEVEL) / 2, errors.prompts - 1)) ** 2
+    needed = float(stdtrit(errors.prompts - 1, (1 + LEVEL) / 2)) ** 2
     return tuple(
         _widened(Held(objective, estimate.theta, errors.by_information, p), p, needed)
         if p.status is Status.IDENTIFIED and p.by_information > 0

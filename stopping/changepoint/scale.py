@@ -20,12 +20,15 @@ for any spread up to 8.
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from stopping.errors import UserError
 from stopping.types import FloatArray
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicSpline
 
 _NODES, _REACH = 192, 8.5
 _GRID = np.linspace(-60.0, 60.0, 601)
@@ -133,7 +136,10 @@ def _mean_softplus(mean: FloatArray, spread: float) -> FloatArray:
 
 
 @lru_cache(maxsize=1024)
-def _softplus_spline(spread: float) -> CubicSpline:
+def _softplus_spline(spread: float) -> "CubicSpline":
+    # Here, since it takes most of a second to import and most models are on another scale.
+    from scipy.interpolate import CubicSpline
+
     return CubicSpline(_GRID, _softplus_integral(_GRID, spread))
 
 

@@ -21,7 +21,7 @@ from functools import partial
 from typing import TypeAlias
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri
 
 from stopping.errors import UserError
 from stopping.support.parallel import Workers, in_order
@@ -147,7 +147,7 @@ def summarise(moments: Moments, level: float, seed: int) -> Estimate:
         exact = clopper_pearson(round(moments.mean * n), n, level)
         low, high = exact.low, exact.high
     else:
-        z = float(stats.norm.isf((1 - level) / 2))
+        z = float(ndtri((1 + level) / 2))
         low, high = moments.mean - z * stderr, moments.mean + z * stderr
     return Estimate(
         moments.mean, stderr, low, high, moments.greatest, moments.breaking, n, level, seed

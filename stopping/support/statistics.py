@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from stopping.errors import UserError
 from stopping.types import FloatArray, IntArray
@@ -39,8 +39,8 @@ def clopper_pearson(successes: int, n: int, level: float = 0.95) -> Interval:
     if n <= 0 or not 0 <= successes <= n:
         raise UserError(f"need 0 <= successes <= n and n > 0, got {successes} of {n}")
     alpha = 1.0 - level
-    low = stats.beta.ppf(alpha / 2, successes, n - successes + 1) if successes else 0.0
-    high = stats.beta.ppf(1 - alpha / 2, successes + 1, n - successes) if successes < n else 1.0
+    low = special.betaincinv(successes, n - successes + 1, alpha / 2) if successes else 0.0
+    high = special.betaincinv(successes + 1, n - successes, 1 - alpha / 2) if successes < n else 1.0
     return Interval(successes / n, float(low), float(high), level)
 
 
@@ -67,7 +67,7 @@ def student_ratio(numerator: ArrayLike, denominator: ArrayLike, level: float = 0
         return Interval(estimate, math.nan, math.nan, level)
     rest = above - estimate * below
     error = math.sqrt(float((rest**2).sum()) / (n * (n - 1))) / float(below.mean())
-    margin = float(stats.t.ppf((1 + level) / 2, n - 1)) * error
+    margin = float(special.stdtrit(n - 1, (1 + level) / 2)) * error
     return Interval(estimate, estimate - margin, estimate + margin, level)
 
 

@@ -19,6 +19,7 @@ from stopping.testing.strategies import (
     near_ties,
     on_grid,
     scales,
+    whole_numbers,
     worlds,
 )
 from stopping.types import FloatArray
@@ -71,10 +72,8 @@ def single(subject: AbstractSearching) -> st.SearchStrategy[FloatArray]:
 def falling(subject: AbstractSearching) -> st.SearchStrategy[FloatArray]:
     """An unperturbed token without noise: entropy falls strictly at every layer."""
     low, high = roomy(subject)
-    back = st.integers(low - 1, high - 1).flatmap(
-        lambda n: st.lists(st.integers(1, 8), min_size=n, max_size=n)
-    )
-    return back.map(lambda steps: on_grid(from_steps_back(steps)))
+    back = st.integers(low - 1, high - 1).flatmap(lambda n: whole_numbers(n, 8))
+    return back.map(lambda less: on_grid(from_steps_back(less + 1)))
 
 
 def turns(subject: AbstractSearching) -> st.SearchStrategy[World]:

@@ -10,12 +10,11 @@ float64; those on a grid are exact in lower precision as well, so that a verdict
 rounding.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from stopping.model.noise import worst_noise
 from stopping.model.paths import Paths
@@ -128,18 +127,12 @@ def entropies(
     """
     close = (1.0, 1.0 + 2**-40, 1.0 + 2**-23, 1.0 + 2**-7, 2.0)
     value = st.one_of(st.sampled_from((0.0, 1e-300, *close)), st.floats(0.0, 12.0))
-    return _matrices(value, (0, max_tokens), (min_layers, max_layers))
-
-
-def _matrices(
-    value: st.SearchStrategy[float], rows: Range, columns: Range
-) -> st.SearchStrategy[FloatArray]:
-    return st.tuples(st.integers(*rows), st.integers(*columns)).flatmap(
+    return st.tuples(st.integers(0, max_tokens), st.integers(min_layers, max_layers)).flatmap(
         lambda shape: st.lists(
             st.lists(value, min_size=shape[1], max_size=shape[1]),
             min_size=shape[0],
             max_size=shape[0],
-        ).map(lambda found: np.array(found, dtype=float).reshape(shape))
+        ).map(lambda rows: np.array(rows, dtype=float).reshape(shape))
     )
 
 
@@ -164,18 +157,26 @@ def ranks(
     steps_back = count - 1
     most = min(depth[1], steps_back - tie)
     deep = draw(st.integers(min(depth[0], most), most))
-    step = st.integers(1, reach)
-    back = [-draw(step) for _ in range(deep)]
-    if deep < steps_back:
-        back.append(0 if tie else draw(step))
-    either = st.integers(-reach, reach - 1).map(lambda k: k if k < 0 else k + 1)
-    back.extend(draw(either) for _ in range(steps_back - len(back)))
+    drawn = draw(whole_numbers(steps_back, 2 * reach))
+    # 1, -1, 2, -2, ...: a step of either sign, the simplest first.
+    back = (drawn // 2 + 1) * (1 - 2 * (drawn % 2))
+    back[: deep + 1] = np.abs(back[: deep + 1])
+    back[:deep] *= -1
+    if tie:
+        back[deep] = 0
     return from_steps_back(back)
 
 
-def from_steps_back(back: Sequence[int]) -> NDArray[np.int64]:
+def whole_numbers(size: int, below: int) -> st.SearchStrategy[NDArray[np.int64]]:
+    """So many of 0, ..., `below - 1 < 256` in one draw: one for each costs ten times as much."""
+    return st.binary(min_size=size, max_size=size).map(
+        lambda drawn: np.frombuffer(drawn, np.uint8).astype(np.int64) % below
+    )
+
+
+def from_steps_back(back: ArrayLike) -> NDArray[np.int64]:
     """Numbers whose increments, read from the final layer backwards, are `back`; the least is 0."""
-    numbers = np.concatenate([[0], np.cumsum(back)]).astype(np.int64)[::-1]
+    numbers = np.concatenate([[0], np.cumsum(back, dtype=np.int64)]).astype(np.int64)[::-1]
     lowered: NDArray[np.int64] = numbers - numbers.min()
     return lowered
 
@@ -226,8 +227,14 @@ def logits(
     Whole small numbers, so that they are exact in float16 and bfloat16; among them are uniform
     rows, ties and rows with a token that stands out.
     """
-    value = st.integers(-4 * scale, 4 * scale).map(lambda k: k / 4)
-    return _matrices(value, tokens, vocabulary)
+    def either_sign(k: NDArray[np.int64], shape: Range) -> FloatArray:
+        return ((k + 1) // 2 * (1 - 2 * (k % 2)) / 4).reshape(shape)
+
+    return st.tuples(st.integers(*tokens), st.integers(*vocabulary)).flatmap(
+        lambda shape: whole_numbers(shape[0] * shape[1], 8 * scale + 1).map(
+            lambda k: either_sign(k, shape)
+        )
+    )
 
 
 @st.composite

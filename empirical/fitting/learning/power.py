@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri
 
 from stopping.types import FloatArray, IntArray
 
@@ -43,7 +43,7 @@ def power(difference: FloatArray, prompt: IntArray) -> tuple[Needed, ...]:
     lengths = np.bincount(index).astype(np.float64)
     residual = sums - difference.mean() * lengths
     spread = float(np.sqrt((residual**2).sum() / (len(sums) - 1))) / lengths.mean()
-    z = float(stats.norm.isf(0.025) + stats.norm.isf(1 - POWER))
+    z = float(ndtri(0.975) + ndtri(POWER))
     found = []
     for size in SIZES:
         prompts = max(2, math.ceil((z * spread / size) ** 2))

@@ -113,21 +113,37 @@ LAUNCHERS = {
         *("--mixed_precision=no", "--dynamo_backend=no", "--gpu_ids=all", "--no_python"),
     ],
 }
+CHOICE = """
+import os, pathlib, sys
+from empirical.traces.split import choose_shard
+shard = choose_shard(None, os.environ)
+pathlib.Path(sys.argv[1], os.environ["LOCAL_RANK"]).write_text(f"{shard.number}/{shard.count}")
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_launchers_start_one_shard_a_process(
-    launcher: str, folder: Path, tmp_path: Path, single: Path
-) -> None:
-    out = tmp_path / "t.parquet"
-    trace = [sys.executable, "-m", "stopping", "trace", "--model", folder, "--out", out, *RUN]
+def test_launchers_give_each_process_its_shard(launcher: str, tmp_path: Path) -> None:
+    process = [sys.executable, "-c", CHOICE, str(tmp_path)]
     subprocess.run(
-        [sys.executable, "-m", *LAUNCHERS[launcher], *map(str, trace), "--device", "cpu"],
+        [sys.executable, "-m", *LAUNCHERS[launcher], *process],
         check=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
     )
+    found = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert found == {"0": "1/2", "1": "2/2"}
+
+
+def test_a_launched_run_is_the_single_one(
+    folder: Path, tmp_path: Path, single: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "t.parquet"
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in "01":
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        assert stopping("trace", "--model", folder, "--out", out, *RUN, "--device", "cpu") == 0
     assert stopping("trace", "merge", out, *tmp_path.glob("t.shard-*.parquet")) == 0
     assert_same(read_traces(out), read_traces(single))
 
