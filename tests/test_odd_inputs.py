@@ -2,11 +2,13 @@
 
 The calls are made from the commands themselves: one base call of each, small enough to end at once,
 with one option after the other set to what nobody should give it. A new option is asked by itself;
-a new command needs a line in `base`.
+a new command needs a line in `base`. Each number is asked every value, each text and path `A_TURN`
+of them, the next option the next ones; HYPOTHESIS_PROFILE=thorough asks all.
 """
 
 import hashlib
 import io
+import os
 import re
 import shutil
 import signal
@@ -40,6 +42,7 @@ IMPOSSIBLE = ("nan", "inf", "-inf", "1e400", HUGE, "-1e308", "", " ", "a:b:c", "
 """What no numeric option may take."""
 WORDS = ("", "nan", "a:b:c", ",", "::", "ä🦉", "\n", "%s{0}", HUGE, "0:1:1000000000", "../..")
 PLACES = ("", "folder", "binary", "empty", "missing/deeper/file", "ä🦉 x", "/dev/null", "n" * 300)
+A_TURN = 99 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 4
 
 MODEL = ("--model", "model", "--device", "cpu", "--dtype", "float32", "--chat", "off")
 SHORT = (*MODEL, "--max-new-tokens", "1")
@@ -107,8 +110,8 @@ COMMANDS = commands()
 def calls(name: str) -> Iterator[tuple[click.Parameter, str, list[str]]]:
     """Each parameter with each odd value, in place of what the base call gives it."""
     given = base()[name]
-    for parameter in COMMANDS[name].params:
-        for value in values(parameter):
+    for turn, parameter in enumerate(COMMANDS[name].params):
+        for value in values(parameter, turn):
             yield (
                 parameter,
                 value,
@@ -116,18 +119,18 @@ def calls(name: str) -> Iterator[tuple[click.Parameter, str, list[str]]]:
             )
 
 
-def values(parameter: click.Parameter) -> tuple[str, ...]:
+def values(parameter: click.Parameter, turn: int) -> tuple[str, ...]:
     """Odd values of one parameter."""
     kind = parameter.type
     if getattr(parameter, "is_flag", False):
         return ("",)
     if is_number(parameter):
         return IMPOSSIBLE
-    if isinstance(kind, click.Path):
-        return PLACES
     if isinstance(kind, click.Choice):
         return ("", "nonsense", HUGE)
-    return WORDS
+    every = PLACES if isinstance(kind, click.Path) else WORDS
+    start = turn * A_TURN % len(every)
+    return (every[start:] + every[:start])[:A_TURN]
 
 
 def is_number(parameter: click.Parameter) -> bool:

@@ -30,7 +30,8 @@ from stopping.testing.reference import algorithm_1, shannon_entropy
 from stopping.testing.requirement import Discrepancy, Requirement, expecting
 from stopping.testing.selection_requirements import chooses, draws, finer, searches
 from stopping.testing.states import sized
-from stopping.types import FloatArray
+from stopping.testing.strategies import signed_numbers
+from stopping.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from stopping.testing.decoder import Decoder
@@ -39,12 +40,12 @@ if TYPE_CHECKING:
 def _states(subject: Decoder, sizes: tuple[float, ...]) -> st.SearchStrategy[FloatArray]:
     """One token, `(1, layers, hidden)`, with the same state at all layers."""
 
-    def build(values: list[int], size: float, layers: int) -> FloatArray:
+    def build(values: IntArray, size: float, layers: int) -> FloatArray:
         h = np.array([*values, 4], dtype=float)
         h *= size / np.sqrt((h * h).mean())
         return np.tile(h, (1, layers, 1))
 
-    numbers = st.lists(st.integers(-8, 8), min_size=VOCABULARY, max_size=VOCABULARY)
+    numbers = signed_numbers(VOCABULARY, 8)
     low, high = subject.accepted
     return st.builds(build, numbers, st.sampled_from(sizes), st.integers(low, high))
 

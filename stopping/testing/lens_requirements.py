@@ -32,6 +32,7 @@ from stopping.testing.head import GAINED, HIDDEN, PLAIN, VOCABULARY, Head
 from stopping.testing.judges import steady
 from stopping.testing.lens import Stack
 from stopping.testing.requirement import Discrepancy, Raised, Requirement, expecting
+from stopping.testing.strategies import signed_numbers
 from stopping.types import FloatArray
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _stacks(
     """Stacks whose layers differ, or not if `alike`; of one of the sizes, or each of its own."""
     low, high = subject.accepted
     most = max(low, min(high, MOST_LAYERS))
-    values = st.tuples(*[st.integers(-8, 8)] * VOCABULARY)
+    values = signed_numbers(VOCABULARY, 8).map(tuple)
 
     def build(rows: list[Any], n: int, size: list[float]) -> Stack:
         layers = len(rows) // n

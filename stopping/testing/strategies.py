@@ -174,6 +174,11 @@ def whole_numbers(size: int, below: int) -> st.SearchStrategy[NDArray[np.int64]]
     )
 
 
+def signed_numbers(size: int, most: int) -> st.SearchStrategy[NDArray[np.int64]]:
+    """So many of 0, -1, 1, -2, ..., `most < 128`, the simplest first."""
+    return whole_numbers(size, 2 * most + 1).map(lambda k: (k + 1) // 2 * (1 - 2 * (k % 2)))
+
+
 def from_steps_back(back: ArrayLike) -> NDArray[np.int64]:
     """Numbers whose increments, read from the final layer backwards, are `back`; the least is 0."""
     numbers = np.concatenate([[0], np.cumsum(back, dtype=np.int64)]).astype(np.int64)[::-1]
@@ -227,12 +232,9 @@ def logits(
     Whole small numbers, so that they are exact in float16 and bfloat16; among them are uniform
     rows, ties and rows with a token that stands out.
     """
-    def either_sign(k: NDArray[np.int64], shape: Range) -> FloatArray:
-        return ((k + 1) // 2 * (1 - 2 * (k % 2)) / 4).reshape(shape)
-
     return st.tuples(st.integers(*tokens), st.integers(*vocabulary)).flatmap(
-        lambda shape: whole_numbers(shape[0] * shape[1], 8 * scale + 1).map(
-            lambda k: either_sign(k, shape)
+        lambda shape: signed_numbers(shape[0] * shape[1], 4 * scale).map(
+            lambda k: (k / 4).reshape(shape)
         )
     )
 
