@@ -121,12 +121,6 @@ class Drawn:
     moments: tuple[Moments, ...]
     greatest: tuple[float, ...]
 
-    def __post_init__(self) -> None:
-        # JSON knows lists and mappings only.
-        moments = (m if isinstance(m, Moments) else Moments(**m) for m in self.moments)
-        object.__setattr__(self, "moments", tuple(moments))
-        object.__setattr__(self, "greatest", tuple(self.greatest))
-
 
 def robustness_table(
     seed: int,

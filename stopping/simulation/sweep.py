@@ -88,11 +88,6 @@ class Losses:
     greatest: tuple[float, ...]
     projections: tuple[float, ...]
 
-    def __post_init__(self) -> None:
-        # JSON knows lists only.
-        for name in ("mean", "stderr", "greatest", "projections"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-
     @property
     def best(self) -> int:
         """Number of the rule that loses least in the mean, the first among ties."""

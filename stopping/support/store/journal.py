@@ -26,7 +26,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import cattrs
+
 from stopping.errors import UserError
+from stopping.support.documents import structured
 from stopping.support.files import explained, require_file_or_nothing, write_atomic
 from stopping.support.parallel import Workers, in_order
 from stopping.support.store.settings import kept_in, require_equal_settings
@@ -119,7 +122,7 @@ def sweep(
     work : mapping of str to callable
         Name of each cell, and a picklable job that computes it.
     kind : type
-        What the jobs return: a dataclass whose fields are numbers, texts, booleans or None.
+        What the jobs return: a dataclass, made again from its values in JSON.
     workers : Workers, optional
         Default: this process. Results do not depend on it.
     journal : Journal, optional
@@ -142,10 +145,11 @@ def sweep(
             journal.keep(name, asdict(result))
             advance(1)
     try:
-        return {name: kind(**journal.finished[name]) for name in work}
-    except TypeError as error:
+        return {name: structured(journal.finished[name], kind, exact=True) for name in work}
+    except cattrs.BaseValidationError as error:
+        reasons = "; ".join(cattrs.transform_error(error))
         raise UserError(
-            f"{journal.path}: holds cells of another sweep ({error}); name another file"
+            f"{journal.path}: holds cells of another sweep ({reasons}); name another file"
         ) from error
 
 
