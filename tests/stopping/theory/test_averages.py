@@ -197,7 +197,7 @@ def test_reproducible_and_stops_when_settled() -> None:
 
 
 def test_an_optimiser_that_is_stopped_early_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stopping.theory.worst_drifts.STATIONARY", 0.0)
+    monkeypatch.setattr("stopping.theory.worst_drifts.STATIONARY", -1.0)
     assert not worst_drifts(normal(1.0), 2, np.random.default_rng(0), 1).converged
 
 
