@@ -6,11 +6,12 @@ import click
 
 from empirical.commands.options import (
     ModelChoice,
+    batch_option,
     model_options,
     replicates_option,
 )
 from empirical.provenance import this_command
-from stopping.cli.numbers import BATCH, Number, Numbers, at_least
+from stopping.cli.numbers import Number, Numbers, at_least
 from stopping.cli.options import FILE, figure_option, fresh_option, seed_option
 from stopping.cli.progress import progress
 from stopping.cli.reply import Reply, with_json
@@ -79,7 +80,7 @@ Examples:
     default=16,
     help="Longest text to generate for a sum.",
 )
-@click.option("--batch", type=BATCH, default=8, help="Texts at once.")
+@batch_option
 @replicates_option
 @seed_option
 @click.option(

@@ -8,6 +8,7 @@ import click
 from empirical.commands.options import (
     Asked,
     ModelChoice,
+    batch_option,
     lens_option,
     max_new_tokens_option,
     model_options,
@@ -18,7 +19,6 @@ from empirical.evaluation.run import FORMAT
 from empirical.evaluation.run import evaluate as run_evaluate
 from empirical.evaluation.runner import Settings
 from empirical.provenance import this_command
-from stopping.cli.numbers import BATCH
 from stopping.cli.options import FILE, fresh_option, seed_option
 from stopping.cli.progress import progress
 from stopping.cli.reply import Reply, with_json
@@ -57,7 +57,7 @@ Examples:
 @problems_options(2)
 @seed_option
 @max_new_tokens_option
-@click.option("--batch", type=BATCH, default=8, help="Problems answered at once.")
+@batch_option
 @click.option(
     "--out",
     type=FILE,

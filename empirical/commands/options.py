@@ -18,7 +18,7 @@ from empirical.model.load import DTYPES, LoadedModel, load_model, require_models
 from empirical.problems import Problem, draw_problems, read_prompts
 from empirical.texts import Chat, uses_chat
 from empirical.traces.files import Traces, read_traces
-from stopping.cli.numbers import NATS, REPLICATES, SEED, WINDOW, at_least
+from stopping.cli.numbers import BATCH, NATS, REPLICATES, SEED, WINDOW, at_least
 from stopping.cli.options import FILE
 from stopping.cli.progress import progress
 from stopping.errors import UserError
@@ -48,6 +48,7 @@ max_new_tokens_option = click.option(
     default=160,
     help="Longest text to generate.",
 )
+batch_option = click.option("--batch", type=BATCH, default=8, help="Texts at once.")
 norm_option = click.option(
     "--norm",
     type=click.Choice(["on", "off"]),

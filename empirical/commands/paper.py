@@ -10,6 +10,7 @@ import click
 from empirical.commands.options import (
     Asked,
     ModelChoice,
+    batch_option,
     max_new_tokens_option,
     model_options,
     problems_options,
@@ -22,7 +23,7 @@ from empirical.studies.paper.page import PAGE, render_page
 from empirical.studies.paper.plan import SECTIONS, Plan
 from empirical.studies.paper.results import FORMAT, ArmResult, ModelResult, PaperResult
 from empirical.studies.paper.run import contrast, require_problems, run_model
-from stopping.cli.numbers import BATCH, Number, Numbers
+from stopping.cli.numbers import Number, Numbers
 from stopping.cli.options import FOLDER, fresh_option, seed_option
 from stopping.cli.progress import progress
 from stopping.cli.reply import Reply, with_json
@@ -66,7 +67,7 @@ Examples:
 )
 @seed_option
 @max_new_tokens_option
-@click.option("--batch", type=BATCH, default=8)
+@batch_option
 @click.option(
     "--out",
     type=FOLDER,
