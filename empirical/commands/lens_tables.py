@@ -89,7 +89,7 @@ def show_noise(out: Console, noise: MeasuredNoise, where: str) -> None:
             estimate(row.mean, "+.2f"),
             estimate(row.deviation, ".2f"),
             *(number(quantile.estimate, "+.2f") for quantile in row.quantiles),
-            "–" if row.next_correlation is None else estimate(row.next_correlation, ".2f"),
+            estimate(row.next_correlation, ".2f"),
         )
     out.print(rows)
 

@@ -110,7 +110,7 @@ def layers(result: Fit) -> Report:
             "–" if unknown else span(turning, ".1%"),
             number(row.noise.estimate, ".3f"),
             span(row.noise, ".2f"),
-            "–" if row.bootstrap_noise is None else span(row.bootstrap_noise, ".2f"),
+            span(row.bootstrap_noise, ".2f"),
             _maybe(row.fall if turns else None, "+.2f"),
             _maybe(row.rise if turns else None, "+.2f"),
             wrong,
@@ -163,8 +163,8 @@ def views(result: Fit) -> Report:
             str(row.layer),
             number(row.by_fit.estimate, ".3f"),
             number(row.by_moments, ".3f"),
-            "–" if moment is None else number(moment.estimate, "+.3f"),
-            "–" if moment is None else span(moment, "+.2f"),
+            _maybe(moment, "+.3f"),
+            span(moment, "+.2f"),
         ]
         if measured:
             cells += [_maybe(row.measured, ".3f"), _maybe(row.bias, "+.2f")]

@@ -104,15 +104,17 @@ def number(value: float | None, pattern: str) -> str:
     return text if text.strip("−+0.%") else text.strip("−+")
 
 
-def span(interval: "Interval", pattern: str) -> str:
-    """Ends of an interval."""
-    if math.isnan(interval.low):
+def span(interval: "Interval | None", pattern: str) -> str:
+    """Ends of an interval; a dash where there are none."""
+    if interval is None or math.isnan(interval.low):
         return NONE
     return f"[{number(interval.low, pattern)}, {number(interval.high, pattern)}]"
 
 
-def estimate(interval: "Interval", pattern: str) -> str:
-    """Estimate with the ends of its interval."""
+def estimate(interval: "Interval | None", pattern: str) -> str:
+    """Estimate with the ends of its interval; a dash where there is none."""
+    if interval is None:
+        return NONE
     if math.isnan(interval.low):
         return number(interval.estimate, pattern)
     return f"{number(interval.estimate, pattern)} {span(interval, pattern)}"
