@@ -136,11 +136,6 @@ class Row:
     decision: Decision | None
 
     @property
-    def is_rule(self) -> bool:
-        """Whether it decodes one layer, by entropies alone."""
-        return self.kind == "rule"
-
-    @property
     def decisive(self) -> Interval | None:
         """The interval that decides; None where there is nothing to decide."""
         return None if self.decision is None else self.decision.interval

@@ -28,7 +28,7 @@ def test_the_pool_by_hand() -> None:
     pooled = -np.log(0.75 * p[:, -1] + 0.25 * p[np.arange(len(p)), choice])
     row = found[POOL.name]
     m = row.overall
-    assert (row.kind, row.spec, row.is_rule) == ("pool", POOL.spec(), False)
+    assert (row.kind, row.spec) == ("pool", POOL.spec())
     assert m.log_loss.estimate == pytest.approx(pooled.mean(), abs=CLOSE)
     difference = pooled.mean() + traces.log_prob[:, -1].mean()
     assert m.log_loss_vs_final.estimate == pytest.approx(difference, abs=CLOSE)

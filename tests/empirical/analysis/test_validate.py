@@ -68,7 +68,7 @@ def test_offset_final_and_oracle_by_hand() -> None:
     # Tokens 0 and 2 stay, token 1 goes back 3, token 3 goes back 2, token 4 goes back 1.
     assert oracle.depth.estimate == 6 / 5
     assert math.isnan(oracle.projections.estimate)
-    assert not found.oracle.is_rule
+    assert found.oracle.kind == "oracle"
     assert found.oracle.comparison is None
 
 
@@ -81,7 +81,7 @@ def test_oracle_prefers_the_deepest_of_equals() -> None:
 def test_oracle_beats_every_rule(K: int) -> None:
     found = validate(calibrated(prompts=10, tokens=40), K=K)
     oracle = found.oracle.overall.log_loss.estimate
-    rules = [row for row in found.rows if row.is_rule]
+    rules = [row for row in found.rows if row.kind == "rule"]
     assert len(rules) == len(default_rules(K))
     for row in rules:
         assert row.overall.regret.low >= 0.0, row.name
