@@ -7,8 +7,10 @@ import click
 from empirical.analysis.audit.means import audit_means, read_means
 from empirical.commands.options import PATH, window_option
 from empirical.data import public_means
+from empirical.figures.means import draw_means
 from stopping.cli.options import figure_option
 from stopping.cli.reply import Reply, with_json
+from stopping.figures.theme import saving
 from stopping.support.files import FIGURE, require_writable
 
 
@@ -33,10 +35,4 @@ def means(file: Path | None, K: int, figure: Path | None) -> Reply:
     require_writable((figure, FIGURE), inputs=[path])
     read = read_means(path)
     result = audit_means(read, K)
-
-    def draw(target: Path) -> None:
-        from empirical.figures.means import save_means
-
-        save_means(target, read)
-
-    return Reply(vars(result), result, [(figure, draw)])
+    return Reply(vars(result), result, [(figure, saving(draw_means, read))])

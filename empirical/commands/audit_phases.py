@@ -19,10 +19,12 @@ from empirical.analysis.phases import (
     find_phases,
 )
 from empirical.commands.options import for_each, replicates_option, traces_argument
+from empirical.figures.phases import draw_phases
 from empirical.published import SOURCE
 from stopping.cli.options import figure_option, seed_option
 from stopping.cli.reply import Reply, of_each, with_json
 from stopping.cli.ui import table
+from stopping.figures.theme import saving
 from stopping.support.files import FIGURE, require_writable
 from stopping.support.results import Report
 from stopping.support.tables import count, number
@@ -59,12 +61,7 @@ def phases(
         lambda t: find_phases(t, seed, replicates),
         bundled=lambda t: t.provenance.lens == "raw",
     )
-
-    def draw(path: Path) -> None:
-        from empirical.figures.phases import save_phases
-
-        save_phases(path, [result for _, result in results])
-
+    draw = saving(draw_phases, [result for _, result in results])
     return of_each(
         results, "phases", lambda name, result: report(name, result, brief), [(figure, draw)]
     )

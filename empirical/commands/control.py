@@ -10,12 +10,14 @@ from empirical.commands.options import (
     model_options,
     replicates_option,
 )
+from empirical.figures.control import draw_control
 from empirical.provenance import this_command
 from stopping.cli.numbers import Number, Numbers, at_least
 from stopping.cli.options import FILE, figure_option, fresh_option, seed_option
 from stopping.cli.progress import progress
 from stopping.cli.reply import Reply, with_json
 from stopping.cli.ui import refuse_ignored
+from stopping.figures.theme import saving
 from stopping.support.files import FIGURE, require_writable
 from stopping.support.store import require_room
 
@@ -143,12 +145,9 @@ def control(
             command=this_command(),
             report=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
-
-    def draw(path: Path) -> None:
-        from empirical.figures.control import save_control
-
-        save_control(path, result.panels())
-
-    files = [(out, lambda path: FORMAT.write(path, result)), (figure, draw)]
+    files = [
+        (out, lambda path: FORMAT.write(path, result)),
+        (figure, saving(draw_control, result.panels())),
+    ]
     code = 1 if check and not cured(result) else 0
     return Reply(FORMAT.wrap(vars(result)), result, files, code)

@@ -10,6 +10,7 @@ from rich.progress import Progress, TaskID
 
 from empirical.commands.options import PATH, replicates_option, traces_argument, window_option
 from empirical.data import bundled_traces
+from empirical.figures.fits import draw_fits
 from empirical.fitting.check import RUNS, Check, check
 from empirical.fitting.compare import DEFAULT, RESOLUTION, Treatment
 from empirical.fitting.fit import REFITS, STEPS, Fit, fit_traces, write_fit
@@ -24,6 +25,7 @@ from stopping.cli.progress import counting, progress
 from stopping.cli.reply import Reply, of_each, with_json
 from stopping.cli.ui import refuse_ignored, show
 from stopping.errors import UserError
+from stopping.figures.theme import saving
 from stopping.support.files import FIGURE, require_writable
 from stopping.support.parallel import Workers
 
@@ -164,13 +166,8 @@ def fit(
         command = ["stopping", "fit", name, "--window", str(K), "--seed", str(seed)]
         write_fit(path, result, one, {"command": command_line(command), "file": name})
 
-    def draw(path: Path) -> None:
-        from empirical.figures.fits import save_fits
-
-        save_fits(path, [result for _, _, result in results])
-
     named = [(name, result) for name, _, result in results]
-    files = [(out, save), (figure, draw)]
+    files = [(out, save), (figure, saving(draw_fits, [result for _, result in named]))]
     return of_each(named, "fit", lambda name, result: result.report(name), files)
 
 

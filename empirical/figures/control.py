@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stopping.figures.theme import BLUE, GREEN, INK, VERMILION, blank, frame, save_figure
+from stopping.figures.theme import BLUE, GREEN, INK, VERMILION, blank, frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,17 +32,6 @@ class Panel:
     entropy: Mapping[float, Sequence[float]]
     solved: Mapping[str, Sequence[float]]
     unperturbed: float
-
-
-def save_control(path: Path, panels: Sequence[Panel]) -> None:
-    """Draw a positive control into a file: SVG, PDF or PNG by its suffix.
-
-    Raises
-    ------
-    UserError
-        If the suffix is another, or the folder cannot be written to.
-    """
-    save_figure(path, lambda: draw_control(panels), mathematics=False)
 
 
 def draw_control(panels: Sequence[Panel]) -> "Figure":

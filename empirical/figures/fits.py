@@ -1,14 +1,13 @@
 """Figures of fits: where tokens turn and how noisy the lens is; what was predicted."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from empirical.fitting.fit import Fit
 from empirical.fitting.layers import LayerFit
-from stopping.figures.theme import BLUE, GREEN, MUTED, PURPLE, VERMILION, blank, save_figure
+from stopping.figures.theme import BLUE, GREEN, MUTED, PURPLE, VERMILION, blank
 from stopping.support.statistics import Interval
 
 if TYPE_CHECKING:
@@ -23,17 +22,6 @@ STYLES = {
     ("calibrated", "generated"): (PURPLE, "D", "--"),
 }
 """Colour, marker and line by kind of lens and of text."""
-
-
-def save_fits(path: Path, results: Sequence[Fit]) -> None:
-    """Draw the profiles of each fit into a file: SVG, PDF or PNG by its suffix.
-
-    Raises
-    ------
-    UserError
-        If the suffix is another, or the folder cannot be written to.
-    """
-    save_figure(path, lambda: draw_fits(results), mathematics=False)
 
 
 def draw_fits(results: Sequence[Fit]) -> "Figure":

@@ -1,30 +1,18 @@
 """The figure of an audit of means: the gap of each layer, one panel a model."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from empirical.analysis.audit.means import INSTRUCT, RAW, WINDOW, LayerMeans
-from stopping.figures.theme import BLUE, INK, VERMILION, blank, frame, save_figure
+from stopping.figures.theme import BLUE, INK, VERMILION, blank, frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLUMNS = 3
-
-
-def save_means(path: Path, means: Sequence[LayerMeans]) -> None:
-    """Draw the gaps into a file: SVG, PDF or PNG by its suffix.
-
-    Raises
-    ------
-    UserError
-        If the suffix is another, or the folder cannot be written to.
-    """
-    save_figure(path, lambda: draw_means(means), mathematics=False)
 
 
 def draw_means(means: Sequence[LayerMeans]) -> "Figure":

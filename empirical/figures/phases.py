@@ -1,7 +1,6 @@
 """The figure of the phases: contribution norm and cosine by layer, one column per model."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from empirical.analysis.phases import (
@@ -12,7 +11,7 @@ from empirical.analysis.phases import (
     PublishedRange,
     Spread,
 )
-from stopping.figures.theme import BLUE, GREEN, INK, MUTED, PURPLE, VERMILION, blank, save_figure
+from stopping.figures.theme import BLUE, GREEN, INK, MUTED, PURPLE, VERMILION, blank
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,17 +19,6 @@ if TYPE_CHECKING:
 
 COLOURS = {Phase.GUESS: VERMILION, Phase.REFINE: BLUE, Phase.PERTURB: PURPLE}
 MARKERS = {Phase.GUESS: "^", Phase.REFINE: "o", Phase.PERTURB: "s"}
-
-
-def save_phases(path: Path, results: Sequence[Phases]) -> None:
-    """Draw the phases of each model into a file: SVG, PDF or PNG by its suffix.
-
-    Raises
-    ------
-    UserError
-        If the suffix is another, or the folder cannot be written to.
-    """
-    save_figure(path, lambda: draw_phases(results), mathematics=False)
 
 
 def draw_phases(results: Sequence[Phases]) -> "Figure":

@@ -8,6 +8,7 @@ is drawn touches neither pyplot nor global settings.
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +139,14 @@ def save_figure(path: Path, draw: Callable[[], "Figure"], mathematics: bool = Tr
     kind = check_format(path)
     with settings(mathematics):
         save(draw(), path, kind)
+
+
+def saving(draw: Callable[..., "Figure"], *shown: Any) -> Callable[[Path], None]:
+    """Return what draws `shown`, whose texts may come from models, into the file that it is given.
+
+    It raises as `save_figure`.
+    """
+    return lambda path: save_figure(path, partial(draw, *shown), mathematics=False)
 
 
 def mathematics(text: str) -> str:
