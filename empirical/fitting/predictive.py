@@ -62,7 +62,7 @@ class Prediction:
 
     def p_value(self, tokens: int, prompts: int) -> float:
         """Two-sided, of the studentised difference; a share varies as a binomial one at least."""
-        width = (self.measured.high - self.measured.low) / (2 * ndtri((1 + LEVEL) / 2))
+        width = (self.measured.high - self.measured.low) / (2 * float(ndtri((1 + LEVEL) / 2)))
         variance = width**2
         if self.kind == "share":
             share = min(max(self.predicted, 1 / tokens), 1 - 1 / tokens)
