@@ -11,7 +11,7 @@ from torch import Tensor
 from empirical.decoding import ConfidentDecoding, Steps
 from stopping.rules import AbstractRule, Search
 
-WORDS, DEPTH, NEW = 97, 6, 14
+WORDS, DEPTH, NEW = 97, 6, 9
 K = DEPTH - 1
 SIZES = {
     "vocab_size": WORDS,
