@@ -7,7 +7,7 @@ theorems, `stopping.rules` has every rule, `stopping.testing` the conformance su
     process = stopping.Process(layers=12, noise=stopping.UniformNoise(0.3), K=10, perturbed=0.5)
     paths = process.sample(np.random.default_rng(0), 1000)
     chosen = stopping.Search(K=10).choose(paths.x)
-    stopping.regret_bound(0.3)
+    stopping.excess_bound(0.3)
 """
 
 from typing import TYPE_CHECKING
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from stopping.simulation.engine import simulate as simulate
     from stopping.theory.averages import average_case as average_case
     from stopping.theory.bounds import containment_margin as containment_margin
+    from stopping.theory.bounds import excess_bound as excess_bound
     from stopping.theory.bounds import overshoot_bound as overshoot_bound
-    from stopping.theory.bounds import regret_bound as regret_bound
     from stopping.theory.certificates import certify as certify
     from stopping.theory.exact import stopping_distribution as stopping_distribution
     from stopping.theory.identification import identify as identify
@@ -67,7 +67,7 @@ _HOMES = {
     "overshoot_bound": "stopping.theory.bounds",
     "parse_rule": "stopping.rules",
     "read_model": "stopping.changepoint",
-    "regret_bound": "stopping.theory.bounds",
+    "excess_bound": "stopping.theory.bounds",
     "simulate": "stopping.simulation.engine",
     "stopping_distribution": "stopping.theory.exact",
     "zoo": "stopping.rules",

@@ -81,6 +81,11 @@ FORBIDDEN = (
         "class Board:",
         "BlockState, Prefetched, Positions",
     ),
+    (
+        r"\bregret_(bound|gap|curve|beyond)|\bRegretCurve\b|\bT[25]\.regret\b|\bREGRET\b",
+        "stopping.excess_bound(0.3)",
+        "excess; the regret is of log-loss, above the oracle layer",
+    ),
     (r"\bPriced\b|\bblind plan\b", "the best blind plan", "comparison of rules, open-loop plan"),
     (
         r"\bTrouble\b|\bspoils\b|\bhand_over\b|\btaken_back\b",

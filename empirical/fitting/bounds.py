@@ -30,7 +30,7 @@ from stopping.changepoint import ChangePointModel, Component, posterior
 from stopping.model.paths import Paths
 from stopping.rules import Final, Search
 from stopping.support.statistics import Interval
-from stopping.theory.bounds import regret_bound
+from stopping.theory.bounds import excess_bound
 from stopping.theory.dependent import (
     expected_excess_by_difference,
     increment_scales,
@@ -76,7 +76,7 @@ class Bound:
 
 
 @dataclass(frozen=True)
-class Regret:
+class LatentExcess:
     """Latent excess `G[l] - G[V*]` of the search and of the final layer, nats.
 
     `simulated` under the fitted model; `believed` the posterior mean on held-out tokens; the Bayes
@@ -92,7 +92,7 @@ class Regret:
 
 @dataclass(frozen=True)
 class BoundsCheck:
-    """Bounds under the fitted model, and the regret that they speak of.
+    """Bounds under the fitted model, and the excess that they speak of.
 
     `correlation` is that of the noise of neighbouring layers as measured, which the bounds on
     random noise use; None where nothing measured it, and the noise is independent.
@@ -101,7 +101,7 @@ class BoundsCheck:
     eps_max: float
     bounds: tuple[Bound, ...]
     correlation: tuple[float, ...] | None
-    regret: Regret
+    excess: LatentExcess
 
 
 def check_bounds(
@@ -140,7 +140,7 @@ def check_bounds(
         eps_max=eps_max,
         bounds=tuple(found),
         correlation=None if correlation is None else tuple(map(float, correlation)),
-        regret=Regret(
+        excess=LatentExcess(
             simulated_search=float(excess.mean()),
             simulated_final=float(paths.excess(last).mean()),
             believed_search=believed["search"],
@@ -160,7 +160,7 @@ def _worst_case(paths: Paths, stop: IntArray, excess: FloatArray, eps_max: float
     return Bound(
         "T2",
         "excess of the search, largest over tokens with A2 and A3",
-        float(regret_bound(eps_max)),
+        float(excess_bound(eps_max)),
         float(excess[fit].max(initial=0.0)),
         int(fit.sum()),
     )

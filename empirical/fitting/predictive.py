@@ -13,9 +13,8 @@ predicted, once for the fit, since what an efficient estimate predicts varies no
 statistic of the tokens that were fitted, which are as many. The tenth of a PIT that is off most was
 looked for among ten, and pays for it.
 
-The observed regret of a layer is `x[l] - min x` over the window, the excess entropy over the oracle
-of the observed entropies themselves; that of `G`, which only the model knows, is bounded in
-`bounds`.
+*Entropy above the lowest* is `x[l] - min x` over the window, of observed entropies; the excess is
+one of `G`, which only the model knows, and is bounded in `bounds`.
 """
 
 import math
@@ -168,8 +167,8 @@ def _statistics(x: FloatArray, eps_max: float) -> dict[str, tuple[str, str, Rati
         "share moved": ("search", "share", mean(depth > 0)),
         "depth of the search": ("search", "layers", mean(depth)),
         "projections per token": ("search", "layers", mean(search.projections(x))),
-        "regret of the search": ("search", "nats", mean(x[rows, stop] - lowest)),
-        "regret of the final layer": ("search", "nats", mean(x[:, -1] - lowest)),
+        "entropy above the lowest, search": ("search", "nats", mean(x[rows, stop] - lowest)),
+        "entropy above the lowest, final layer": ("search", "nats", mean(x[:, -1] - lowest)),
     }
     for d in range(min(last, 5) + 1):
         found[f"depth {d}"] = ("depths", "share", mean(depth == d))

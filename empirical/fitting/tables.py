@@ -218,15 +218,15 @@ def bounds(result: Fit) -> Report:
     for bound in result.bounds.bounds:
         rows.add_row(bound.theorem, bound.statement, *_bound_cells(bound))
     yield rows
-    regret = result.bounds.regret
+    excess = result.bounds.excess
     yield (
         f"Latent excess over V* ({result.excess.status}), nats: the search "
-        f"{number(regret.simulated_search, '+.3f')} simulated, "
-        f"{estimate(regret.believed_search, '+.3f')} believed of the held-out tokens; the final "
-        f"layer {number(regret.simulated_final, '+.3f')} and "
-        f"{estimate(regret.believed_final, '+.3f')}, {estimate(result.excess.final, '+.3f')} of "
+        f"{number(excess.simulated_search, '+.3f')} simulated, "
+        f"{estimate(excess.believed_search, '+.3f')} believed of the held-out tokens; the final "
+        f"layer {number(excess.simulated_final, '+.3f')} and "
+        f"{estimate(excess.believed_final, '+.3f')}, {estimate(result.excess.final, '+.3f')} of "
         "all tokens; the Bayes layer (S3) "
-        f"{estimate(regret.believed_bayes, '+.3f')}."
+        f"{estimate(excess.believed_bayes, '+.3f')}."
     )
 
 

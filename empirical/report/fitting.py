@@ -33,8 +33,8 @@ SHOWN = (
     "share moved",
     "depth of the search",
     "projections per token",
-    "regret of the search",
-    "regret of the final layer",
+    "entropy above the lowest, search",
+    "entropy above the lowest, final layer",
 )
 """Predictions that the page lists."""
 

@@ -52,7 +52,7 @@ class Claim:
     Attributes
     ----------
     name : str
-        Unique name, such as `T2.regret`: the theorem's label, and what of it.
+        Unique name, such as `T2.excess`: the theorem's label, and what of it.
     statement : str
         The claim in one line.
     relation : Relation

@@ -35,13 +35,13 @@ def missed_edge(rng: np.random.Generator, n: int, dominance: float = 2.0) -> Flo
     return np.where(paths.turning < paths.l_min, missed, 0).astype(np.float64)
 
 
-def regret(rng: np.random.Generator, n: int) -> FloatArray:
+def excess(rng: np.random.Generator, n: int) -> FloatArray:
     """`excess(V^)` in units of `eps_max`."""
     paths = adversarial_worlds(rng, n)
     return paths.excess(Search(K).choose(paths.x))
 
 
-def regret_beyond_noise(rng: np.random.Generator, n: int, shift: int = 0) -> FloatArray:
+def excess_beyond_noise(rng: np.random.Generator, n: int, shift: int = 0) -> FloatArray:
     """`excess(V^) - (eps[V*] - eps[V^])`: what the theorem's first inequality says is <= 0."""
     paths = adversarial_worlds(rng, n)
     stop = Shifted(shift, K).choose(paths.x)
@@ -94,7 +94,7 @@ def tolerant_above(rng: np.random.Generator, n: int, rise_for_tau: bool = True) 
     return (Tolerance(tau, K).choose(paths.x) - paths.turning).astype(np.float64)
 
 
-def tolerant_regret(rng: np.random.Generator, n: int, too_many: int = 0) -> FloatArray:
+def tolerant_excess(rng: np.random.Generator, n: int, too_many: int = 0) -> FloatArray:
     """Excess over T5's bound after `j >= 1` steps; `too_many` counts steps that were not taken."""
     tau = 0.3
     paths = adversarial_worlds(rng, n, tau=tau)
@@ -134,11 +134,11 @@ CLAIMS = (
         tex=r"A2, A3 without A4: the search stops at $l_{\min}$",
     ),
     Claim(
-        "T2.regret",
+        "T2.excess",
         "A2, A3, A4: excess(V^) <= 2 eps_max",
         Relation.ALWAYS_AT_MOST,
         2.0 + ROUNDING,
-        regret,
+        excess,
         Control("bound 10% too small", bound_factor=0.9),
         attained=1.98,
         tex=r"A2, A3, A4: $\operatorname{excess}(\hat V) \le 2\varepsilon_{\max}$",
@@ -148,8 +148,8 @@ CLAIMS = (
         "A2, A3, A4: excess(V^) <= eps[V*] - eps[V^]",
         Relation.ALWAYS_AT_MOST,
         ROUNDING,
-        regret_beyond_noise,
-        Control("rule one layer too deep", partial(regret_beyond_noise, shift=-1)),
+        excess_beyond_noise,
+        Control("rule one layer too deep", partial(excess_beyond_noise, shift=-1)),
         attained=0.0,
         tex=(
             r"A2, A3, A4: $\operatorname{excess}(\hat V) \le \varepsilon_{V^*} - "
@@ -203,12 +203,12 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "T5.regret",
+        "T5.excess",
         "after j >= 1 steps past V*: excess <= 2 eps_max - j tau",
         Relation.ALWAYS_AT_MOST,
         ROUNDING,
-        tolerant_regret,
-        Control("one step too many counted", partial(tolerant_regret, too_many=1)),
+        tolerant_excess,
+        Control("one step too many counted", partial(tolerant_excess, too_many=1)),
         attained=-0.02,
         tex=(
             r"after $j \ge 1$ steps past $V^*$: $\operatorname{excess} \le "

@@ -44,7 +44,7 @@ _SEARCH = ("A2", "A3", "A4")
 
 THEOREMS: tuple[Theorem, ...] = (
     Theorem("T1", "containment", Status.TIGHT, _SEARCH, ("theory.bounds.containment_margin",)),
-    Theorem("T2", "excess", Status.TIGHT, _SEARCH, ("theory.bounds.regret_bound",)),
+    Theorem("T2", "excess", Status.TIGHT, _SEARCH, ("theory.bounds.excess_bound",)),
     Theorem("T3", "overshoot", Status.TIGHT, _SEARCH, ("theory.bounds.overshoot_bound",)),
     Theorem("T4", "the final layer", Status.TIGHT, ("A2",), ("theory.bounds.final_layer_bound",)),
     Theorem("T5", "tolerance", Status.PROVED, _SEARCH, ("theory.bounds.tolerance_bound",)),

@@ -100,8 +100,8 @@ SECTIONS: tuple[tuple[Line, ...], ...] = (
         ("  with one layer below V*", lambda case: f"{case.worst[0].constant:.6f}"),
     ),
     (
-        ("T2: 2 eps_max", lambda case: _number(case.regret_bound)),
-        ("  gap", lambda case: _number(case.regret_gap)),
+        ("T2: 2 eps_max", lambda case: _number(case.excess_bound)),
+        ("  gap", lambda case: _number(case.excess_gap)),
         ("T10: sigma sqrt(pi)", lambda case: _number(case.tail_bound)),
         ("  gap", lambda case: _number(case.tail_gap)),
         ("difference bound", lambda case: _number(case.difference_bound)),

@@ -42,8 +42,8 @@ class Bound(enum.StrEnum):
     """A bound that is asked, by the label of its theorem."""
 
     CONTAINMENT = "T1"
-    REGRET = "T2"
-    REGRET_RANGE = "T2 range"
+    EXCESS = "T2"
+    EXCESS_RANGE = "T2 range"
     FINAL_LAYER = "T4"
     STOP_ABOVE = "T10 above"
     TAIL = "T10 tail"
@@ -54,20 +54,20 @@ class Bound(enum.StrEnum):
     OVERSHOOT = "T11 mean"
 
 
-SURE = frozenset({Bound.CONTAINMENT, Bound.REGRET, Bound.REGRET_RANGE, Bound.FINAL_LAYER})
+SURE = frozenset({Bound.CONTAINMENT, Bound.EXCESS, Bound.EXCESS_RANGE, Bound.FINAL_LAYER})
 TAILS = frozenset({Bound.STOP_ABOVE, Bound.TAIL, Bound.MEAN})
 RUNS = frozenset({Bound.RUN_1, Bound.RUN_2, Bound.RUN_3, Bound.OVERSHOOT})
 
 ASKED: dict[str, tuple[Bound, ...]] = {
     "valley": (
         Bound.CONTAINMENT,
-        Bound.REGRET,
+        Bound.EXCESS,
         Bound.FINAL_LAYER,
         Bound.STOP_ABOVE,
         Bound.MEAN,
         Bound.OVERSHOOT,
     ),
-    "cliff": (Bound.REGRET, Bound.FINAL_LAYER, Bound.TAIL, Bound.MEAN),
+    "cliff": (Bound.EXCESS, Bound.FINAL_LAYER, Bound.TAIL, Bound.MEAN),
     "flat": (Bound.RUN_1, Bound.RUN_2, Bound.RUN_3, Bound.OVERSHOOT),
 }
 
@@ -185,7 +185,7 @@ def _weak_rise() -> Iterator[Scenario]:
             rise = np.full(LAYERS, 2.2)
             rise[layer] = 2.0 * share
             # Stopping just above V* costs that rise, which is at most 2 eps_max.
-            kept = {Bound.REGRET} if layer == VALLEY + 1 else set[Bound]()
+            kept = {Bound.EXCESS} if layer == VALLEY + 1 else set[Bound]()
             yield replace(
                 valley,
                 parameter=f"{where} {share:g} x 2 eps_max",
@@ -197,7 +197,7 @@ def _weak_rise() -> Iterator[Scenario]:
 def _outside_window() -> Iterator[Scenario]:
     valley = _scenario("A4", "", "valley", UniformNoise(1.0), frozenset({Bound.FINAL_LAYER}))
     # The other bounds speak of V^ <= V*, which cannot happen here.
-    asks = (Bound.CONTAINMENT, Bound.REGRET, Bound.FINAL_LAYER, Bound.STOP_ABOVE)
+    asks = (Bound.CONTAINMENT, Bound.EXCESS, Bound.FINAL_LAYER, Bound.STOP_ABOVE)
     for K in (2, 1):
         yield replace(
             valley,
@@ -243,9 +243,9 @@ def _stepped() -> Iterator[Scenario]:
     for offset in (1.0, 3.0):
         noise = SteppedNoise(UniformNoise(1.0), LAYERS - 1, offset)
         parameter = f"step {offset:+g} eps_max at V* = L"
-        ranged = frozenset({Bound.REGRET_RANGE})
+        ranged = frozenset({Bound.EXCESS_RANGE})
         cliff = _scenario("centred noise", parameter, "cliff", noise, ranged, cliff=2.1)
-        yield replace(cliff, asks=(*cliff.asks, Bound.REGRET_RANGE), step=offset)
+        yield replace(cliff, asks=(*cliff.asks, Bound.EXCESS_RANGE), step=offset)
         yield _scenario("centred noise", parameter, "flat", noise, frozenset())
     down = SteppedNoise(UniformNoise(1.0), LAYERS - 1, -1.0)
     for shape in ("cliff", "flat"):

@@ -94,10 +94,10 @@ def _run(j: int) -> Measure:
 
 MEASURES: dict[Bound, Measure] = {
     Bound.CONTAINMENT: _sure("P(V^ > V*)", lambda stops: 0.0 - stops.steps, lambda _: 0.0),
-    Bound.REGRET: _sure(
+    Bound.EXCESS: _sure(
         "P(excess > 2 eps_max)", lambda stops: stops.excess, lambda given: 2.0 * given.eps_max
     ),
-    Bound.REGRET_RANGE: _sure(
+    Bound.EXCESS_RANGE: _sure(
         "P(excess > 2 eps_max + step)",
         lambda stops: stops.excess,
         lambda given: 2.0 * given.eps_max + given.step,

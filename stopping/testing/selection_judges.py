@@ -56,7 +56,7 @@ def descends(subject: AbstractSearching, world: World) -> Discrepancy | None:
     return judge_layers(subject, x, lambda found: bool(found[0] <= turning), expected)
 
 
-def regret(subject: AbstractSearching, world: World) -> Discrepancy | None:
+def excess(subject: AbstractSearching, world: World) -> Discrepancy | None:
     """Judge T2 on a world: `x[V^] <= x[V*]`, which is `excess(V^) <= eps[V*] - eps[V^]`."""
     x, turning = entropies_of(world), int(world.paths.turning[0])
 

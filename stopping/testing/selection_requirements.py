@@ -2,7 +2,7 @@
 
 The four at the heart read Algorithm 1 in two halves. On tokens that obey the theory's assumptions
 the search must come down to the turning point (`descends`, T1) and must not go on past it to a
-layer that reads more (`regret`, T2); on any trace it must not go on past the first layer where the
+layer that reads more (`excess`, T2); on any trace it must not go on past the first layer where the
 entropy no longer falls (`stops`), nor leave a final layer that reads least (`stays`). Their cases
 end before the window does and hold no ties, near-ties or extreme values, which the others add one
 at a time.
@@ -157,7 +157,7 @@ def finer(
 
 
 BASE = ("answers", "draws", "deterministic", "repeatable")
-SEARCH = (*BASE, "stays", "descends", "regret", "stops")
+SEARCH = (*BASE, "stays", "descends", "excess", "stops")
 
 
 SELECTION: tuple[Requirement[AbstractSearching], ...] = (
@@ -188,11 +188,11 @@ SELECTION: tuple[Requirement[AbstractSearching], ...] = (
         applies=searches,
     ),
     Requirement(
-        "regret",
+        "excess",
         "T2",
         "under A2-A4 never stops below V* at a layer that reads more than V* does",
         cases.turns,
-        judges.regret,
+        judges.excess,
         presupposes=BASE,
         applies=searches,
     ),
@@ -202,7 +202,7 @@ SELECTION: tuple[Requirement[AbstractSearching], ...] = (
         "never goes on past the first layer, counted from the last, where entropy stops falling",
         cases.inside,
         judges.stops,
-        presupposes=(*BASE, "stays", "regret"),
+        presupposes=(*BASE, "stays", "excess"),
         applies=searches,
     ),
     chooses(

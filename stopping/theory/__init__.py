@@ -3,7 +3,7 @@
 | label | what it says | where |
 |---|---|---|
 | T1 | containment: the search never stops above `V*` | `bounds.containment_margin` |
-| T2 | excess: it loses at most `2 eps_max` | `bounds.regret_bound` |
+| T2 | excess: it loses at most `2 eps_max` | `bounds.excess_bound` |
 | T3 | overshoot below the onset | `bounds.overshoot_bound` |
 | T4 | never much worse than the final layer | `bounds.final_layer_bound` |
 | T5 | tolerance | `bounds.tolerance_bound` |

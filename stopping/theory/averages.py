@@ -79,7 +79,7 @@ class AverageCase(Result):
     remainder : float
         `C <= constant + remainder` if the last `C_J` is the maximum over its drifts: whether more
         layers are worth their time.
-    regret_bound, regret_gap : float or None
+    excess_bound, excess_gap : float or None
         T2's `2 eps_max` and how far the constant stays below it; None for unbounded noise.
     tail_bound, tail_gap : float or None
         T10's `sigma sqrt(pi)` and the gap; None for a law that is not sub-Gaussian.
@@ -98,8 +98,8 @@ class AverageCase(Result):
     upper: float
     any_distribution_bound: float
     remainder: float
-    regret_bound: float | None
-    regret_gap: float | None
+    excess_bound: float | None
+    excess_gap: float | None
     tail_bound: float | None
     tail_gap: float | None
     difference_bound: float
@@ -138,7 +138,7 @@ def average_case(
         remainder = _remainder(tail, 1.0 / math.factorial(len(worst) + 2))
     constant = worst[-1].constant
     bounded = law.unit == "eps_max"
-    regret = 2.0 if bounded else None
+    most = 2.0 if bounded else None
     tails = None if law.sub_gaussian is None else law.sub_gaussian * math.sqrt(math.pi)
     difference = mean_positive_difference(law.density)
     deviation = standard_deviation(law.density)
@@ -151,8 +151,8 @@ def average_case(
         upper=proved_bound(law),
         any_distribution_bound=distribution_free_bound(deviation, 1.0 if bounded else math.inf),
         remainder=remainder,
-        regret_bound=regret,
-        regret_gap=None if regret is None else regret - constant,
+        excess_bound=most,
+        excess_gap=None if most is None else most - constant,
         tail_bound=tails,
         tail_gap=None if tails is None else tails - constant,
         difference_bound=difference,

@@ -64,7 +64,7 @@ def containment_counterexample(delta: float, eps_max: float) -> Paths:
     return Paths.from_latent(latent, noise, np.array([0]))
 
 
-def regret_bound(eps_max: ArrayLike) -> FloatArray:
+def excess_bound(eps_max: ArrayLike) -> FloatArray:
     """T2: `excess(V^) <= eps[V*] - eps[V^] <= 2 eps_max`, under A2-A4; tight.
 
     *Proof.* By T1 the scan passes `V*`, and from there it goes down strictly, so
@@ -78,7 +78,7 @@ def overshoot_bound(eps_max: ArrayLike, gamma: ArrayLike) -> FloatArray:
 
     *Proof.* `(V* - V^) gamma <= excess(V^)`, which T2 bounds, strictly when `V^ < V*`.
     """
-    return regret_bound(eps_max) / as_positive(gamma, "gamma")
+    return excess_bound(eps_max) / as_positive(gamma, "gamma")
 
 
 def lower_containment_counterexample(
@@ -208,7 +208,7 @@ def rounded_valley_bound(eps_max: ArrayLike, weak: ArrayLike) -> FloatArray:
     m = as_non_negative(weak, "weak")
     if (m != np.floor(m)).any():
         raise UserError(f"weak: must be whole numbers >= 0, got {weak!r}")
-    return regret_bound(eps_max) * np.maximum(m, 1.0)
+    return excess_bound(eps_max) * np.maximum(m, 1.0)
 
 
 def rounded_valley_counterexample(eps_max: float, weak: int) -> Paths:

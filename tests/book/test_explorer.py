@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from stopping.model.noise import UniformNoise
 from stopping.model.process import Process
 from stopping.rules import ForwardExit, Guarded, Patience, Search, Tolerance, WindowMinimum
-from stopping.theory.bounds import regret_bound, tolerance_bound
+from stopping.theory.bounds import excess_bound, tolerance_bound
 from stopping.theory.certificates import certify
 from stopping.theory.guarded import hedged_search
 from stopping.theory.identification import identify
@@ -214,7 +214,7 @@ def test_without_javascript_a_sentence_says_what_would_be_seen(
 def test_the_bound_is_that_of_the_package_where_its_premise_holds(page: Page, tau: float) -> None:
     code = "([eps, tau, rises, inside]) => layerStopping.bound(eps, tau, rises, inside)"
     eps, large = 0.25, 2 * 0.25 + tau + 0.01
-    expected = float(tolerance_bound(eps, tau, 1)) if tau else float(regret_bound(eps))
+    expected = float(tolerance_bound(eps, tau, 1)) if tau else float(excess_bound(eps))
     assert page.evaluate(code, [eps, tau, large, True]) == pytest.approx(max(0.0, expected))
     assert page.evaluate(code, [eps, tau, 2 * eps + tau, True]) is None, "A3, with the tolerance"
     assert page.evaluate(code, [eps, tau, large, False]) is None, "A4"

@@ -13,8 +13,8 @@ from stopping.rules import Search, printed_formula
 from stopping.simulation.robustness import Outcome, robustness_table
 from stopping.theory.bounds import (
     containment_counterexample,
+    excess_bound,
     lower_containment_counterexample,
-    regret_bound,
 )
 
 _FALLING = np.array([[3.0, 2.0, 1.0, 0.5]])
@@ -56,7 +56,7 @@ def _onset(_: Evidence) -> str:
 def _attained() -> float:
     """Share of T2's bound that the search loses in the worst of some random worlds."""
     worlds = adversarial_worlds(np.random.default_rng(0), 5000)
-    return float(worlds.excess(Search(worlds.K).choose(worlds.x)).max() / regret_bound(1.0))
+    return float(worlds.excess(Search(worlds.K).choose(worlds.x)).max() / excess_bound(1.0))
 
 
 def _negligible(_: Evidence) -> str:
@@ -73,8 +73,8 @@ def _stepped() -> dict[Bound, Outcome]:
 def _jump(_: Evidence) -> str:
     found = _stepped()
     return (
-        f"a step of eps_max: T2 as printed {found[Bound.REGRET]}, "
-        f"with the step added to 2 eps_max it {found[Bound.REGRET_RANGE]}"
+        f"a step of eps_max: T2 as printed {found[Bound.EXCESS]}, "
+        f"with the step added to 2 eps_max it {found[Bound.EXCESS_RANGE]}"
     )
 
 
@@ -150,7 +150,7 @@ THEORY: tuple[Entry, ...] = (
         "A2 must hold for the sum of both parts",
         "stopping verify robustness '*step*'",
         lambda _: (
-            (_stepped()[Bound.REGRET], _stepped()[Bound.REGRET_RANGE])
+            (_stepped()[Bound.EXCESS], _stepped()[Bound.EXCESS_RANGE])
             == (Outcome.FAILS, Outcome.SURVIVES)
         ),
     ),

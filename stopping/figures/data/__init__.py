@@ -12,6 +12,7 @@ from stopping.figures.data.distributions import (
     run_curve,
     stop_curve,
 )
+from stopping.figures.data.excess import ExcessCurve, ToleranceCurve, excess_curve, tolerance_curve
 from stopping.figures.data.games import (
     MixingCurve,
     MixingSeries,
@@ -21,13 +22,12 @@ from stopping.figures.data.games import (
     token_certificate,
     value_curve,
 )
-from stopping.figures.data.regret import RegretCurve, ToleranceCurve, regret_curve, tolerance_curve
 from stopping.figures.data.robustness import Survival, how_far, survivals
 
 __all__ = [
+    "ExcessCurve",
     "MixingCurve",
     "MixingSeries",
-    "RegretCurve",
     "RuleDistribution",
     "RunCurve",
     "Simulated",
@@ -36,9 +36,9 @@ __all__ = [
     "TokenCertificate",
     "ToleranceCurve",
     "ValueCurve",
+    "excess_curve",
     "how_far",
     "mixing_curve",
-    "regret_curve",
     "run_curve",
     "stop_curve",
     "survivals",

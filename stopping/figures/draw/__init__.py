@@ -7,7 +7,7 @@ package imports matplotlib, and none of it touches pyplot or global settings.
 """
 
 from stopping.figures.draw.averages import draw_constants, draw_worst_falls
-from stopping.figures.draw.bounds import draw_regret, draw_tolerance
+from stopping.figures.draw.bounds import draw_excess, draw_tolerance
 from stopping.figures.draw.catalogue import FIGURES, Plate
 from stopping.figures.draw.distributions import draw_runs, draw_stops
 from stopping.figures.draw.games import draw_certificate, draw_mixing, draw_token, draw_values
@@ -30,12 +30,12 @@ __all__ = [
     "draw_certificate",
     "draw_constants",
     "draw_diagram",
+    "draw_excess",
     "draw_gain",
     "draw_gaps",
     "draw_mean_bounds",
     "draw_mixing",
     "draw_region",
-    "draw_regret",
     "draw_runs",
     "draw_stops",
     "draw_sure_bounds",

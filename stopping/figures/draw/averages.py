@@ -52,7 +52,7 @@ def draw_worst_falls(ax: Axes, data: Sequence[AverageCase]) -> None:
 def draw_constants(ax: Axes, data: Sequence[AverageCase]) -> None:
     """Each law's constant beside the bounds on it, in the law's own unit, log scale."""
     marks = (
-        ("T2, the worst case", "x", [case.regret_bound for case in data]),
+        ("T2, the worst case", "x", [case.excess_bound for case in data]),
         (r"T10, $\sigma\sqrt{\pi}$", "|", [case.tail_bound for case in data]),
         ("difference bound", "+", [case.difference_bound for case in data]),
     )

@@ -2,11 +2,11 @@
 
 from matplotlib.axes import Axes
 
-from stopping.figures.data import RegretCurve, ToleranceCurve
+from stopping.figures.data import ExcessCurve, ToleranceCurve
 from stopping.figures.theme import BLUE, INK, MUTED, VERMILION, frame, legend_below, note
 
 
-def draw_regret(ax: Axes, data: RegretCurve) -> None:
+def draw_excess(ax: Axes, data: ExcessCurve) -> None:
     """T2: worst excess as a share of the bound over the drift, adversarial and random noise."""
     ax.axhline(1.0, color=INK, linestyle="--", linewidth=1.2)
     note(

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stopping.figures.data import (
+    excess_curve,
     mixing_curve,
-    regret_curve,
     run_curve,
     stop_curve,
     survivals,
@@ -19,7 +19,7 @@ from stopping.figures.data import (
     value_curve,
 )
 from stopping.figures.draw.averages import draw_constants, draw_worst_falls
-from stopping.figures.draw.bounds import draw_regret, draw_tolerance
+from stopping.figures.draw.bounds import draw_excess, draw_tolerance
 from stopping.figures.draw.distributions import draw_runs, draw_stops
 from stopping.figures.draw.games import draw_certificate, draw_mixing, draw_token, draw_values
 from stopping.figures.draw.robustness import draw_mean_bounds, draw_sure_bounds
@@ -76,11 +76,11 @@ def _rng(seed: int) -> np.random.Generator:
 
 FIGURES: tuple[Plate, ...] = (
     Plate(
-        "regret",
+        "excess",
         "T2",
         (6.4, 4.2),
-        lambda seed, quick: regret_curve(_rng(seed), 200 if quick else 4_000),
-        (draw_regret,),
+        lambda seed, quick: excess_curve(_rng(seed), 200 if quick else 4_000),
+        (draw_excess,),
     ),
     Plate(
         "tolerance",

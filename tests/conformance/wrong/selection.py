@@ -208,7 +208,7 @@ WRONG = tuple(
         (final_never_selectable, "stays", WINDOW),
         (off_by_one, "descends", WINDOW),
         (gives_up_after_one_step, "descends", WINDOW),
-        (reference_never_updated, "regret", WINDOW),
+        (reference_never_updated, "excess", WINDOW),
         (global_minimum, "stops", WINDOW),
         (non_strict, "ties", WINDOW),
         (compares_in_bfloat16, "near-ties", WINDOW),

@@ -70,7 +70,7 @@ def test_a_foreign_file_is_left_and_told_first(
     folder.mkdir()
     known = ("report.json", "report.html", "paper.json", "paper.html")
     foreign = [tmp_path / "thesis", tmp_path / "thesis.svg", *(folder / file for file in known)]
-    foreign += [folder / "regret.svg", folder / "values.svg"]
+    foreign += [folder / "excess.svg", folder / "values.svg"]
     for path in foreign:
         path.write_text(THESIS)
     arguments = [a.format(foreign=tmp_path / "thesis", folder=folder) for a in OUTPUTS[name]]

@@ -112,12 +112,12 @@ class TestOnAKnownWorld:
             assert 0.3 < (row.bootstrap_noise.high - row.bootstrap_noise.low) / width < 2.0
 
     def test_believed_and_simulated_excess_agree(self, fitted: Fit) -> None:
-        regret = fitted.bounds.regret
+        excess = fitted.bounds.excess
         slack = 0.03
-        believed = regret.believed_search
-        assert believed.low - slack < regret.simulated_search < believed.high + slack
-        assert regret.believed_bayes.estimate <= believed.estimate
-        assert believed.estimate < regret.believed_final.estimate
+        believed = excess.believed_search
+        assert believed.low - slack < excess.simulated_search < believed.high + slack
+        assert excess.believed_bayes.estimate <= believed.estimate
+        assert believed.estimate < excess.believed_final.estimate
 
     def test_the_latent_excess_holds_the_truth_and_has_a_status(self, fitted: Fit) -> None:
         assert final_excess(world()) in fitted.excess.final

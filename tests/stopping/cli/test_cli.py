@@ -28,7 +28,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_verify_prints_a_table_and_a_summary() -> None:
     done = run("verify", "T2", "--jobs", "1", "--effort", "0.2")
     assert done.returncode == 0, done.stderr
-    assert "T2.regret" in done.stdout
+    assert "T2.excess" in done.stdout
     assert "All 2 claims hold" in done.stdout
 
 

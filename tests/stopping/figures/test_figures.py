@@ -17,9 +17,9 @@ from matplotlib.patches import Patch
 from stopping.errors import UserError
 from stopping.figures.data import (
     Survival,
+    excess_curve,
     how_far,
     mixing_curve,
-    regret_curve,
     run_curve,
     stop_curve,
     survivals,
@@ -27,13 +27,13 @@ from stopping.figures.data import (
     tolerance_curve,
     value_curve,
 )
-from stopping.figures.data.regret import DRIFTS
-from stopping.figures.data.regret import RISES as RISE_GRID
+from stopping.figures.data.excess import DRIFTS
+from stopping.figures.data.excess import RISES as RISE_GRID
 from stopping.figures.draw import (
     FIGURES,
     draw_certificate,
+    draw_excess,
     draw_mean_bounds,
-    draw_regret,
     draw_runs,
     draw_stops,
     draw_sure_bounds,
@@ -61,8 +61,8 @@ def axes() -> Axes:
 # --- curves ---------------------------------------------------------------------------------------
 
 
-def test_regret_comes_near_the_bound_and_never_reaches_it() -> None:
-    data = regret_curve(rng(), 100)
+def test_excess_comes_near_the_bound_and_never_reaches_it() -> None:
+    data = excess_curve(rng(), 100)
     assert (data.adversarial < 1.0).all()
     for j in range(1, data.K + 1):
         just_below = np.isclose(data.drift, 2.0 / j, rtol=1e-8) & (data.drift < 2.0 / j)
@@ -71,7 +71,7 @@ def test_regret_comes_near_the_bound_and_never_reaches_it() -> None:
 
 
 def test_random_noise_stays_below_the_adversary() -> None:
-    data = regret_curve(rng(), 300)
+    data = excess_curve(rng(), 300)
     assert (data.uniform <= data.adversarial).all()
     assert (data.uniform < data.adversarial).any()
     assert (data.mean <= data.uniform).all()
@@ -156,8 +156,8 @@ def row(bound: Bound, outcome: Outcome, basis: Basis, estimate: float, limit: fl
 
 def test_cells_keep_the_worst() -> None:
     rows = [
-        row(Bound.REGRET, Outcome.SURVIVES, Basis.THEOREM, 0.0, 0.0),
-        row(Bound.REGRET, Outcome.FAILS, Basis.SIMULATION, 0.25, 0.0),
+        row(Bound.EXCESS, Outcome.SURVIVES, Basis.THEOREM, 0.0, 0.0),
+        row(Bound.EXCESS, Outcome.FAILS, Basis.SIMULATION, 0.25, 0.0),
         row(Bound.RUN_1, Outcome.SURVIVES, Basis.THEOREM, 0.25, 0.5),
         row(Bound.RUN_2, Outcome.SURVIVES, Basis.SIMULATION, 0.1, 0.4),
         row(Bound.CONTAINMENT, Outcome.UNDECIDED, Basis.SIMULATION, 0.0, 0.0),
@@ -177,7 +177,7 @@ def test_cells_keep_the_worst() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: regret_curve(rng(), 0), "tokens"),
+        (lambda: excess_curve(rng(), 0), "tokens"),
         (lambda: tolerance_curve(np.array([-0.1])), "tolerances"),
         (lambda: run_curve(rng(), 1), "two draws"),
         (lambda: stop_curve(rng(), 1), "two draws"),
@@ -210,9 +210,9 @@ def drawn(ax: Axes, values: np.ndarray) -> bool:
 def test_drawings_show_the_data_and_compute_nothing() -> None:
     # Values that no theory gives: whatever is drawn can only come from the data.
     invented = np.random.default_rng(1).random((2, len(DRIFTS)))
-    regret = replace(regret_curve(rng(), 2), adversarial=invented[0], mean=invented[1])
-    draw_regret(ax := axes(), regret)
-    for values in (regret.adversarial, regret.uniform, regret.mean):
+    curve = replace(excess_curve(rng(), 2), adversarial=invented[0], mean=invented[1])
+    draw_excess(ax := axes(), curve)
+    for values in (curve.adversarial, curve.uniform, curve.mean):
         assert drawn(ax, values)
 
     tolerance = tolerance_curve(np.array([0.0, 1.0]))

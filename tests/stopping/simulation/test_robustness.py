@@ -118,36 +118,36 @@ def test_nothing_fails_where_nothing_is_broken(table: tuple[Row, ...]) -> None:
 # What must be seen to fail, each by far more than the simulation's error.
 FAILURES = [
     ("first rise 0.25 x 2 eps_max", "valley", {Bound.CONTAINMENT}),
-    ("last rise 0.9 x 2 eps_max", "valley", {Bound.CONTAINMENT, Bound.REGRET}),
+    ("last rise 0.9 x 2 eps_max", "valley", {Bound.CONTAINMENT, Bound.EXCESS}),
     (
         "V* 2 below the window",
         "valley",
-        {Bound.CONTAINMENT, Bound.REGRET, Bound.STOP_ABOVE},
+        {Bound.CONTAINMENT, Bound.EXCESS, Bound.STOP_ABOVE},
     ),
-    ("normal, rho = -0.9", "cliff", {Bound.REGRET, Bound.FINAL_LAYER, Bound.TAIL}),
+    ("normal, rho = -0.9", "cliff", {Bound.EXCESS, Bound.FINAL_LAYER, Bound.TAIL}),
     (
         "normal, rho = -0.9",
         "valley",
-        {Bound.CONTAINMENT, Bound.REGRET, Bound.STOP_ABOVE},
+        {Bound.CONTAINMENT, Bound.EXCESS, Bound.STOP_ABOVE},
     ),
     ("uniform, rho = 0.5", "flat", {Bound.RUN_2, Bound.RUN_3, Bound.OVERSHOOT}),
     ("normal, rho = 0.9", "flat", {Bound.RUN_2, Bound.RUN_3, Bound.OVERSHOOT}),
     ("eps_max x 3 per layer", "flat", {Bound.RUN_2, Bound.RUN_3, Bound.OVERSHOOT}),
     ("eps_max 1 and 0.2 in turn", "flat", {Bound.RUN_2, Bound.OVERSHOOT}),
-    ("step +1 eps_max at V* = L", "cliff", {Bound.REGRET, Bound.FINAL_LAYER, Bound.TAIL}),
+    ("step +1 eps_max at V* = L", "cliff", {Bound.EXCESS, Bound.FINAL_LAYER, Bound.TAIL}),
     (
         "step +3 eps_max at V* = L",
         "cliff",
-        {Bound.REGRET, Bound.FINAL_LAYER, Bound.TAIL, Bound.MEAN},
+        {Bound.EXCESS, Bound.FINAL_LAYER, Bound.TAIL, Bound.MEAN},
     ),
     ("step +1 eps_max at V* = L", "flat", {Bound.RUN_1, Bound.RUN_2, Bound.RUN_3, Bound.OVERSHOOT}),
     (
         "step -1.5 eps_max beyond V*",
         "valley",
-        {Bound.CONTAINMENT, Bound.REGRET, Bound.STOP_ABOVE},
+        {Bound.CONTAINMENT, Bound.EXCESS, Bound.STOP_ABOVE},
     ),
-    ("Student, 3 degrees", "cliff", {Bound.REGRET, Bound.FINAL_LAYER, Bound.TAIL}),
-    ("Laplace", "cliff", {Bound.REGRET, Bound.FINAL_LAYER, Bound.TAIL}),
+    ("Student, 3 degrees", "cliff", {Bound.EXCESS, Bound.FINAL_LAYER, Bound.TAIL}),
+    ("Laplace", "cliff", {Bound.EXCESS, Bound.FINAL_LAYER, Bound.TAIL}),
     ("Laplace", "flat", set[Bound]()),
     ("step -1 eps_max at V* = L", "flat", set[Bound]()),
     ("uniform, rho = -0.9", "flat", set[Bound]()),
@@ -176,12 +176,12 @@ def test_a_sure_bound_that_no_draw_breaks_is_not_called_sure(table: tuple[Row, .
 
 def test_greatest_draw_measures_the_overshoot(table: tuple[Row, ...]) -> None:
     kept = rows(table, "uniform", "valley")
-    assert kept[Bound.REGRET].greatest <= 2.0
-    last = rows(table, "last rise 0.9 x 2 eps_max", "valley")[Bound.REGRET]
+    assert kept[Bound.EXCESS].greatest <= 2.0
+    last = rows(table, "last rise 0.9 x 2 eps_max", "valley")[Bound.EXCESS]
     # The search stays at L, two full rises and the weak one above V*.
     assert last.greatest == pytest.approx(2.2 + 2.2 + 1.8)
     ranged = rows(table, "step +1 eps_max at V* = L", "cliff")
-    assert 2.0 < ranged[Bound.REGRET_RANGE].greatest <= 3.0
+    assert 2.0 < ranged[Bound.EXCESS_RANGE].greatest <= 3.0
 
 
 @pytest.mark.parametrize("rho", [-0.9, -0.5, 0.5, 0.9])
@@ -206,7 +206,7 @@ def exact_value(scenario: Scenario, bound: Bound) -> float | None:
     values = {
         Bound.CONTAINMENT: law.stop_above(turning),
         Bound.STOP_ABOVE: law.stop_above(turning),
-        Bound.REGRET: law.probability[excess > 2 * scenario.eps_max + 1e-9].sum(),
+        Bound.EXCESS: law.probability[excess > 2 * scenario.eps_max + 1e-9].sum(),
         Bound.FINAL_LAYER: law.probability[G - G[-1] > 2 * scenario.eps_max + 1e-9].sum(),
         Bound.MEAN: law.contained_excess(turning),
         Bound.OVERSHOOT: law.expected_overshoot(turning),
@@ -251,7 +251,7 @@ def test_a_false_theorem_would_be_seen() -> None:
     ]
     found = robustness_table(seed=5, n=1 << 15, asked=wrong)
     contradicted = {row.bound for row in found if row.outcome is not Outcome.SURVIVES}
-    assert {Bound.REGRET, Bound.RUN_2, Bound.RUN_3, Bound.OVERSHOOT} <= contradicted
+    assert {Bound.EXCESS, Bound.RUN_2, Bound.RUN_3, Bound.OVERSHOOT} <= contradicted
 
 
 def test_reproducible_and_seeded() -> None:

@@ -25,7 +25,7 @@ from stopping.theory.averages import average_table
 ROOT = Path(__file__).parents[3]
 PATIENCE = 600
 """Seconds until a cluster of this machine is held to have failed to start."""
-SOME = tuple(replace(c, draws=120_000, block=1000) for c in CLAIMS if c.name == "T2.regret")
+SOME = tuple(replace(c, draws=120_000, block=1000) for c in CLAIMS if c.name == "T2.excess")
 
 
 def late(i: int) -> int:

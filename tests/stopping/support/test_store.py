@@ -111,7 +111,7 @@ def test_paths_that_cannot_be_are_told(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_killed_verify_ends_as_one_that_was_not(tmp_path: Path) -> None:
     path = tmp_path / "verify.jsonl"
-    arguments = ["verify", "T2.regret", "T4", "--effort", "2", "--json", "--jobs", "1"]
+    arguments = ["verify", "T2.excess", "T4", "--effort", "2", "--json", "--jobs", "1"]
     kill_after(2, "stopping.support.store:Journal", "keep", *arguments, "--resume", path)
     kept = path.read_bytes().count(b"\n") - 1
     command = [sys.executable, "-m", "stopping", *arguments]

@@ -121,11 +121,11 @@ def test_bounds_and_gaps(table: tuple[AverageCase, ...]) -> None:
         assert case.difference_gap == pytest.approx(case.difference_bound - case.constant)
         assert case.contained == (case.unit == "eps_max")
         if case.contained:
-            assert case.regret_bound == 2.0
-            assert case.regret_gap == pytest.approx(2.0 - case.constant)
+            assert case.excess_bound == 2.0
+            assert case.excess_gap == pytest.approx(2.0 - case.constant)
         else:
-            assert case.regret_bound is None
-            assert case.regret_gap is None
+            assert case.excess_bound is None
+            assert case.excess_gap is None
     assert by_name(table, "uniform").tail_bound == pytest.approx(np.sqrt(np.pi / 3))
     assert by_name(table, "normal").tail_bound == pytest.approx(np.sqrt(np.pi))
     assert by_name(table, "normal").difference_bound == pytest.approx(1 / np.sqrt(np.pi))

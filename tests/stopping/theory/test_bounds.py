@@ -44,11 +44,11 @@ def test_T1_the_search_never_stops_above_the_turning_point(world: World) -> None
 
 
 @given(worlds())
-def test_T2_regret(world: World) -> None:
+def test_T2_excess(world: World) -> None:
     assert excess(world) <= realised(world) + ROUNDING
-    assert realised(world) <= bounds.regret_bound(EPS_MAX)
+    assert realised(world) <= bounds.excess_bound(EPS_MAX)
     if steps(world) > 0:
-        assert excess(world) < bounds.regret_bound(EPS_MAX)
+        assert excess(world) < bounds.excess_bound(EPS_MAX)
 
 
 @given(worlds(), st.floats(0.01, 3.0))
@@ -93,7 +93,7 @@ def test_mutants_are_caught() -> None:
     """Each deliberate error is refuted by the very worlds that the theorems survive."""
     slack = 0.9
     assert violated(worlds(dominance=1.8), lambda w: steps(w) < 0)
-    assert violated(worlds(), lambda w: excess(w) > slack * bounds.regret_bound(EPS_MAX))
+    assert violated(worlds(), lambda w: excess(w) > slack * bounds.excess_bound(EPS_MAX))
     assert violated(
         worlds(),
         lambda w: (
@@ -169,8 +169,8 @@ def test_T10_mean_is_the_integral_of_the_tail(sigma: float) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: bounds.regret_bound(-0.1),
-        lambda: bounds.regret_bound(math.nan),
+        lambda: bounds.excess_bound(-0.1),
+        lambda: bounds.excess_bound(math.nan),
         lambda: bounds.overshoot_bound(0.1, 0.0),
         lambda: bounds.final_layer_bound(math.inf),
         lambda: bounds.tolerance_bound(0.1, 0.1, 0),
@@ -211,7 +211,7 @@ def test_T16_is_attained_and_needs_every_weak_rise() -> None:
         # Negative control: one weak rise not counted.
         if weak > 1:
             assert excess > bounds.rounded_valley_bound(0.25, weak - 1)
-    assert bounds.rounded_valley_bound(0.25, 0) == bounds.regret_bound(0.25)
+    assert bounds.rounded_valley_bound(0.25, 0) == bounds.excess_bound(0.25)
     with pytest.raises(UserError, match="weak"):
         bounds.rounded_valley_bound(0.25, 1.5)
     with pytest.raises(UserError, match="weak"):

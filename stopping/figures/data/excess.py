@@ -17,7 +17,7 @@ from stopping.model.noise import (
 )
 from stopping.model.paths import Paths
 from stopping.rules import Search, Tolerance
-from stopping.theory.bounds import regret_bound, tolerance_bound
+from stopping.theory.bounds import excess_bound, tolerance_bound
 from stopping.types import FloatArray, IntArray
 
 # Up to each 2/j and just beyond it: there the adversary has to make do with one step less.
@@ -29,7 +29,7 @@ K = 9
 
 
 @dataclass(frozen=True, eq=False)
-class RegretCurve:
+class ExcessCurve:
     """T2: the worst excess for each drift, as a share of `2 eps_max`.
 
     Attributes
@@ -76,7 +76,7 @@ class ToleranceCurve:
     refuted: FloatArray
 
 
-def regret_curve(rng: np.random.Generator, tokens: int = 4_000) -> RegretCurve:
+def excess_curve(rng: np.random.Generator, tokens: int = 4_000) -> ExcessCurve:
     """Measure the worst excess against T2's bound, for `tokens` draws per drift with `V* = L`."""
     if tokens < 1:
         raise UserError(f"need tokens >= 1, got {tokens}")
@@ -86,10 +86,10 @@ def regret_curve(rng: np.random.Generator, tokens: int = 4_000) -> RegretCurve:
         G = np.repeat(_slopes(), n, axis=0)
         turning = np.full(len(G), K)
         paths = Paths.from_latent(G, noise.sample(rng, G, turning, 0), turning)
-        return paths.excess(Search(K).choose(paths.x)).reshape(-1, n) / float(regret_bound(1.0))
+        return paths.excess(Search(K).choose(paths.x)).reshape(-1, n) / float(excess_bound(1.0))
 
     uniform = excess(UniformNoise(1.0), tokens)
-    return RegretCurve(
+    return ExcessCurve(
         drift=DRIFTS,
         adversarial=excess(AdversarialNoise(1.0), 1)[:, 0],
         uniform=uniform.max(axis=1),
