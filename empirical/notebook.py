@@ -3,8 +3,8 @@
 In the book a number stands in the prose under its name; in a notebook, which may lack myst_nb,
 what would be glued is shown below its cell.
 
-Figures are drawn into the page as SVG whose black is the colour of the text around it, so they
-suit the light and the dark theme alike and grow with the column.
+Figures are drawn into the page as SVG whose black is the colour of the text around it and whose
+colours are the palette's, so they suit the light and the dark theme alike and grow with the column.
 """
 
 import html
@@ -25,16 +25,18 @@ from empirical.numbers import maths
 from empirical.studies.ledger import Entry, Evidence
 from empirical.traces.files import Traces, read_traces
 from stopping.claims import CLAIMS, Finding
+from stopping.figures.inline import coloured, renamed
+from stopping.figures.theme import BLUE, GREEN, MUTED, PURPLE, VERMILION
 from stopping.simulation.montecarlo import Relation
 
 __all__ = [
     "ALL_MODELS",
     "BLUE",
     "GREEN",
-    "GREY",
     "MODELS",
-    "ORANGE",
-    "RED",
+    "MUTED",
+    "PURPLE",
+    "VERMILION",
     "bundled",
     "claims_table",
     "figure",
@@ -44,11 +46,9 @@ __all__ = [
     "text_before",
 ]
 
-BLUE, ORANGE, GREEN, RED, GREY = "#2f8fc4", "#e08a1e", "#2a9d6f", "#d1495b", "#8a8f98"
-
 mpl.rcParams.update(
     {
-        "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, RED, GREY]),
+        "axes.prop_cycle": cycler(color=[BLUE, VERMILION, GREEN, PURPLE, MUTED]),
         "axes.spines.right": False,
         "axes.spines.top": False,
         "figure.constrained_layout.use": True,
@@ -148,11 +148,9 @@ def _svg(fig: Figure, alt: str) -> str:
     svg = drawn.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    # Identifiers are unique in a drawing, not on a page with several.
-    prefix = f"f{next(_count)}-"
-    svg = re.sub(r'\bid="', f'id="{prefix}', svg)
-    svg = re.sub(r'((?:xlink:)?href="|url\()#', rf"\1#{prefix}", svg)
-    svg = svg.replace("#000000", "currentColor")
+    # Identifiers are unique in a drawing, not on a page with several; a hundredth of a point is enough.
+    svg = coloured(renamed(svg, f"f{next(_count)}")).replace("#000000", "currentColor")
+    svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg)
     svg = svg.replace('<g id="', '<g style="fill: currentColor" id="', 1)
     label = html.escape(alt, quote=True)
     widest = f"max-width: {fig.get_figwidth() * REM_PER_INCH:.3g}rem"

@@ -1,7 +1,8 @@
 """Figures in a page, whose style sheet colours them: light, dark or on paper.
 
 A figure is drawn with the colours of `PALETTE`, each of which occurs nowhere else; in the SVG text
-every one of them is then replaced by the CSS variable of its name. So one drawing serves all.
+every one of them is then replaced by the CSS variable of its name, with the light one where a page has
+none. So one drawing serves all.
 """
 
 import io
@@ -60,7 +61,7 @@ def inline_svg(figure: "Figure", name: str, title: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" {view.group() if view else ""} '
         f'role="img" aria-labelledby="{label}"><title id="{label}">{escape(title)}</title>'
     )
-    return opening + _coloured(_renamed(body, name)).strip()
+    return opening + coloured(renamed(body, name)).strip()
 
 
 def style_variables() -> str:
@@ -73,14 +74,15 @@ def style_variables() -> str:
     )
 
 
-def _renamed(svg: str, name: str) -> str:
+def renamed(svg: str, name: str) -> str:
     """Prefix ids and references to them: several figures share one page."""
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
     return re.sub(r'(?:xlink:)?href="#([^"]+)"', rf'href="#{name}-\1"', svg)
 
 
-def _coloured(svg: str) -> str:
+def coloured(svg: str) -> str:
+    """Write the colours of the palette as CSS variables, letters in the fonts of the page."""
     for name, colour in PALETTE.items():
-        svg = re.sub(colour.light, f"var(--{name})", svg, flags=re.IGNORECASE)
+        svg = re.sub(colour.light, f"var(--{name}, {colour.light})", svg, flags=re.IGNORECASE)
     return re.sub(r"'DejaVu Sans'(, sans-serif)?", FONT_STACK, svg)
