@@ -63,9 +63,7 @@ def results_table(premises: Mapping[str, Mapping[str, str]], page_of: Mapping[st
             f"<code>{name.replace('.', '.<wbr>').replace('_', '_<wbr>')}</code>"
             for name in theorem.functions
         )
-        applies = "<br>".join(
-            f"{model}: {_premises(theorem.assumes, found)}" for model, found in premises.items()
-        )
+        applies = _applies({m: _premises(theorem.assumes, found) for m, found in premises.items()})
         rows.append(
             f'<tr><td><b><a href="{page_of[theorem.label]}.html#thm:{theorem.label}">'
             f"{theorem.label}</a> {html.escape(theorem.title)}</b>"
@@ -80,10 +78,28 @@ def results_table(premises: Mapping[str, Mapping[str, str]], page_of: Mapping[st
     )
 
 
+def _applies(said: Mapping[str, str]) -> str:
+    """Say of which models what is said, those of which the same is said together."""
+    together: dict[str, list[str]] = {}
+    for model, answer in said.items():
+        together.setdefault(answer, []).append(model)
+    return "<br>".join(
+        f"<b>{'all' if len(models) == len(said) else ', '.join(models)}</b>: {answer}"
+        for answer, models in together.items()
+    )
+
+
 def _premises(assumes: Sequence[str], found: Mapping[str, str]) -> str:
     """Say whether all premises hold of a model, and if not which fail or are undecided."""
-    others = [f"{a} {found[a]}" for a in assumes if a in found and found[a] != "holds"]
     unasked = [a for a in assumes if a not in found]
+    others: dict[str, list[str]] = {}
+    for a in assumes:
+        if found.get(a, "holds") != "holds":
+            others.setdefault(found[a], []).append(a)
     if not others:
         return "yes" if not unasked else f"as far as can be asked; {', '.join(unasked)} cannot"
-    return ("no: " if any("fails" in o for o in others) else "open: ") + ", ".join(others)
+    listed = (
+        f"{', '.join(names)} {'fail' if status == 'fails' and len(names) > 1 else status}"
+        for status, names in others.items()
+    )
+    return ("no: " if "fails" in others else "open: ") + "; ".join(listed)

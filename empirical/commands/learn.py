@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import numpy as np
 
 from empirical.analysis.decisions import MATERIAL
 from empirical.analysis.validate import Comparison
@@ -17,6 +18,7 @@ from empirical.commands.options import (
 )
 from empirical.data import bundled_traces
 from empirical.fitting.learning import Learned, learn, observe
+from empirical.fitting.learning.crossfit import FOLDS
 from empirical.fitting.learning.regressors import require_sklearn
 from empirical.traces.files import read_traces
 from empirical.traces.window import headline
@@ -77,8 +79,8 @@ def learn_command(
     Two regressions predict each layer's log-loss from what the window shows (entropies, top-1
     agreements, residual updates) and the layer of least prediction is decoded. Beside them stand
     the rules that a model fitted on other prompts recommends (Bayes, Snell), the paper's search
-    and the hindsight oracle. Without TRACES, all bundled ones, with both lenses where there are
-    two. Needs the extra `learn`.
+    and the hindsight oracle. Without TRACES, the bundled ones that have enough prompts, with both
+    lenses where there are two. Needs the extra `learn`.
 
     \b
     Examples:
@@ -116,8 +118,12 @@ def learn_command(
 
 
 def bundled_jobs() -> list[Job]:
-    """All bundled traces, and those of two lenses once more with the columns of the other."""
-    paths = bundled_traces()
+    """Bundled traces whose groups are enough for the folds, with two lenses where there are two."""
+    paths = {
+        name: path
+        for name, path in bundled_traces().items()
+        if len(np.unique(read_traces(path).clusters)) >= 2 * FOLDS
+    }
     jobs = [Job(name, path, None) for name, path in paths.items()]
     for name, path in paths.items():
         raw = name.removesuffix(".temperature")

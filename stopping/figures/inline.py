@@ -1,8 +1,8 @@
 """Figures in a page, whose style sheet colours them: light, dark or on paper.
 
 A figure is drawn with the colours of `PALETTE`, each of which occurs nowhere else; in the SVG text
-every one of them is then replaced by the CSS variable of its name, with the light one where a page has
-none. So one drawing serves all.
+every one of them is then replaced by the CSS variable of its name, with itself where a page has no
+such variable. So one drawing serves all.
 """
 
 import io

@@ -6,31 +6,41 @@ import pytest
 from playwright.sync_api import Browser, Response, expect
 
 from tests.book.browser import PATIENCE
+from tests.book.conftest import built_site
+from tests.book.survey import pages_of
 
-PLAIN, FORMULAS = 1.0e6, 1.6e6
-"""Most bytes that a page loads beside its own text: without a formula, and with formulas."""
+MOST, PLAIN = 1.5e6, 0.6e6
+"""Most bytes that any page loads, its own text included, and one without a formula or a figure."""
+PAGES = [page for page in pages_of(built_site()) if not page.startswith("_modules")]
 
 
-@pytest.mark.parametrize(
-    ("name", "most"), [("about", PLAIN), ("choosing", FORMULAS), ("bounds", FORMULAS)]
-)
-def test_a_page_loads_no_more_than_it_needs(
-    browser: Browser, address: str, site: Path, name: str, most: float
-) -> None:
-    loaded: list[str] = []
+def weight(browser: Browser, address: str, site: Path, name: str) -> int:
+    """Bytes of all that a page loads for a reader who comes first to it."""
+    loaded = {name}
 
     def note(answer: Response) -> None:
-        loaded.append(answer.url.removeprefix(address).partition("?")[0])
+        loaded.add(answer.url.removeprefix(address).partition("?")[0])
 
     context = browser.new_context()
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.on("response", note)
-    page.goto(f"{address}pages/{name}.html", wait_until="networkidle")
-    files = {site / path for path in loaded} - {site / "pages" / f"{name}.html"}
-    assert sum(file.stat().st_size for file in files if file.is_file()) <= most
-    assert not any("searchindex" in path for path in loaded)
+    page.goto(f"{address}{name}", wait_until="networkidle")
     context.close()
+    if name != "search.html":
+        assert not any("searchindex" in path for path in loaded)
+    return sum((site / path).stat().st_size for path in loaded if (site / path).is_file())
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_light(browser: Browser, address: str, site: Path, name: str) -> None:
+    assert weight(browser, address, site, name) <= MOST
+
+
+def test_a_page_without_formulas_loads_no_part_of_mathjax(
+    browser: Browser, address: str, site: Path
+) -> None:
+    assert weight(browser, address, site, "pages/about.html") <= PLAIN
 
 
 def test_every_icon_of_a_page_is_drawn(browser: Browser, address: str) -> None:
