@@ -149,7 +149,9 @@ def _svg(fig: Figure, alt: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     # Identifiers are unique in a drawing, not on a page with several.
-    svg = coloured(renamed(svg, f"f{next(_count)}")).replace("#000000", "currentColor")
+    svg = coloured(renamed(svg, f"f{next(_count)}"), anywhere=True).replace(
+        "#000000", "currentColor"
+    )
     # A hundredth of a point is enough.
     svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg)
     svg = svg.replace('<g id="', '<g style="fill: currentColor" id="', 1)

@@ -1,8 +1,7 @@
 """Figures in a page, whose style sheet colours them: light, dark or on paper.
 
 A figure is drawn with the colours of `PALETTE`, each of which occurs nowhere else; in the SVG text
-every one of them is then replaced by the CSS variable of its name, with itself where a page has no
-such variable. So one drawing serves all.
+every one of them is then replaced by the CSS variable of its name. So one drawing serves all.
 """
 
 import io
@@ -81,8 +80,16 @@ def renamed(svg: str, name: str) -> str:
     return re.sub(r'(?:xlink:)?href="#([^"]+)"', rf'href="#{name}-\1"', svg)
 
 
-def coloured(svg: str) -> str:
-    """Write the colours of the palette as CSS variables, letters in the fonts of the page."""
+def coloured(svg: str, anywhere: bool = False) -> str:
+    """Write the colours of the palette as CSS variables, letters in the fonts of the page.
+
+    `anywhere`, the light colours stand where a page has no such variables.
+    """
     for name, colour in PALETTE.items():
-        svg = re.sub(colour.light, f"var(--{name}, {colour.light})", svg, flags=re.IGNORECASE)
+        svg = re.sub(
+            colour.light,
+            f"var(--{name}, {colour.light})" if anywhere else f"var(--{name})",
+            svg,
+            flags=re.IGNORECASE,
+        )
     return re.sub(r"'DejaVu Sans'(, sans-serif)?", FONT_STACK, svg)
