@@ -83,7 +83,7 @@ FORBIDDEN = (
     ),
     (
         r"\bregret_(bound|gap|curve|beyond)|\bRegretCurve\b|\bT[25]\.regret\b|\bREGRET\b",
-        "stopping.excess_bound(0.3)",
+        "stopping.regret_bound(0.3)",
         "excess; the regret is of log-loss, above the oracle layer",
     ),
     (r"\bPriced\b|\bblind plan\b", "the best blind plan", "comparison of rules, open-loop plan"),
