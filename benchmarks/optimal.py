@@ -37,8 +37,8 @@ from stopping.simulation.montecarlo import Draw, Estimate, estimate
 class Effort:
     """Bases, and numbers of paths: of the regression, the rule's mean, and the two duals."""
 
-    basis: Polynomial
-    control: Polynomial
+    basis: AbstractBasis
+    control: AbstractBasis
     fit: int
     rule: int
     regression: int
@@ -50,7 +50,7 @@ FEW = Effort(Polynomial(3, 3), Polynomial(2, 2), 50_000, 200_000, 4000, 6000, 32
 SOME = Effort(Polynomial(2, 2), Polynomial(1, 1), 50_000, 200_000, 4000, 4000, 32)
 MANY = Effort(Polynomial(2, 2), Polynomial(1, 1), 30_000, 100_000, 4000, 1500, 32)
 MOST = Effort(Polynomial(2, 2), Polynomial(1, 1), 30_000, 50_000, 2000, 800, 32)
-PAST = Effort(Polynomial(2, 2), Polynomial(1, 1), 6000, 20_000, 20_000, 500, 16)
+PAST = Effort(RandomNetwork(64), RandomNetwork(32), 12_000, 20_000, 20_000, 1000, 16)
 
 BASES: tuple[AbstractBasis, ...] = (Polynomial(2, 2), Polynomial(3, 3), RandomNetwork(64), Trees())
 COST = 0.02

@@ -24,6 +24,10 @@ from stopping.optimal.learners import LeastSquares
 from stopping.types import FloatArray
 
 _BLOCK = 4096
+RIDGE = 1e-4
+"""Of the columns' mean square. Posterior means of neighbouring layers move nearly together: without
+a ridge their coefficients are thousands that cancel on the paths of the fit, and on a rare fresh
+one do not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +55,7 @@ class ControlFit:
     """Regresses a target on `phi_j h_k` beside columns that are known at `t`."""
 
     def __init__(self, fitted: Fitted) -> None:
-        self._fitted, self._sums, self._moments = fitted, LeastSquares(), 0
+        self._fitted, self._sums, self._moments = fitted, LeastSquares(RIDGE), 0
 
     def add(
         self, features: FloatArray, moments: FloatArray, around: FloatArray, target: FloatArray

@@ -13,7 +13,7 @@ from scipy.linalg import solve
 from stopping.support.threads import one_thread
 from stopping.types import FloatArray
 
-_RIDGE = 1e-9
+RIDGE = 1e-9
 """Of the columns' mean square: at `t = 0` most columns are constant, so collinear."""
 
 
@@ -52,8 +52,8 @@ class Weights:
 class LeastSquares:
     """Ridge regression, nearly without a ridge, by normal equations that are summed up."""
 
-    def __init__(self) -> None:
-        self._gram, self._moment = np.zeros((0, 0)), np.zeros(0)
+    def __init__(self, ridge: float = RIDGE) -> None:
+        self._ridge, self._gram, self._moment = ridge, np.zeros((0, 0)), np.zeros(0)
 
     def add(self, columns: FloatArray, target: FloatArray) -> None:
         """Sum up products; nothing of the columns is kept."""
@@ -68,7 +68,7 @@ class LeastSquares:
         scale = np.sqrt(np.diag(self._gram))
         scale[scale == 0] = 1.0
         gram = self._gram / scale[:, None] / scale
-        gram[np.diag_indices(len(scale))] += _RIDGE
+        gram[np.diag_indices(len(scale))] += self._ridge
         return Weights(solve(gram, self._moment / scale, assume_a="pos") / scale)
 
 
