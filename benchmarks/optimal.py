@@ -52,7 +52,7 @@ MANY = Effort(Polynomial(2, 2), Polynomial(1, 1), 30_000, 100_000, 4000, 1500, 3
 MOST = Effort(Polynomial(2, 2), Polynomial(1, 1), 30_000, 50_000, 2000, 800, 32)
 PAST = Effort(Polynomial(2, 2), Polynomial(1, 1), 6000, 20_000, 20_000, 500, 16)
 LONG = Effort(RandomNetwork(64), RandomNetwork(32), 12_000, 20_000, 20_000, 1000, 16)
-"""Above H = 1/2, where a trend goes on: what waiting is worth has kinks that no parabola follows."""
+"""Above H = 1/2, where a trend goes on: the worth of waiting has kinks no parabola follows."""
 
 BASES: tuple[AbstractBasis, ...] = (Polynomial(2, 2), Polynomial(3, 3), RandomNetwork(64), Trees())
 COST = 0.02

@@ -173,7 +173,8 @@ MOST_TREES, MOST_LEAVES = 1000, 256
 class Trees(AbstractBasis):
     """The features themselves, for gradient-boosted trees; needs scikit-learn.
 
-    Trees hold all features of one time in memory, and a rule made of them cannot be saved.
+    Trees hold all features of one time in memory, up to three times (`24 (p + 1)` bytes a path),
+    and a rule made of them cannot be saved.
 
     Raises
     ------

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from stopping.errors import UserError
+from stopping.optimal import control
 from stopping.optimal.bases import Polynomial, RandomNetwork, Trees, basis_from
 from stopping.optimal.budget import dual_bound
-from stopping.optimal.control import Control
+from stopping.optimal.control import Control, ControlFit
 from stopping.optimal.dual import Dual
 from stopping.optimal.layers import LayerProblem
 from stopping.optimal.published import MAX_CALL, MaxCall
@@ -141,6 +142,25 @@ def test_layers_have_martingales() -> None:
     # The negative control: increments of what is no posterior mean.
     wrong = views[1].features - views[0].features
     assert (np.abs(wrong.mean(axis=0)) > 5 * wrong.std(axis=0) / math.sqrt(n)).any()
+
+
+def test_coefficients_of_martingales_that_move_together_stay_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Posterior means do: coefficients that cancel on the fit's paths explode on a fresh one."""
+    rng, n = np.random.default_rng(0), 2_000
+    features, moment, noise = rng.normal(size=(3, n, 1))
+    moments = np.column_stack([moment, moment + 1e-4 * rng.normal(size=(n, 1))])
+
+    def largest() -> float:
+        fit = ControlFit(Polynomial(1).fit(features))
+        fit.add(features, moments, np.ones((n, 1)), (moment + noise)[:, 0])
+        return float(np.abs(fit.solve().weights).max())
+
+    assert largest() < 2
+    # The negative control: without the ridge.
+    monkeypatch.setattr(control, "RIDGE", 1e-12)
+    assert largest() > 50
 
 
 @dataclass(frozen=True, eq=False)
