@@ -24,9 +24,10 @@ from empirical.report.sources import read_sources
 from empirical.report.stored import read_store
 from stopping.changepoint import ChangePointModel
 from stopping.optimal.bases import AbstractBasis, Polynomial, RandomNetwork, Trees
-from stopping.optimal.budget import dual_bound
+from stopping.optimal.budget import TRAINING, dual_bound
 from stopping.optimal.dual import Dual
 from stopping.optimal.layers import LayerProblem
+from stopping.optimal.pathwise import optimised
 from stopping.optimal.problem import AbstractControlledProblem, AbstractGaussianProblem
 from stopping.optimal.published import FRACTIONAL, MAX_CALL, Fractional, MaxCall
 from stopping.optimal.regression import fit_policy
@@ -55,6 +56,13 @@ LONG = Effort(RandomNetwork(64), RandomNetwork(32), 12_000, 20_000, 20_000, 1000
 """Above H = 1/2, where a trend goes on: the worth of waiting has kinks no parabola follows."""
 
 BASES: tuple[AbstractBasis, ...] = (Polynomial(2, 2), Polynomial(3, 3), RandomNetwork(64), Trees())
+MARTINGALES = (
+    ("regression", 0, 0.0),
+    ("pathwise", 0, TRAINING),
+    ("nested", 8, 0.0),
+    ("nested", 32, 0.0),
+)
+"""Method, continuations of each history, share of the budget for training."""
 COST = 0.02
 """Of a projection, nats; that of `stopping solve`."""
 
@@ -69,7 +77,9 @@ def optimal_benchmark(seed: int, rounds: int, out: Path | None) -> None:
         "command": f"python -m benchmarks optimal --seed {seed}"
     }
     rows: list[Row] = []
-    for found in chain(bases(seed), max_calls(seed), fractional(seed), speed(rounds)):
+    for found in chain(
+        bases(seed), martingales(seed), max_calls(seed), fractional(seed), speed(rounds)
+    ):
         rows.append(found)
         click.echo(f"{found['table']}: {found['name']}", err=True)
         path = save("optimal", made, rows, out)
@@ -185,8 +195,42 @@ def bases(seed: int) -> Iterator[Row]:
                 "paths": task.paths,
                 "budget": task.budget,
                 "rule": reward(rule, task.sign),
-                "dual": reward(dual.estimate, task.sign) | {"inner": dual.inner},
+                "dual": reward(dual.estimate, task.sign)
+                | {"inner": dual.inner, "pathwise": dual.pathwise},
                 "seconds": {"fit": fitted - began, "bounds": time.process_time() - fitted},
+            }
+
+
+def martingales(seed: int) -> Iterator[Row]:
+    """Dual bounds of one regression's martingale, that optimised pathwise, and nested ones.
+
+    Each on the same budget of steps, of which the optimisation takes a tenth.
+    """
+    for task in tasks():
+        horizon, budget = task.problem.horizon, 50_000 if task.sign > 0 else 150_000
+        streams = np.random.SeedSequence(seed).generate_state(3)
+        fit = np.random.default_rng(streams[0])
+        policy = fit_policy(
+            task.problem, Polynomial(2, 2), fit, task.paths, control=Polynomial(1, 1)
+        )
+        for method, inner, share in MARTINGALES:
+            began = time.process_time()
+            chosen, rng = policy, np.random.default_rng(streams[1])
+            if share:
+                tuned = optimised(policy, rng, int(share * budget / horizon))
+                if tuned is None:  # too few paths for its coefficients
+                    continue
+                chosen = tuned
+            n = int((1 - share) * budget / horizon / (1 + inner))
+            found = estimate(Dual(chosen, inner).draw, n, int(streams[2]), block=1024)
+            yield {
+                "table": "martingales",
+                "name": task.name,
+                "method": method,
+                "inner": inner,
+                "budget": budget,
+                "dual": reward(found, task.sign),
+                "seconds": time.process_time() - began,
             }
 
 

@@ -16,6 +16,7 @@ The design has many columns, so it is made block by block and never stands in me
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -28,6 +29,14 @@ RIDGE = 1e-4
 """Of the columns' mean square. Posterior means of neighbouring layers move nearly together: without
 a ridge their coefficients are thousands that cancel on the paths of the fit, and on a rare fresh
 one do not."""
+
+
+class Increment(Protocol):
+    """A martingale increment of one step, as a function of what is known and of the step."""
+
+    def __call__(self, features: FloatArray, moments: FloatArray) -> FloatArray:
+        """Increment given features at `t`, `(n, p)`, and the step's `h_k`, `(n, m)`."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ import numpy as np
 
 from stopping.errors import UserError
 from stopping.optimal.bases import AbstractBasis, Fitted
-from stopping.optimal.control import Control, ControlFit
+from stopping.optimal.control import Control, ControlFit, Increment
 from stopping.optimal.learners import Solution
 from stopping.optimal.problem import AbstractControlledProblem, AbstractProblem, View
 from stopping.optimal.training import BLOCK, TrainingPaths
@@ -32,14 +32,14 @@ class Stage:
         Continuation value above the anchor where stopping is eligible: what the rule compares with.
     value : Solution
         The same everywhere, for the dual bound.
-    control : Control, optional
+    control : Increment, optional
         Martingale increment of the step that follows.
     """
 
     fitted: Fitted
     decision: Solution
     value: Solution
-    control: Control | None = None
+    control: Increment | None = None
 
     def stops(self, view: View) -> BoolArray:
         """Whether the rule stops, shape (n,)."""
