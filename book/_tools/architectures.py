@@ -177,10 +177,11 @@ HEADS = ("family", "decoder", "lens: final / any layer", "after unembedding", "l
 def row(finding: Finding) -> str:
     """One row of the table in Markdown: few columns, what was found first, so that all is seen."""
     model = finding.model.replace("For", "<wbr>For")
+    alike = finding.lens == finding.any_layer
     cells = (
         f"{finding.family}<br><small>{model}</small>",
         finding.decoder,
-        f"{finding.lens} / {finding.any_layer}",
+        finding.lens if alike else f"{finding.lens} / {finding.any_layer}",
         finding.head,
         f"{finding.layers}<br>{finding.final_norm}",
     )
