@@ -19,7 +19,7 @@ def pools(path: Path) -> Pools:
 
 
 def test_the_page_has_several_models() -> None:
-    assert len(KEPT) == 3
+    assert len(KEPT) == 4
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
@@ -31,5 +31,5 @@ def test_mixing_gains_nothing_and_a_correction_needs_no_earlier_layer(path: Path
         assert gain.high > -MATERIAL, name
     gained = found[ALL].log_loss_vs_own
     assert gained.high < 0
-    assert found[ALONE].log_loss_vs_own.estimate < 0.8 * gained.estimate
+    assert found[ALONE].log_loss_vs_own.estimate < 0.75 * gained.estimate
     assert found[HINDSIGHT].log_loss_vs_own.high < 0
