@@ -22,11 +22,12 @@ times are found anew. Fresh paths then make a bound of it, as of any martingale.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import solve
 
 from stopping.optimal.bases import Fitted, Polynomial
 from stopping.optimal.control import Increment
+from stopping.optimal.learners import LeastSquares
 from stopping.optimal.regression import Policy
+from stopping.support.threads import one_thread
 from stopping.types import FloatArray
 
 BASIS = Polynomial(1, 1)
@@ -60,6 +61,7 @@ class Scaled:
         return factor * self.control(features, moments)
 
 
+@one_thread()
 def optimised(policy: Policy, rng: np.random.Generator, n: int) -> Policy | None:
     """Policy with its martingale chosen on `n` paths at most; None if they are too few.
 
@@ -109,8 +111,7 @@ def _least_squares(columns: list[FloatArray], losses: FloatArray, value: float) 
         time, least = left.argmin(axis=1), left.min(axis=1)
         goal = value + float(least.std()) if goal is None else goal
         design = np.column_stack([c * (time > t)[:, None] for t, c in enumerate(columns)])
-        gram = design.T @ design
-        ridge = np.diag(gram) * _RIDGE
-        gram[np.diag_indices(len(a))] += np.where(ridge > 0, ridge, 1.0)
-        a = a + _STEP * solve(gram, design.T @ (least - goal), assume_a="pos")
+        squares = LeastSquares(_RIDGE)
+        squares.add(design, least - goal)
+        a = a + _STEP * squares.solve().values
     return np.split(a, ends[:-1])

@@ -17,6 +17,7 @@ from stopping.optimal.control import Control, ControlFit, Increment
 from stopping.optimal.learners import Solution
 from stopping.optimal.problem import AbstractControlledProblem, AbstractProblem, View
 from stopping.optimal.training import BLOCK, TrainingPaths
+from stopping.support.threads import one_thread
 from stopping.types import BoolArray, FloatArray, IntArray
 
 
@@ -105,6 +106,7 @@ class Policy:
         return time, loss, martingale
 
 
+@one_thread()
 def fit_policy(
     problem: AbstractProblem,
     basis: AbstractBasis,
