@@ -72,9 +72,7 @@ def prompt_intervals(
     names = list(ratios)
     columns = [side for r in ratios.values() for side in (r.numerator, r.denominator)]
     needed = {r.level: max(replicates, tail_replicates(r.level)) for r in ratios.values()}
-    means = cluster_bootstrap(
-        np.column_stack(columns), prompt, np.random.default_rng(seed), max(needed.values())
-    )
+    means = cluster_bootstrap(np.column_stack(columns), prompt, seed, max(needed.values()))
     contributors = np.asarray(prompt)
     result = {}
     for i, name in enumerate(names):

@@ -156,7 +156,7 @@ def find_phases(traces: Traces, seed: int = 0, replicates: int = 1000) -> Phases
     means = cluster_bootstrap(
         values,
         traces.prompt,
-        np.random.default_rng(seed),
+        seed,
         replicates,
     )
     norms = means.estimate[:depth]

@@ -129,7 +129,7 @@ def _result(
         [a.moved, a.substituted, a.tokens, b.tokens] for a, b in zip(answers, plain, strict=True)
     ]
     units = groups if len(set(groups)) > 1 else np.arange(len(groups))
-    means = cluster_bootstrap(columns, units, np.random.default_rng(seed), replicates)
+    means = cluster_bootstrap(columns, units, seed, replicates)
     return RuleResult(
         name=name,
         spec=spec,

@@ -100,7 +100,7 @@ def transfer(
     for column, layer in enumerate(corrections):
         gap = np.concatenate([part[:, column] for part in gaps])
         sums = np.column_stack([gap * first, first, gap * ~first, ~first])
-        means = cluster_bootstrap(sums, prompt, np.random.default_rng(seed), _REPLICATES)
+        means = cluster_bootstrap(sums, prompt, seed, _REPLICATES)
         replicates = means.replicates[(means.replicates[:, [1, 3]] > 0).all(axis=1)]
         change = percentile_interval(
             float(_change(means.estimate[None])[0]), _change(replicates), means.level

@@ -7,6 +7,7 @@ them as independent is too short. The unit that is resampled is the prompt.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -207,7 +208,7 @@ def percentile_interval(
 def cluster_bootstrap(
     values: ArrayLike,
     clusters: ArrayLike,
-    rng: np.random.Generator,
+    seed: int,
     replicates: int = 1000,
     level: float = 0.95,
 ) -> ClusterMeans:
@@ -219,6 +220,9 @@ def cluster_bootstrap(
         One row per token.
     clusters : array_like, shape (n,)
         The prompt of each token.
+    seed : int
+        Tables over as many clusters with the same seed have the same resamples: differences
+        between them are paired too.
 
     Raises
     ------
@@ -238,12 +242,20 @@ def cluster_bootstrap(
         )
     sums = np.column_stack([np.bincount(index, column, len(names)) for column in table.T])
     sizes = np.bincount(index, minlength=len(names)).astype(np.float64)
-    weights = multiplicities(rng, len(names), replicates)
+    weights = _weights(seed, len(names), replicates)
     return ClusterMeans(
         estimate=sums.sum(axis=0) / sizes.sum(),
         replicates=(weights @ sums) / (weights @ sizes)[:, None],
         level=level,
     )
+
+
+@lru_cache(maxsize=4)
+def _weights(seed: int, clusters: int, replicates: int) -> FloatArray:
+    """Kept, since the tables of one sample ask for the same many times and drawing is slow."""
+    drawn = multiplicities(np.random.default_rng(seed), clusters, replicates).astype(np.float64)
+    drawn.setflags(write=False)
+    return drawn
 
 
 def multiplicities(rng: np.random.Generator, clusters: int, replicates: int) -> IntArray:

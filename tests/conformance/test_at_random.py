@@ -39,7 +39,7 @@ def test_an_error_at_random_is_found_whatever_it_is_drawn_from(source: str) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("case", wrong.WRONG, ids=str)
 def test_a_failure_by_chance_is_called_so_by_one_requirement(case: Wrong) -> None:
-    report = suite(case.function, case.kind, **case.options).report()
+    report = suite(case.function, case.kind, **{"examples": 30, **case.options}).report()
     (failure,) = report.failures
     assert failure.requirement == case.caught_by
     assert re.match(r"not deterministic: .* \d+ of \d+ calls with equal input$", failure.chance)
@@ -124,5 +124,5 @@ def test_the_users_own_seeds_are_as_they_were(function: Callable[..., Any], kind
         torch.manual_seed(13)
         with kept():
             expected = draws()
-        suite(function, kind, examples=5).report()
+        suite(function, kind, examples=3).report()
         assert draws() == expected

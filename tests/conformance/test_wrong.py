@@ -30,7 +30,7 @@ RIGHT = {
 @pytest.mark.slow
 @pytest.mark.parametrize("wrong", ALL, ids=str)
 def test_exactly_the_requirement_that_names_the_mistake_catches_it(wrong: Wrong) -> None:
-    asked = suite(wrong.function, wrong.kind, examples=12, **wrong.options)
+    asked = suite(wrong.function, wrong.kind, examples=5, **wrong.options)
     report = asked.report()
     assert [failure.requirement for failure in report.failures] == [wrong.caught_by]
     # Whatever was not asked is out of place, or presupposes what failed.
@@ -88,7 +88,7 @@ def test_every_requirement_catches_somebody(
 @pytest.mark.slow
 @pytest.mark.parametrize("wrong", SCORES, ids=str)
 def test_only_states_of_several_shapes_tell_scores_apart(wrong: Wrong) -> None:
-    report = suite(wrong.function, "decoder", examples=12, **wrong.options).report(
+    report = suite(wrong.function, "decoder", examples=5, **wrong.options).report(
         without=["entropy"]
     )
     report.require()
@@ -96,4 +96,4 @@ def test_only_states_of_several_shapes_tell_scores_apart(wrong: Wrong) -> None:
 
 @pytest.mark.slow
 def test_an_increasing_function_of_entropy_is_as_good_as_entropy() -> None:
-    suite(perplexity, "decoder", examples=50, **SCORES[0].options).report().require()
+    suite(perplexity, "decoder", examples=20, **SCORES[0].options).report().require()

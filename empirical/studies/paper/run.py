@@ -110,7 +110,7 @@ def contrast(first: ModelResult, second: ModelResult, seed: int) -> Contrast:
         raise UserError("contrast: the two models answered different problems")
     a, b = np.array(first.solved, dtype=float), np.array(second.solved, dtype=float)
     gains = np.column_stack([a[:, 1] - a[:, 0], b[:, 1] - b[:, 0]])
-    means = cluster_bootstrap(gains, np.arange(len(gains)), np.random.default_rng(seed), 4000)
+    means = cluster_bootstrap(gains, np.arange(len(gains)), seed, 4000)
     return Contrast(first.provenance.model, second.provenance.model, means.difference(0, 1))
 
 
@@ -157,7 +157,7 @@ def _arm_result(
     means = cluster_bootstrap(
         [[a.moved, a.substituted, a.tokens] for a in given],
         np.arange(len(given)),
-        np.random.default_rng(seed),
+        seed,
         REPLICATES,
     )
     return ArmResult(

@@ -59,11 +59,12 @@ def test_a_study_resumes_and_refuses_other_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_says_it_as_text_and_json() -> None:
-    text = CliRunner().invoke(command, ["--check", "--runs", "1", "--jobs", "1"])
+def test_the_command_says_it_as_text_and_json(tmp_path: Path) -> None:
+    asked = ["--check", "--runs", "1", "--jobs", "1", "--resume", str(tmp_path / "runs.jsonl")]
+    text = CliRunner().invoke(command, asked)
     assert text.exit_code == 0, text.exception
     for word in ("well specified", "AR(1) noise", "misfit said"):
         assert word in text.output
-    found = CliRunner().invoke(command, ["--check", "--runs", "1", "--jobs", "1", "--json"])
+    found = CliRunner().invoke(command, [*asked, "--json"])
     content = json.loads(found.output[found.output.index("{") :])
     assert [row["world"] for row in content["rows"]] == list(WORLDS)

@@ -429,11 +429,19 @@ def luminance(colour: str) -> float:
     return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
 
 
+OLD_PAGE = "<title>Should Confident Decoding be switched on?</title>"
+
+
 class TestCommand:
     @pytest.fixture(autouse=True)
     def _few_draws(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(command, "QUICK", TINY)
         monkeypatch.setattr(command, "FULL", TINY)
+
+    @pytest.fixture
+    def no_page(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What draws a page takes half of the time, where only what is printed is asked."""
+        monkeypatch.setattr("empirical.report.page.render_page", lambda _: OLD_PAGE)
 
     def run(self, *arguments: object) -> int:
         texts = [str(argument) for argument in arguments]
@@ -457,6 +465,7 @@ class TestCommand:
         assert "Cannot say" in result.stdout
 
     @pytest.mark.slow
+    @pytest.mark.usefixtures("no_page")
     def test_json_on_standard_output_is_the_file(self, files: list[Path], tmp_path: Path) -> None:
         result = CliRunner().invoke(
             command.report,
@@ -505,8 +514,7 @@ class TestCommand:
     def test_an_interrupt_leaves_the_old_files(
         self, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        old = "<title>Should Confident Decoding be switched on?</title>"
-        (tmp_path / "report.html").write_text(old)
+        (tmp_path / "report.html").write_text(OLD_PAGE)
 
         def interrupted(*_: object) -> str:
             raise KeyboardInterrupt
@@ -514,9 +522,10 @@ class TestCommand:
         monkeypatch.setattr("empirical.report.page.render_page", interrupted)
         assert self.run(files[1], "--out", tmp_path) == 130
         assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
-        assert (tmp_path / "report.html").read_text() == old
+        assert (tmp_path / "report.html").read_text() == OLD_PAGE
 
     @pytest.mark.slow
+    @pytest.mark.usefixtures("no_page")
     def test_the_table_is_the_last_thing_and_comes_before_what_is_slow(
         self, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -539,12 +548,14 @@ class TestCommand:
         assert early.stdout == ""
 
     @pytest.mark.slow
+    @pytest.mark.usefixtures("no_page")
     def test_check_speaks_to_scripts(self, files: list[Path], tmp_path: Path) -> None:
         for chosen, expected in ((files[:1], 0), (files[:2], 1), (files[3:], 1)):
             assert self.run(*chosen, "--out", tmp_path, "--check") == expected
         assert self.run(files[1], "--out", tmp_path) == 0
 
     @pytest.mark.slow
+    @pytest.mark.usefixtures("no_page")
     def test_a_full_disk_does_not_swallow_the_result(
         self,
         files: list[Path],

@@ -50,14 +50,14 @@ def decoder(lazy: bool, last: int = 0):
 @pytest.mark.slow
 @pytest.mark.parametrize("lazy", [True, False])
 def test_the_decoder(lazy):
-    check(decoder(lazy), "decoder", K=K, framework="torch", examples=20).require()
+    check(decoder(lazy), "decoder", K=K, framework="torch", examples=8).require()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lazy", [True, False])
 def test_a_decoder_that_is_one_layer_off_is_noticed(lazy):
     report = check(
-        decoder(lazy, last=1), "decoder", K=K, framework="torch", layers=(8, 9), examples=20
+        decoder(lazy, last=1), "decoder", K=K, framework="torch", layers=(8, 9), examples=4
     )
     assert not report.passed
 
@@ -66,12 +66,12 @@ def test_the_selection():
     def select(x: Tensor) -> Tensor:
         return x.shape[1] - 1 - steps_back(Search(K), x.flip(1))
 
-    check(select, "selection", K=K, framework="torch", examples=20).require()
+    check(select, "selection", K=K, framework="torch", examples=8).require()
 
 
 @pytest.mark.slow
 def test_the_entropy():
-    check(entropies, "entropy", framework="torch", examples=20).require()
+    check(entropies, "entropy", framework="torch", examples=8).require()
 
 
 @pytest.mark.slow
@@ -84,4 +84,4 @@ def test_the_lens():
         lens = ServedLens(parts, {})
         return torch.stack([lens.read(1 + i, states[None, :, i])[0] for i in range(depth)], dim=1)
 
-    check(read, "lens", framework="torch", final_normed=True, examples=20).require()
+    check(read, "lens", framework="torch", final_normed=True, examples=8).require()

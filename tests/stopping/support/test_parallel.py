@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -21,33 +20,12 @@ from stopping.model.scenarios import scenarios
 from stopping.simulation.robustness import robustness_table
 from stopping.support.parallel import Workers, in_order
 from stopping.theory.averages import average_table
+from tests.stopping.support.jobs import broken, deadly, hopeless, late
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 600
 """Seconds until a cluster of this machine is held to have failed to start."""
 SOME = tuple(replace(c, draws=120_000, block=1000) for c in CLAIMS if c.name == "T2.excess")
-
-
-def late(i: int) -> int:
-    """The first jobs finish last."""
-    time.sleep(0.2 if i < 2 else 0.0)
-    return i * i
-
-
-def deadly(i: int, marker: Path) -> int:
-    """Take the worker with it, the first time."""
-    if i == 3 and not marker.exists():
-        marker.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return i
-
-
-def hopeless() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def broken() -> None:
-    raise ValueError("of the job itself")
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -81,8 +59,9 @@ def test_a_lost_process_loses_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_losing_processes_again_and_again_is_told() -> None:
-    with pytest.raises(UserError, match=r"died 3 times.*--jobs"):
+def test_losing_processes_again_and_again_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stopping.support.parallel.ATTEMPTS", 2)
+    with pytest.raises(UserError, match=r"died 2 times.*--jobs"):
         list(in_order([hopeless] * 4, Workers(2)))
 
 

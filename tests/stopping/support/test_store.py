@@ -1,9 +1,6 @@
 """Finished cells: kept whole, found again, never mixed with those of another run."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from stopping.cli.verify import verify
 from stopping.errors import UserError
 from stopping.support.parallel import Workers
 from stopping.support.store import Journal, sweep
@@ -111,16 +110,14 @@ def test_paths_that_cannot_be_are_told(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_killed_verify_ends_as_one_that_was_not(tmp_path: Path) -> None:
     path = tmp_path / "verify.jsonl"
-    arguments = ["verify", "T2.excess", "T4", "--effort", "2", "--json", "--jobs", "1"]
+    arguments = ["verify", "T2.excess", "T4", "--effort", "1", "--json", "--jobs", "1"]
     kill_after(2, "stopping.support.store:Journal", "keep", *arguments, "--resume", path)
     kept = path.read_bytes().count(b"\n") - 1
-    command = [sys.executable, "-m", "stopping", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     resumed, fresh = (
-        subprocess.run([*command, *options], capture_output=True, env=environment)
+        CliRunner().invoke(verify, [*arguments[1:], *options])
         for options in (["--resume", str(path)], [])
     )
-    assert resumed.returncode == fresh.returncode == 0, resumed.stderr
+    assert resumed.exit_code == fresh.exit_code == 0, resumed.output
     assert resumed.stdout == fresh.stdout
     lines = path.read_text().splitlines()
     names = [json.loads(line)[0] for line in lines[1:]]
