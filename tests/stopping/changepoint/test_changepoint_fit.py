@@ -85,7 +85,7 @@ def test_derivatives_of_restricted_walks(switch: str) -> None:
     assert information(objective, theta).scores.mean(axis=0) == pytest.approx(gradient, abs=1e-9)
 
 
-REPLICATIONS = 200
+REPLICATIONS = 120
 
 
 @pytest.fixture(scope="module")
