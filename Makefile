@@ -17,6 +17,9 @@ BIN := $(VENV)/bin
 SERVING := .venv-serving
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# Else each of the many processes that tests start compiles the same modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: report test test-quick test-processors sdist-test serving-test lint book book-test book-processors benchmarks clean
 
 report: $(VENV)/.installed-base

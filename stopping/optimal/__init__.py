@@ -7,8 +7,8 @@ Conventions, the same in all modules:
 - **Time runs backwards through the layers.** Time `t` is the number of projections made beyond the
   final layer's; at `t` the layers `L, L-1, .., L-t` have been read. `t = 0` costs nothing, as the
   model reads `L` anyway; the horizon is `T = K`, the end of the window.
-- **Information.** `F[t]` is what `x[L-t..L]` says and nothing else. A stopping time `tau` decides
-  `tau = t` by `F[t]` alone; in code, by the slice `history[:, :t + 1]`.
+- **Information.** `F[t]` is what `x[L-t..L]` says and nothing else. A stopping time `nu` decides
+  `nu = t` by `F[t]` alone; in code, by the slice `history[:, :t + 1]`.
 - **Cost.** Each projection costs `c >= 0` nats, so a rule that makes `t` projections pays `c t`.
 - **Loss.** `Y[t]` is `c t` plus the expected excess of the layer that is decoded, given `F[t]`:
   layer `L - t` without recall, the best of `L-t..L` with recall.

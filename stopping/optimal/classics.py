@@ -66,8 +66,8 @@ def expected_rank(n: int) -> Fraction:
     """Least expected rank of the one chosen among `n` candidates, exactly.
 
     With relative rank `j` of `k` the expected rank is `(n + 1) / (k + 1) j`, and `j` is uniform, so
-    `c[k-1]` is the mean of `min((n + 1) / (k + 1) j, c[k])`, `c[n-1] = (n + 1) / 2`; the value is
-    `c[0]`.
+    `v[k-1]` is the mean of `min((n + 1) / (k + 1) j, v[k])`, `v[n-1] = (n + 1) / 2`; the value is
+    `v[0]`.
     """
     if n < 1:
         raise UserError(f"expected rank: needs a candidate at least, got {n}")

@@ -2,7 +2,7 @@
 
 For every martingale `M` with `M[0] = 0` and every stopping time, optional sampling gives
 
-    E[loss[tau]] = E[loss[tau] - M[tau]] >= E[ min_t (loss[t] - M[t]) ],
+    E[loss[nu]] = E[loss[nu] - M[nu]] >= E[ min_t (loss[t] - M[t]) ],
 
 so the right side bounds the value from below (for a reward: the maximum bounds it from above), with
 equality for the martingale of the Snell envelope. Here `M` sums up `W[t+1] - E[W[t+1] | F[t]]`,

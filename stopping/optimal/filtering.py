@@ -9,7 +9,7 @@ the order of reading*, `L` first: `S = R R'` with `R` lower triangular, so the i
 of the first `t + 1` values depend on these alone, and all that is known at time `t` are sums over
 them: the log-density, `E[G | read] = mean + sum_{s <= t} u[s] gain[s]`, and the law of the next
 reading, `N(mean + sum_{s <= t} R[t+1, s] u[s], R[t+1, t+1]^2)`. Class and turning point are the
-pairs `(c, v)` of positive probability.
+pairs of positive probability.
 """
 
 from dataclasses import dataclass

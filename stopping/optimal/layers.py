@@ -7,7 +7,7 @@ L-t` have been read, and nothing of the others is known. Stopping costs what has
     loss[t] = cost t + E[excess(L-t) | x[L-t..L]]                          without recall,
     loss[t] = cost t + min over l >= L-t of E[excess(l) | x[L-t..L]]       with recall.
 
-By the tower property the mean of `loss[tau]` is the mean cost and excess of the rule. With recall
+By the tower property the mean of `loss[nu]` is the mean cost and excess of the rule. With recall
 the layer chosen is the one that attains the minimum, and at `cost = 0` nothing is lost by reading
 on, so the value is that of the Bayes rule on the full window, S3.
 

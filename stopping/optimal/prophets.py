@@ -5,8 +5,8 @@ value of stopping and `M` the mean of the largest offer,
 
 - `M < 2 V` for any distributions (Krengel, Sucheston and Garling 1978), and no smaller number will
   do: a certain 1, then `1/p` with probability `p`, have `V = 1` and `M = 2 - p`;
-- `M <= V / c[n]` for `n` offers of one distribution, `c[n]` falling to 0.745 (Hill and Kertz 1982;
-  Correa et al. 2017), and no larger `c[n]` will do.
+- `M <= V / r[n]` for `n` offers of one distribution, `r[n]` falling to 0.745 (Hill and Kertz 1982;
+  Correa et al. 2017), and no larger `r[n]` will do.
 
 **The second, both ways.** Let `R(q)` be the mean of an offer times the indicator that it is among
 the best share `q`: any concave function from `R(0) = 0`. Then
@@ -15,15 +15,15 @@ the best share `q`: any concave function from `R(0) = 0`. Then
 
 *Guarantee.* Cut `[0, 1]` at `0 = e[0] < .. < e[n] = 1`, and at step `i` accept the best share `q`
 of offers, `q` drawn in `[e[i-1], e[i]]` with density as `(1-q)^(n-2)`. If each piece counts in the
-rule's mean as often as in `M` (up to one factor `c`), the rule gets `c M` whatever `R`. With
+rule's mean as often as in `M` (up to one factor `r`), the rule gets `r M` whatever `R`. With
 `y[i] = (1-e[i])^(n-1)` that is
 
-    y[i+1] = y[1] - (1 - 1/n) (1 - y[i]^(n/(n-1))),   y[n] = 0,   c[n] = 1 / (n (1 - y[1])).
+    y[i+1] = y[1] - (1 - 1/n) (1 - y[i]^(n/(n-1))),   y[n] = 0,   r[n] = 1 / (n (1 - y[1])).
 
 *Example.* `R(q) <= v[k] - (1-q) v[k-1]` for each `k`, with equality on the `k`-th piece from the
 end if the increments of `v` fall as `v[k+1] - v[k] = (1 - e[n-k]) (v[k] - v[k-1])`. This `R` is
 concave, so some offers have it: `v[k-1]` with the probability of the piece, and a rare large one.
-For them `M = V / c[n]`.
+For them `M = V / r[n]`.
 """
 
 import itertools
@@ -76,12 +76,12 @@ def extremal_pair(rare: Fraction) -> list[Offer]:
 
 
 def prophet_share(n: int) -> float:
-    """Return `c[n]`, what stopping gets of the prophet's mean from any `n` offers of one kind."""
+    """Return `r[n]`, what stopping gets of the prophet's mean from any `n` offers of one kind."""
     return 1.0 if n == 1 else 1.0 / (n * (1.0 - _levels(n)[1]))
 
 
 def extremal_offer(n: int, rare: float) -> Offer:
-    """Distribution of `n` offers of which stopping gets `c[n]` and no more, as `rare` falls to 0.
+    """Distribution of `n` offers of which stopping gets `r[n]` and no more, as `rare` falls to 0.
 
     A share `rare` of the best piece is one large offer; see the module.
     """
@@ -102,10 +102,10 @@ def extremal_offer(n: int, rare: float) -> Offer:
 
 
 def prophet_constant(cells: int = 200_000) -> tuple[float, float]:
-    """Bracket of the limit of `c[n]`, 0.745.
+    """Bracket of the limit of `r[n]`, 0.745.
 
     As `n` grows the levels become the solution of `y' = y (log y - 1) - b + 1` from 1 at time 0 to
-    0 at time 1, where `b = 1 / c`: that is, `int_0^1 dy / (y (1 - log y) + b - 1) = 1`. The
+    0 at time 1, where `b = 1 / r`: that is, `int_0^1 dy / (y (1 - log y) + b - 1) = 1`. The
     integrand falls in `y`, so sums of its values at either end of each cell lie on either side.
     """
     y = np.linspace(0.0, 1.0, cells + 1)

@@ -2,9 +2,6 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -338,36 +335,24 @@ def test_a_users_own_tasks_are_found_beside_ours(tmp_path: Path, given: str) -> 
 
 
 @pytest.mark.slow
-def test_the_command_from_end_to_end(folder: Path, tmp_path: Path) -> None:
+def test_the_command_from_end_to_end(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     # Of the harness's own tasks, whose files take longer to read than all the rest, none is read.
-    script = (
-        "from unittest.mock import patch\n"
-        "from stopping.cli import main\n"
-        "defaults = 'lm_eval.tasks.TaskManager.__init__.__defaults__'\n"
-        "with patch(defaults, (None, None, False, None)):\n"
-        "    main()\n"
-    )
-    command = [sys.executable, "-c", script, "lm-eval", "run", "--tasks", "omni_math_local"]
+    monkeypatch.setattr(TaskManager.__init__, "__defaults__", (None, None, False, None))
     arguments = f"pretrained={folder},rule=search,window=2,dtype=float32"
-    done = subprocess.run(
-        [
-            *command,
-            *("--model_args", arguments, "--device", "cpu", "--limit", "2"),
-            *("--gen_kwargs", "max_gen_toks=5", "--output_path", str(tmp_path / "out")),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={
-            **os.environ,
-            "HF_HUB_OFFLINE": "1",
-            "HF_DATASETS_OFFLINE": "1",
-            "HF_HOME": str(tmp_path / "hub"),
-        },
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "|     Tasks     |Version|Filter|n-shot|  Metric   |" in done.stdout
-    assert "|omni_math_local|" in done.stdout
+    command = [
+        *("lm-eval", "run", "--tasks", "omni_math_local", "--model_args", arguments),
+        *("--device", "cpu", "--limit", "2", "--gen_kwargs", "max_gen_toks=5"),
+        *("--output_path", str(tmp_path / "out")),
+    ]
+    assert exit_code(lambda: group.main(command, standalone_mode=False)) == 0
+    out = capsys.readouterr().out
+    assert "|     Tasks     |Version|Filter|n-shot|  Metric   |" in out
+    assert "|omni_math_local|" in out
     (file,) = (tmp_path / "out").rglob("results*.json")
     kept = json.loads(file.read_text())
     assert kept["config"]["decoder"] == "search:K=2,p=1.0"
