@@ -22,7 +22,7 @@ from stopping.support.store import Parts
 from tests.empirical.tiny_models import byte_tokenizer, save_tiny_folder
 from tests.killed import kill_after
 
-MANY = ["--problems", "40", "--batch", "1", "--mode", "generated", "--max-new-tokens", "24"]
+MANY = ["--problems", "20", "--batch", "1", "--mode", "generated", "--max-new-tokens", "16"]
 
 
 @pytest.fixture(scope="module")
