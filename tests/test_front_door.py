@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from book._tools.front_door import (
-    PICTURE,
+    PICTURES,
     README,
     Model,
     models,
@@ -30,8 +30,9 @@ def test_the_table_is_what_the_traces_say(found: Mapping[str, Model]) -> None:
     assert with_table(readme, table(found)) == readme, "python -m book._tools.front_door"
 
 
-def test_the_picture_is_what_the_traces_say(found: Mapping[str, Model]) -> None:
-    kept, drawn = PICTURE.read_text("utf-8"), picture(found)
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_picture_is_what_the_traces_say(found: Mapping[str, Model], name: str) -> None:
+    kept, drawn = PICTURES[name].read_text("utf-8"), picture(found, narrow=bool(name))
     assert NUMBER.sub("0", kept) == NUMBER.sub("0", drawn), "python -m book._tools.front_door"
     # Sums may be added up in another order elsewhere: a hundredth of a point is not seen.
     numbers = [np.array([float(n) for n in NUMBER.findall(text)]) for text in (kept, drawn)]

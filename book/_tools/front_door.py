@@ -1,6 +1,6 @@
 """The README's picture and its table of verdicts, made from the bundled traces.
 
-python -m book._tools.front_door     writes both
+python -m book._tools.front_door     writes both, and the picture as a column, for a phone
 """
 
 import io
@@ -26,7 +26,8 @@ from stopping.figures.theme import BLUE, INK, VERMILION
 from stopping.rules import Search
 
 ROOT = Path(__file__).parents[2]
-README, PICTURE = ROOT / "README.md", ROOT / "book" / "_images" / "valley.svg"
+README = ROOT / "README.md"
+PICTURES = {name: ROOT / "book" / "_images" / f"valley{name}.svg" for name in ("", "-narrow")}
 BEGIN, END = "<!-- table: python -m book._tools.front_door -->", "<!-- end of table -->"
 NAMES = {
     "SmolLM2-135M-Instruct.Q4_1": "SmolLM2-135M-Instruct",
@@ -140,7 +141,7 @@ def larger_models() -> Iterator[str]:
         yield f"| {model} | {' | '.join(cells)} |"
 
 
-def picture(found: Mapping[str, Model]) -> str:
+def picture(found: Mapping[str, Model], narrow: bool = False) -> str:
     """One token's valley, and what entropy promises against what is paid; SVG on a light card."""
     settings = {
         "font.size": 9.5,
@@ -155,17 +156,18 @@ def picture(found: Mapping[str, Model]) -> str:
         "ytick.color": INK,
     }
     with style.context(["default", settings]):
-        figure = Figure(figsize=(9.2, 4.8), layout="constrained", facecolor="white")
-        columns = -(-len(found) // 2)
-        grid = figure.add_gridspec(2, 1 + columns)
-        first = figure.add_subplot(grid[:, 0])
-        others = [
-            figure.add_subplot(grid[i // columns, 1 + i % columns]) for i in range(len(found))
-        ]
+        size, names = ((4.5, 7.2), ["tt", "ab", "cd"]) if narrow else ((9.2, 4.8), ["tab", "tcd"])
+        figure = Figure(figsize=size, layout="constrained", facecolor="white")
+        first, *others = figure.subplot_mosaic("\n".join(names)).values()
         draw_token(first, list(found.values())[-1].traces)
         for ax, (name, model) in zip(others, found.items(), strict=True):
             draw_promise(ax, name, model.traces)
-        others[0].legend(loc="upper right", fontsize=8.5)
+        if narrow:
+            figure.legend(*others[0].get_legend_handles_labels(), loc="outside lower center")
+            for ax in others:
+                ax.title.set_fontsize(7)
+        else:
+            others[0].legend(loc="upper right", fontsize=8.5)
         drawn = io.StringIO()
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
     return drawn.getvalue()
@@ -220,4 +222,5 @@ def with_table(readme: str, made: str) -> str:
 if __name__ == "__main__":
     everything = models()
     README.write_text(with_table(README.read_text("utf-8"), table(everything)), "utf-8")
-    PICTURE.write_text(picture(everything), "utf-8")
+    for name, path in PICTURES.items():
+        path.write_text(picture(everything, narrow=bool(name)), "utf-8")
