@@ -3,6 +3,7 @@
 None has a limit of time: tests do not fail because the machine is slow or busy.
 """
 
+import gc
 import os
 from collections import Counter
 
@@ -29,6 +30,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files of most slow tests, so that no core ends alone with one of them."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """Set aside what torch and transformers have made: each full collection would walk over it."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Let go of it in order."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ GLOBAL = ("random", "numpy-legacy", "torch", "registered-with-hypothesis")
 @pytest.mark.slow
 @pytest.mark.parametrize("source", wrong.SOURCES)
 def test_an_error_at_random_is_found_whatever_it_is_drawn_from(source: str) -> None:
-    report = check(wrong.errs(wrong.SOURCES[source]), K=K)
+    report = check(wrong.errs(wrong.SOURCES[source]), K=K, examples=30)
     (failure,) = report.failures
     assert failure.requirement == "deterministic"
     found = re.fullmatch(
@@ -72,7 +72,7 @@ def test_reports_repeat_whatever_the_state_of_the_global_generators(source: str)
             random.seed(seed)
             np.random.seed(seed)  # noqa: NPY002
             torch.manual_seed(seed)
-            reports.append(check(function, K=K, seed=3).failures)
+            reports.append(check(function, K=K, seed=3, examples=30).failures)
     assert reports[0] == reports[1]
 
 
