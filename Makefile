@@ -25,11 +25,9 @@ unexport PYTHONDONTWRITEBYTECODE
 report: $(VENV)/.installed-base
 	$(BIN)/stopping report
 
-# A process for each core, each with one thread, and one more, since some wait for processes of their
-# own. A file's tests stay together, so that what they share is made once; files come in the order of
-# tests/conftest.py.
-PROCESSES := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
-PYTEST := OMP_NUM_THREADS=1 $(abspath $(BIN))/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+# A process for each core, each with one thread: more would take turns. A file's tests stay together,
+# so that what they share is made once; files come in the order of tests/conftest.py.
+PYTEST := OMP_NUM_THREADS=1 $(abspath $(BIN))/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.installed-test
 	$(PYTEST)
