@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from difflib import unified_diff
 
 from tests.processors import OWN, PLAIN, ROOT, Setting
@@ -81,7 +82,8 @@ def printed(setting: Setting, pages: Sequence[str]) -> Printed:
 def main(names: Sequence[str]) -> int:
     """Compare the pages under both settings; 1 if any differs."""
     pages = list(names) or computed()
-    plain, own = (printed(setting, pages) for setting in (PLAIN, OWN))
+    with ThreadPoolExecutor() as both:
+        plain, own = both.map(lambda setting: printed(setting, pages), (PLAIN, OWN))
     for page in pages:
         lines = unified_diff(plain[page], own[page], PLAIN.name, OWN.name, n=1, lineterm="")
         changed = [line[:200] for line in lines]
