@@ -14,6 +14,9 @@ from stopping.types import FloatArray
 
 PROMISE = 1.0
 """Nats of log-likelihood, over all tokens, below which the optimisation has converged."""
+_ENOUGH = 1e-8
+"""And below which no further step is made. On flat ground a quarter of a nat is half a standard
+error, and where a fit ended would depend on the processor's rounding, visibly."""
 _MEMORY, _TOLERANCE, _HALVINGS = 30, 1e-10, 10
 
 
@@ -67,7 +70,7 @@ def newton(objective: Objective, theta: FloatArray, steps: int) -> tuple[float, 
         step = np.zeros(len(theta))
         step[free] = root @ (root.T @ slope)
         promised = float(slope @ step[free] / 2)
-        if promised < PROMISE / 4 or taken == steps:
+        if promised < _ENOUGH or taken == steps:
             break
         risen = higher(objective, theta, value, step)
         if risen is None:
