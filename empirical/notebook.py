@@ -5,13 +5,19 @@ what would be glued is shown below its cell.
 
 Figures are drawn into the page as SVG whose black is the colour of the text around it and whose
 colours are the palette's, so they suit the light and the dark theme alike and grow with the column.
+
+The book runs a page again when a module that it imports has changed, so what only some pages need,
+and what brings half of the package with it, is imported where it is needed.
 """
+
+from __future__ import annotations
 
 import html
 import io
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -20,14 +26,15 @@ from IPython.display import HTML, Markdown, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from empirical.data import bundled_traces
 from empirical.numbers import maths
-from empirical.studies.ledger import Entry, Evidence
-from empirical.traces.files import Traces, read_traces
-from stopping.claims import CLAIMS, Finding
 from stopping.figures.inline import coloured, renamed
 from stopping.figures.theme import BLUE, GREEN, MUTED, PURPLE, VERMILION
 from stopping.simulation.montecarlo import Relation
+
+if TYPE_CHECKING:
+    from empirical.studies.ledger import Entry, Evidence
+    from empirical.traces.files import Traces
+    from stopping.claims import Finding
 
 __all__ = [
     "ALL_MODELS",
@@ -82,6 +89,9 @@ def bundled(
     mode: str = "reference", lens: str = "raw", models: Mapping[str, str] = MODELS
 ) -> dict[str, Traces]:
     """Return the traces of `models` of one mode and kind of lens by short names, in their order."""
+    from empirical.data import bundled_traces
+    from empirical.traces.files import read_traces
+
     found = {}
     for path in bundled_traces().values():
         traces = read_traces(path)
@@ -190,6 +200,8 @@ def claims_table(findings: Iterable[Finding]) -> HTML:
 
     As HTML, since its rows become blocks on a narrow screen.
     """
+    from stopping.claims import CLAIMS
+
     printed = {claim.name: claim.printed for claim in CLAIMS}
     rows = "".join(
         f"<tr><td><code>{html.escape(f.name)}</code> {tex(printed[f.name])}</td>"

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from reruns import note
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-TOOLS = Path(__file__).parents[1] / "_tools"
+ROOT = Path(__file__).parents[2]
+TOOLS = ROOT / "book" / "_tools"
 
 
 class Explorer(SphinxDirective):
@@ -24,6 +26,9 @@ class Explorer(SphinxDirective):
 
         (name,) = self.arguments
         shown = simulated(presets()[name], hedge=name == "T7")
+        files = [Path(getattr(module, "__file__", None) or "") for module in sys.modules.values()]
+        ours = [ROOT / name for name in ("book", "empirical", "stopping")]
+        note(self.env, [file for file in files if any(map(file.is_relative_to, ours))])
         return [nodes.raw("", shown.data, format="html")]
 
 

@@ -1,4 +1,4 @@
-"""What the kernels that run the pages inherit: the book's own helpers, and the inline backend."""
+"""What the kernels that run the pages inherit: the book's own tools, and the inline backend."""
 
 import os
 from pathlib import Path

@@ -7,13 +7,17 @@ names are public.
 
 import ast
 import sys
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from docstrings import keep_formulas
 from docutils import nodes
 from docutils.statemachine import StringList
+from reruns import note
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.ext.napoleon import NumpyDocstring
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
@@ -26,6 +30,7 @@ from public_names import (
     decorators,
     file_of,
     front_door,
+    modules_of,
     names_of,
     parsed,
     resolve,
@@ -41,8 +46,8 @@ class Room(SphinxDirective):
         (room,) = self.arguments
         lines: list[str] = []
         found = names_of(room)
+        self.depend_on(room)
         for module in dict.fromkeys((room, *found)):
-            self.env.note_dependency(str(file_of(module)))
             if module != room:
                 lines += ["", module, "-" * len(module)]
             lines += ["", f".. py:module:: {module}", ""]
@@ -53,6 +58,12 @@ class Room(SphinxDirective):
         container.document = self.state.document
         self.state.nested_parse(StringList(lines, source=room), 0, container, match_titles=True)
         return container.children
+
+    def depend_on(self, *rooms: str) -> None:
+        """Have the page read again when a module of these rooms changes, comes or goes."""
+        own = {file_of(module) for room in rooms for module in modules_of(room)}
+        names = [n for room in rooms for names in names_of(room).values() for n in names]
+        note(self.env, own | {file.parent for file in own} | {file_of(n.module) for n in names})
 
     def entry(self, name: Name) -> list[str]:
         full, node = f"{name.home}.{name.name}", name.node
@@ -93,7 +104,8 @@ class FrontDoor(Room):
 
     def run(self) -> list[nodes.Node]:
         (package,) = self.arguments
-        self.env.note_dependency(str(file_of(package)))
+        note(self.env, [file_of(package)])
+        self.depend_on(*rooms())
         homes = {
             (name.module, name.name): f"{name.home}.{name.name}"
             for room in rooms()
@@ -115,8 +127,27 @@ class FrontDoor(Room):
 
 def source_of(app: Sphinx, module: str) -> tuple[str, dict[str, tuple[str, int, int]]]:
     """Return a module's text and where its definitions are, for the links to sources."""
+    return tagged(module)
+
+
+@cache
+def tagged(module: str) -> tuple[str, dict[str, tuple[str, int, int]]]:
     code = file_of(module).read_text("utf-8")
     return code, ModuleAnalyzer.for_string(code, module).find_tags()
+
+
+def note_read(app: Sphinx, env: BuildEnvironment, pages: list[str]) -> None:
+    app.read_now = set(pages)
+
+
+def leave_unread(app: Sphinx) -> Iterable[Any]:
+    """Keep the written sources of modules of which no page was read: viewcode would write all."""
+    modules = getattr(app.env, "_viewcode_modules", {})
+    for module, entry in modules.items():
+        page = Path(app.outdir, "_modules", *module.split(".")).with_suffix(".html")
+        if entry and page.is_file() and app.read_now.isdisjoint(entry[2].values()):
+            modules[module] = False
+    return ()
 
 
 def defined_in(app: Sphinx, module: str, attribute: str) -> str:
@@ -130,6 +161,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("sphinx.ext.viewcode")
     app.add_directive("room", Room)
     app.add_directive("front-door", FrontDoor)
+    app.connect("env-before-read-docs", note_read)
+    app.connect("html-collect-pages", leave_unread, priority=400)  # before viewcode
     app.connect("viewcode-find-source", source_of)
     app.connect("viewcode-follow-imported", defined_in)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

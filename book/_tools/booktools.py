@@ -14,7 +14,6 @@ from IPython.display import HTML
 
 from empirical.notebook import *  # noqa: F403
 from empirical.notebook import tex
-from stopping.claims import CLAIMS, THEOREMS
 
 
 def benchmark(name: str) -> dict[str, Any]:
@@ -52,6 +51,8 @@ def results_table(premises: Mapping[str, Mapping[str, str]], page_of: Mapping[st
     page_of : mapping of str to str
         The book's page that proves each theorem.
     """
+    from stopping.claims import CLAIMS, THEOREMS  # half of the package: see `empirical.notebook`
+
     rows = []
     for theorem in THEOREMS:
         claims = [claim for claim in CLAIMS if claim.label == theorem.label]
