@@ -154,16 +154,15 @@ def _stack(fig: Figure, panels: Sequence[Axes]) -> None:
 
 def _svg(fig: Figure, alt: str) -> str:
     drawn = io.StringIO()
-    fig.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+    fig.savefig(drawn, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
     svg = drawn.getvalue()
-    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"\n +", "\n", svg[svg.index("<svg") :])
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     # Identifiers are unique in a drawing, not on a page with several.
     svg = coloured(renamed(svg, f"f{next(_count)}"), anywhere=True).replace(
         "#000000", "currentColor"
     )
-    # A hundredth of a point is enough.
-    svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg)
+    svg = re.sub(r'(?<= d=")[^"]*', lambda path: _short(path[0]), svg)
     svg = svg.replace('<g id="', '<g style="fill: currentColor" id="', 1)
     label = html.escape(alt, quote=True)
     widest = f"max-width: {fig.get_figwidth() * REM_PER_INCH:.3g}rem"
@@ -174,6 +173,11 @@ def _svg(fig: Figure, alt: str) -> str:
         count=1,
     )
     return re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", svg, count=1)
+
+
+def _short(path: str) -> str:
+    """Return a path to a hundredth of a point, which is enough, without blanks around letters."""
+    return re.sub(r"\s*([A-Z])\s*", r"\1", re.sub(r"(\.\d\d)\d+", r"\1", path), flags=re.I)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], align: str = "") -> Markdown:
