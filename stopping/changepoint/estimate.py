@@ -31,7 +31,7 @@ from stopping.types import FloatArray, IntArray
 
 STARTS, CONTINUED = 8, 2
 PART, SAMPLE = 4_000, 12_000
-SHORT, LONG, NEWTON = 60, 300, 30
+SHORT, LONG, NEWTON = 60, 300, 80
 TOKENS_PER_PARAMETER = 2
 
 
@@ -154,7 +154,7 @@ def fit(
     ends.sort(key=lambda end: -end[0])
     whole = Objective(layout, z, np.ones(len(z)))
     _, theta, evaluations = ends[0]
-    steps = min(NEWTON, iterations // 15)
+    steps = min(NEWTON, iterations // 4)
     value, theta, gain = newton(middle, theta, steps)
     if len(sample) < len(z):
         value, theta, gain = newton(whole, theta, steps)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -411,7 +411,8 @@ def test_verdicts_are_restated_from_the_answers_that_were_kept(path: Path) -> No
         kept = ("problems", "accuracy", "plain", "fixed", "regressed")
         for name in kept:
             assert getattr(now.overall, name) == getattr(before.overall, name)
-        assert now.moved == before.moved
+        # Quantiles differ in the last bit from one NumPy to the next.
+        assert astuple(now.moved) == pytest.approx(astuple(before.moved), rel=1e-12)
         # Problems of a template may fall together: no interval gets shorter for it.
         assert now.overall.difference.high >= before.overall.difference.high
     assert restated(found, all_built_in()) == found
