@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from stopping.simulation.montecarlo import Estimate, Relation, Verdict
 from stopping.support.results import Report, Result
 
+ROUNDING = 1e-12
+"""Where values are of the order of one, nothing below it is more than rounding."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -43,8 +46,13 @@ class Finding:
 
     @property
     def greatest(self) -> str:
-        """Largest draw, in so many digits that rounding does not lift it to a strict bound."""
+        """Largest draw, in so many digits that rounding does not lift it to a strict bound.
+
+        Of a draw that is rounding itself, and another on the next processor, only that is said.
+        """
         value = self.estimate.greatest
+        if 0 < abs(value) < ROUNDING:
+            return f"below {ROUNDING:.0e}"
         if self.relation is Relation.ALWAYS_BELOW and value < self.bound:
             texts = (f"{value:.{digits}g}" for digits in range(4, 18))
             return next(text for text in texts if float(text) < self.bound)

@@ -162,3 +162,6 @@ def test_rounding_does_not_lift_a_draw_to_a_bound_that_it_lies_below(
     assert near.found == f"max {said}"
     loose = replace(near, relation=Relation.ALWAYS_AT_MOST)
     assert loose.found == f"max {value:.4g}"
+    # The next processor rounds otherwise.
+    tiny = replace(near, estimate=replace(finding.estimate, greatest=2e-16))
+    assert tiny.found == "max below 1e-12"
