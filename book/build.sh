@@ -15,7 +15,8 @@ python=$(command -v "${1:-python3}") || { echo "error: no such Python: ${1:-pyth
 python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python")
 cd "$book/.."
 unset MPLBACKEND                       # "agg" would leave out every figure
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} PYTHONDONTWRITEBYTECODE=1
+unset PYTHONDONTWRITEBYTECODE          # else every kernel compiles the same modules anew
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 "$python" book/check.py labels
 if [ "${BOOK_FRESH:-}" ]; then
