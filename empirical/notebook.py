@@ -26,7 +26,7 @@ from IPython.display import HTML, Markdown, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from empirical.numbers import maths
+from empirical.numbers import GAP, maths
 from stopping.figures.inline import coloured, renamed
 from stopping.figures.theme import BLUE, GREEN, MUTED, PURPLE, VERMILION
 from stopping.simulation.montecarlo import Relation
@@ -181,11 +181,15 @@ def _short(path: str) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], align: str = "") -> Markdown:
-    """Return a table; `align` has one of `l`, `r`, `c` per column, the left being the default."""
+    """Return a table; `align` has one of `l`, `r`, `c` per column, the left being the default.
+
+    A cell may break between a number and its interval, which text may not.
+    """
     rules = {"l": ":--", "r": "--:", "c": ":-:"}
     marks = [rules[side] for side in align.ljust(len(header), "l")]
     lines = [header, marks, *rows]
-    return Markdown("\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines))
+    text = "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+    return Markdown(text.replace(f"{GAP}[", " ["))
 
 
 def _cell(value: object) -> str:

@@ -30,6 +30,11 @@ _LOOK = """() => {
     for (let p = e; p && p !== document.body; p = p.parentElement) if (scrolls(p)) return false;
     return true;
   };
+  const cutOff = (e) => {
+    for (let p = e.parentElement; p; p = p.parentElement)
+      if (scrolls(p)) return p.scrollWidth > p.clientWidth + 1;
+    return false;
+  };
   const name = (e) => `<${e.tagName.toLowerCase()} class="${e.getAttribute("class") ?? ""}">`;
   const wide = document.documentElement.scrollWidth - screen;
   return [
@@ -44,6 +49,8 @@ _LOOK = """() => {
             (e) => !e.ariaLabel && !e.closest("mjx-container, button, a, [aria-hidden=true]"),
             (e) => `drawing without a label: ${name(e)}`),
     ...(document.querySelector("h1") ? [] : ["no title"]),
+    ...(screen < 1200 ? [] : list(".bd-article table", cutOff,
+            (e) => `table cut off: ${e.textContent.trim().slice(0, 60)}`)),
     ...(wide > 0 ? [`${wide} px wider than the screen: ${list("body *", sticksOut, name)}`] : []),
   ];
 }"""

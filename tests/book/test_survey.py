@@ -1,6 +1,7 @@
 """The survey notices each fault that it is there to notice."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,10 @@ BROKEN = {
 }
 
 
+DESK = View("http", "desktop", "light")
+TABLE = "<div class=bd-article><div style='overflow-x: auto'><table><td>{}</table></div></div>"
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[str]]:
     site = tmp_path_factory.mktemp("site")
@@ -47,6 +52,16 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[str]
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_fault_is_noticed(name: str, found: Callable[[str], list[str]]) -> None:
     assert any(BROKEN[name][1] in fault for fault in found(name)), found(name)
+
+
+def test_a_table_that_is_cut_off_on_a_desk_is_noticed(tmp_path: Path) -> None:
+    for name, width in (("fits", 100), ("cut", 2000)):
+        held = TABLE.format(f"<p style='width: {width}px'>last</p>")
+        (tmp_path / f"{name}.html").write_text(PAGE.format(held), "utf-8")
+    with served(tmp_path) as address:
+        faults = survey({DESK: ["fits.html", "cut.html"]}, {DESK: address})
+    assert faults[str(DESK), "fits.html"] == []
+    assert faults[str(DESK), "cut.html"] == ["table cut off: last"]
 
 
 def test_a_sound_page_passes(found: Callable[[str], list[str]]) -> None:

@@ -16,11 +16,11 @@ from stopping.errors import UserError
 @pytest.mark.slow
 def test_what_is_called_identified_is_covered_and_misfit_is_said() -> None:
     asked = ("prompt effects", "weak rises", "AR(1) noise", "t3 noise")
-    found = {row.world: row for row in check(4, prompts=30, tokens=30, seed=3, worlds=asked).rows}
+    found = {row.world: row for row in check(3, prompts=30, tokens=30, seed=3, worlds=asked).rows}
     right, weak = found["prompt effects"], found["weak rises"]
     assert right.turns == 1
     assert right.coverage is None or right.coverage > 0.85
-    # Misfit in three of four has a probability of 5e-4 at 5 %.
+    # Misfit in two of three has a probability of 0.007 at 5 %.
     assert right.misfit.estimate <= 0.5
     assert weak.misfit.estimate <= 0.5
     assert right.excess == 1 or right.misfit.estimate > 0

@@ -57,7 +57,7 @@ def coverage(by_token: bool, runs: int = 200) -> float:
 def test_the_bootstrap_over_prompts_covers_and_one_over_tokens_does_not() -> None:
     # binomial error of 200 runs is 0.015; percentile intervals on 40 clusters run a little short
     assert coverage(by_token=False) >= 0.88
-    assert coverage(by_token=True) < 0.6
+    assert coverage(by_token=True, runs=50) < 0.6
 
 
 def test_differences_are_paired_and_ratios_are_means_over_subsets() -> None:
