@@ -263,5 +263,5 @@ def _lines(text: str) -> str:
 def _found(finding: Finding) -> str:
     e, bound = finding.estimate, f"{finding.relation} {finding.bound:.4g}"
     if finding.relation in (Relation.ALWAYS_AT_MOST, Relation.ALWAYS_BELOW):
-        return f"greatest of {e.n:,}: {finding.greatest} ({bound})"
-    return f"{e.mean:.4f} ± {e.stderr:.4f} ({bound})"
+        return maths(f"greatest of {e.n:,}: {finding.greatest} ({bound})")
+    return maths(f"{e.mean:.4f} ± {e.stderr:.4f} ({bound})")

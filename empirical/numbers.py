@@ -13,6 +13,7 @@ from stopping.support.statistics import Interval
 NONE = tables.NONE
 GAP = "\u00a0"
 """No line is broken within a number, its unit and its interval."""
+_SIGNS = (("<=", "≤"), (">=", "≥"), (" - ", " − "), ("V^", "V̂"), ("eps_max", "ε_max"))
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -25,10 +26,7 @@ def number(value: float | None, digits: int = 2, signed: bool = False) -> str:
 
 def general(value: float) -> str:
     """Four significant digits; rounding errors as a power of ten."""
-    text = f"{value:.4g}" if abs(value) >= 1e-4 or value == 0 else f"{value:.0e}"
-    mantissa, _, exponent = text.partition("e")
-    power = f" × 10{str(int(exponent)).translate(_RAISED)}" if exponent else ""
-    return mantissa.replace("-", "−") + power
+    return maths(f"{value:.4g}" if abs(value) >= 1e-4 or value == 0 else f"{value:.0e}")
 
 
 def percent(value: float | None, digits: int = 1, signed: bool = False) -> str:
@@ -94,9 +92,14 @@ def spaced(text: str) -> str:
 
 def maths(text: str) -> str:
     """Write a claim's ASCII signs as the mathematical ones."""
-    for ascii_sign, sign in (("<=", "≤"), (">=", "≥"), (" - ", " − "), ("V^", "V̂"), ("(-", "(−")):
+    for ascii_sign, sign in _SIGNS:
         text = text.replace(ascii_sign, sign)
-    return text
+    text = re.sub(r"(?<=\d)e([+-]\d+)", lambda power: f" × 10{_raised(power[1])}", text)
+    return re.sub(r"(?<![\w.])-(?=\d)", "−", text)
+
+
+def _raised(exponent: str) -> str:
+    return str(int(exponent)).translate(_RAISED)
 
 
 def _bracketed(of: Interval, scale: float, digits: int, signed: bool, unit: str) -> str:
