@@ -35,7 +35,9 @@ test: $(VENV)/.installed-test
 test-quick: $(VENV)/.installed-test
 	HYPOTHESIS_PROFILE=quick $(PYTEST) -m "not slow"
 
+# What git ignores is left out of a distribution: no file of the project may be among it.
 sdist-test: $(VENV)/.installed-test
+	test -z "$$(git ls-files --cached --ignored --exclude-standard)"
 	rm -rf dist build/sdist && mkdir -p build/sdist
 	$(PIP) hatchling
 	$(BIN)/python -m hatchling build
