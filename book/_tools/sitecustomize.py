@@ -32,7 +32,7 @@ def watch(log: str) -> None:
         if event != "open" and sys._getframe(1).f_code.co_filename.endswith(IMPORTS):
             return
         seen.add(path)
-        with open(log, "a", encoding="utf-8") as lines:  # noqa: PTH123
+        with Path(log).open("a", encoding="utf-8") as lines:
             lines.write(f"{path}\n")
 
     sys.addaudithook(note)

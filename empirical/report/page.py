@@ -103,7 +103,7 @@ def rows_by_difficulty(model: ModelResult) -> list[Row]:
 def claim_found(finding: Finding) -> str:
     """Write what a check found: the largest draw, or the mean with its standard error."""
     if finding.relation in (Relation.ALWAYS_AT_MOST, Relation.ALWAYS_BELOW):
-        return f"largest {numbers.general(finding.estimate.greatest)}"
+        return f"largest {numbers.maths(finding.greatest)}"
     mean, stderr = finding.estimate.mean, finding.estimate.stderr
     return f"mean {numbers.number(mean, 4)} ± {numbers.number(stderr, 4)}"
 

@@ -250,7 +250,7 @@ def cluster_bootstrap(
     )
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)  # thousands of prompts are hundreds of megabytes
 def _weights(seed: int, clusters: int, replicates: int) -> FloatArray:
     """Kept, since the tables of one sample ask for the same many times and drawing is slow."""
     drawn = multiplicities(np.random.default_rng(seed), clusters, replicates).astype(np.float64)

@@ -30,7 +30,7 @@ RIGHT = {
 @pytest.mark.slow
 @pytest.mark.parametrize("wrong", ALL, ids=str)
 def test_exactly_the_requirement_that_names_the_mistake_catches_it(wrong: Wrong) -> None:
-    asked = suite(wrong.function, wrong.kind, examples=5, **wrong.options)
+    asked = suite(wrong.function, wrong.kind, examples=12, **wrong.options)
     report = asked.report()
     assert [failure.requirement for failure in report.failures] == [wrong.caught_by]
     # Whatever was not asked is out of place, or presupposes what failed.

@@ -1,6 +1,8 @@
 """Every deterministic bound over generated worlds, and that a bound 10 % too small is caught."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,10 +84,10 @@ def test_T5_a_large_tolerance_never_overshoots(world: World) -> None:
     assert steps(world) <= 0
 
 
-def violated(strategy: st.SearchStrategy[World], condition: object) -> bool:
+def violated(strategy: st.SearchStrategy[World], condition: Callable[[World], Any]) -> bool:
     """Whether Hypothesis finds a world that meets `condition`."""
     effort = settings(max_examples=20_000, derandomize=True, phases=[Phase.generate])
-    find(strategy, condition, settings=effort)  # type: ignore[arg-type]
+    find(strategy, condition, settings=effort)
     return True
 
 
