@@ -21,13 +21,11 @@ from empirical.fitting.predictive import predictive
 from empirical.fitting.statuses import excess_status, judged, latent_excess
 from empirical.fitting.worlds import WORLDS, drawn
 from stopping.changepoint import ChangePointModel
-from stopping.changepoint.ascent import optimise
-from stopping.changepoint.estimate import Estimate, carry_on, layout_for
+from stopping.changepoint.estimate import carry_on, fit_near, layout_for
 from stopping.changepoint.evidence import held_out_gain, walk_of
 from stopping.changepoint.inference import Parameter, Status, uncertainty
 from stopping.changepoint.layer_profile import final_excess
 from stopping.changepoint.layout import Layout
-from stopping.changepoint.objective import Objective
 from stopping.support.parallel import Workers
 from stopping.support.results import Report, Result
 from stopping.support.statistics import Interval, clopper_pearson
@@ -209,12 +207,7 @@ def one_run(world: str, prompts: int, tokens: int, seed: int, number: int) -> Ru
     layout = layout_for(halves.train, 1, truth.scale)
     start = layout.vector(truth)
     start = start * np.exp(_PERTURBED * rng.standard_normal(len(start)))
-    objective = Objective(layout, halves.train, np.ones(len(halves.train)))
-    value, theta, evaluations = optimise(objective, start, _ITERATIONS)
-    half = Estimate(
-        *(layout.model(theta), layout, theta, len(halves.train), value, (), float("nan"), 0.0),
-        evaluations,
-    )
+    half = fit_near(halves.train, layout, start, _ITERATIONS)
     evidence = held_out_gain(
         half.model, walk_of(half, halves.train, number), halves.test, halves.test_prompt
     )

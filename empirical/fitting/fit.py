@@ -196,7 +196,7 @@ def fit_traces(
         half.model, walk_of(half, halves.train, seed), halves.test, halves.test_prompt
     )
     step("all prompts")
-    whole = carry_on(half, x)
+    whole = carry_on(half, x, jobs)
     step("errors")
     errors = uncertainty(whole, x, prompt)
     parameters, misfit = judged(whole, errors, evidence, predicted.p_value, x, prompt)

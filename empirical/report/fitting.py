@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 KIND = "fit"
 STARTS = 4
-VERSION = 3
+VERSION = 4
 """Raised whenever the same files and settings give another fit than before."""
 SHOWN = (
     "share moved",

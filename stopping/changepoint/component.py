@@ -24,6 +24,7 @@ all layers, and an expectation stays linear.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -124,9 +125,10 @@ class Component:
 
     def moments(self, v: int) -> Moments:
         """Exact moments of a token with `V* = v`."""
-        found = self.all_moments()
+        found = self.all_moments
         return Moments(found.mean[v], found.latent[v], found.observed[v])
 
+    @cached_property
     def all_moments(self) -> Moments:
         """Moments for every `v` at once, along a first axis of length `w`."""
         beyond = np.arange(1, self.w) > np.arange(self.w)[:, None]

@@ -3,11 +3,15 @@
 Mixtures have many local maxima. Each start deals the tokens to classes by a random reading of
 their level, gives turning points and spreads at random, and optimises for `SHORT` iterations on
 whole prompts drawn at random, about `PART` tokens. The best `CONTINUED` starts are optimised on
-`SAMPLE` tokens, and the better of them on all (`ascent`). What is reported is what a user needs to
-judge it: the log-likelihood at which every start ended, and the gain in log-likelihood that one
-more Newton step promises, `g' |I|^-1 g / 2` over all tokens, in nats. A promise below one nat is
-convergence in the sense that statistics asks for; steps go on to far below, since on flat ground
-half a standard error is seen in print, and rounding differs between processors.
+`SAMPLE` tokens and then on all (`ascent`), and the highest end is the estimate. What is reported is
+what a user needs to judge it: the log-likelihood at which every start ended, and the gain in
+log-likelihood that one more Newton step promises, `g' |I|^-1 g / 2` over all tokens, in nats. A
+promise below one nat is convergence in the sense that statistics asks for; steps go on to far
+below, since on flat ground half a standard error is seen in print.
+
+On its long way from a random start L-BFGS magnifies rounding tenfold every eight iterations. Where
+tops are many, another processor may therefore end on another of them; `lead` says how far two ends
+lie apart. From the same start near a top, Newton steps lead to the same digits everywhere.
 """
 
 from collections.abc import Sequence
@@ -51,8 +55,10 @@ class Estimate:
     starts : tuple of float
         Mean log-likelihood per token at which each start ended on its part of the tokens.
     lead : float
-        Mean log-likelihood per token by which the better start that was continued beat the other,
-        on the same tokens; NaN if one was. Zero means that both found the same maximum.
+        Mean log-likelihood per token by which the highest end of a continued start beat the next;
+        NaN if one was. Zero means that both found the same maximum.
+    ends : tuple of ndarray
+        Where the continued starts ended, the highest first, which is `theta`.
     promised_gain : float
         Log-likelihood, over all tokens, that one more Newton step promises, nats.
     evaluations : int
@@ -66,6 +72,7 @@ class Estimate:
     log_likelihood: float
     starts: tuple[float, ...]
     lead: float
+    ends: tuple[FloatArray, ...]
     promised_gain: float
     evaluations: int
 
@@ -149,26 +156,66 @@ def fit(
     found = list(in_order(warm, Workers(min(jobs, starts))))
     found.sort(key=lambda end: -end[0])
     middle = Objective(layout, z[sample], np.ones(len(sample)))
-    longer = (partial(optimise, middle, theta, iterations) for _, theta in found[:CONTINUED])
-    ends = list(in_order(longer, Workers(min(jobs, CONTINUED))))
-    ends.sort(key=lambda end: -end[0])
-    whole = Objective(layout, z, np.ones(len(z)))
-    _, theta, evaluations = ends[0]
     steps = min(NEWTON, iterations // 4)
-    value, theta, gain = newton(middle, theta, steps)
-    if len(sample) < len(z):
-        value, theta, gain = newton(whole, theta, steps)
+    best = [theta for _, theta in found[:CONTINUED]]
+    longer = (partial(_continued, middle, theta, iterations, steps) for theta in best)
+    ends = list(in_order(longer, Workers(min(jobs, len(best)))))
     slopes = layout.scale.log_slope(observed).sum(axis=1)
+    begun = _at(layout, [theta for theta, _ in ends], sum(made for _, made in ends))
+    begun = replace(begun, starts=tuple(end[0] + float(slopes[part].mean()) for end in found))
+    return _highest(begun, observed, steps, jobs)
+
+
+@one_thread()
+def fit_near(x: ArrayLike, layout: Layout, theta: FloatArray, iterations: int = LONG) -> Estimate:
+    """Fit tokens `x`, (n, w), nats, from a vector near the top, such as the truth."""
+    observed = as_batch(x, "x")
+    _, end, evaluations = optimise(Objective.of(layout, observed), theta, iterations)
+    return _highest(_at(layout, [end], evaluations), observed, NEWTON, 1)
+
+
+@one_thread()
+def carry_on(estimate: Estimate, x: ArrayLike, jobs: int = 1) -> Estimate:
+    """Optimise from all ends of an estimate on other tokens of the same kind, such as all of them.
+
+    `jobs` worker processes; the result does not depend on it.
+    """
+    return _highest(estimate, as_batch(x, "x"), NEWTON, jobs)
+
+
+def _at(layout: Layout, ends: Sequence[FloatArray], evaluations: int) -> Estimate:
+    """An estimate whose last ascent has still to be made."""
     return Estimate(
-        model=layout.model(theta),
+        model=layout.model(ends[0]),
         layout=layout,
-        theta=theta,
-        tokens=len(z),
-        log_likelihood=value + float(slopes.mean()),
-        starts=tuple(end[0] + float(slopes[part].mean()) for end in found),
-        lead=ends[0][0] - ends[1][0] if len(ends) > 1 else float("nan"),
-        promised_gain=gain,
+        theta=ends[0],
+        tokens=0,
+        log_likelihood=float("nan"),
+        starts=(),
+        lead=float("nan"),
+        ends=tuple(ends),
+        promised_gain=float("inf"),
         evaluations=evaluations,
+    )
+
+
+def _highest(estimate: Estimate, x: FloatArray, steps: int, jobs: int) -> Estimate:
+    """Newton steps from all ends of an estimate, on tokens `x`, (n, w), nats."""
+    layout = estimate.layout
+    objective = Objective.of(layout, x)
+    ascents = (partial(newton, objective, theta, steps) for theta in estimate.ends)
+    tops = list(in_order(ascents, Workers(min(jobs, len(estimate.ends)))))
+    tops.sort(key=lambda top: -top[0])
+    value, theta, gain = tops[0]
+    return replace(
+        estimate,
+        model=layout.model(theta),
+        theta=theta,
+        tokens=len(x),
+        log_likelihood=value + float(layout.scale.log_slope(x).sum(axis=1).mean()),
+        lead=value - tops[1][0] if len(tops) > 1 else float("nan"),
+        ends=tuple(theta for _, theta, _ in tops),
+        promised_gain=gain,
     )
 
 
@@ -176,6 +223,13 @@ def _warm_start(objective: Objective, seed: np.random.SeedSequence) -> tuple[flo
     theta = random_start(objective.layout, objective.z, np.random.default_rng(seed))
     value, theta, _ = optimise(objective, theta, SHORT)
     return value, theta
+
+
+def _continued(
+    objective: Objective, theta: FloatArray, iterations: int, steps: int
+) -> tuple[FloatArray, int]:
+    _, theta, evaluations = optimise(objective, theta, iterations)
+    return newton(objective, theta, steps)[1], evaluations
 
 
 def _some_prompts(prompt: IntArray, size: int, rng: np.random.Generator) -> IntArray:
@@ -222,20 +276,3 @@ def random_start(layout: Layout, z: FloatArray, rng: np.random.Generator) -> Flo
 def restricted(layout: Layout, *, turns: bool = True, noisy: bool = True) -> Layout:
     """The same layout without turning points or without noise: walks to compare with."""
     return replace(layout, turns=turns, noisy=noisy)
-
-
-@one_thread()
-def carry_on(estimate: Estimate, x: ArrayLike) -> Estimate:
-    """Optimise from an estimate on other tokens of the same kind, such as the whole of a half."""
-    layout = estimate.layout
-    observed = as_batch(x, "x")
-    objective = Objective.of(layout, observed)
-    value, theta, gain = newton(objective, estimate.theta, NEWTON)
-    return replace(
-        estimate,
-        model=layout.model(theta),
-        theta=theta,
-        tokens=len(observed),
-        log_likelihood=value + float(layout.scale.log_slope(observed).sum(axis=1).mean()),
-        promised_gain=gain,
-    )

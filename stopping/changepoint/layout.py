@@ -106,6 +106,55 @@ class Layout:
         """Free parameters: one logit of each group is redundant."""
         return self.size - 1 - self.classes * int(self.turns)
 
+    @cached_property
+    def reach(self) -> FloatArray:
+        """Layers that each source of variance moves, 0 or 1, shape (w, 2 w + jumps).
+
+        The start and the steps move all layers from theirs on, noise its own, a jump its type.
+        """
+        steps = np.tri(self.w)
+        jumps = self.types[:, None] == np.arange(1, self.sizes["jump_sd"] + 1)
+        return np.hstack([steps, np.eye(self.w), jumps])
+
+    @cached_property
+    def incidence(self) -> FloatArray:
+        """What the moments given `V* = v` are made of, shape (v, 3 w + jumps, per_class).
+
+        Rows are the means of the start and the steps, then the variances of `reach`; columns the
+        class's means and *squares* of its standard deviations. Entries are 0, 1 or -1.
+        """
+        w, at = self.w, self.slices
+        turning = np.arange(w) if self.turns else np.array([w - 1])
+        found = np.zeros((len(turning), w + self.reach.shape[1], self.per_class))
+        found[:, 0, at["start_mean"].start] = found[:, w, at["start_sd"].start] = 1.0
+        for layer in range(1, w):
+            falls = turning >= layer
+            found[falls, layer, at["drift_mean"].start + layer - 1] = -1.0
+            found[falls, w + layer, at["drift_sd"].start + layer - 1] = 1.0
+            if self.turns:
+                found[~falls, layer, at["rise_mean"].start + layer - 1] = 1.0
+                found[~falls, w + layer, at["rise_sd"].start + layer - 1] = 1.0
+        if self.noisy:
+            noise = found[:, 2 * w : 3 * w, at["noise_sd"]]
+            noise[:, :-1] = np.eye(w - 1)
+            noise[:, -1, -1] = self.final_noise == "tied"
+        found[:, 3 * w :, at["jump_sd"]] = np.eye(self.sizes["jump_sd"])
+        return found
+
+    @cached_property
+    def spreads(self) -> BoolArray:
+        """Which entries of a class are standard deviations, (per_class,)."""
+        return np.repeat([name.endswith("_sd") for name in self.sizes], list(self.sizes.values()))
+
+    def by_class(self, theta: NDArray[Entry]) -> NDArray[Entry]:
+        """View of the vector without the class weights, (classes, per_class)."""
+        return theta[: self.classes * self.per_class].reshape(self.classes, self.per_class)
+
+    def slope(self, theta: FloatArray) -> FloatArray:
+        """Derivative of means and squared deviations by the vector, (classes, per_class)."""
+        own = self.by_class(theta)
+        return np.where(self.spreads, 2 * own, 1.0)
+
     def part(self, theta: NDArray[Entry], c: int, name: str) -> NDArray[Entry]:
         """View of one parameter of class `c`."""
         mine = theta[c * self.per_class : (c + 1) * self.per_class]
@@ -114,6 +163,14 @@ class Layout:
     def weight_logits(self, theta: NDArray[Entry]) -> NDArray[Entry]:
         """View of the logits of the class weights."""
         return theta[self.classes * self.per_class :]
+
+    @cached_property
+    def logit_groups(self) -> tuple[slice, ...]:
+        """Where logits stand that are relative: of each class's turning law, of the weights."""
+        own, weights = self.slices["turning"], self.classes * self.per_class
+        starts = range(0, weights, self.per_class) if self.turns else ()
+        turning = (slice(start + own.start, start + own.stop) for start in starts)
+        return (*turning, slice(weights, self.size))
 
     def names(self) -> list[tuple[int, str, int]]:
         """`(class, parameter, index)` of every entry; class weights come as `(c, "weight", 0)`."""
@@ -205,9 +262,6 @@ def held(layout: Layout, theta: FloatArray) -> BoolArray:
 def redundant(layout: Layout, theta: FloatArray) -> BoolArray:
     """The largest logit of each group, to which the others are relative."""
     left_out = np.zeros(len(theta), dtype=np.bool_)
-    for c in range(layout.classes):
-        if layout.turns:
-            own = layout.part(theta, c, "turning")
-            layout.part(left_out, c, "turning")[own.argmax()] = True
-    layout.weight_logits(left_out)[layout.weight_logits(theta).argmax()] = True
+    for group in layout.logit_groups:
+        left_out[group.start + theta[group].argmax()] = True
     return left_out

@@ -7,14 +7,7 @@ of `log P(c, v) N(z; mean_cv, S_cv)` over tokens, classes and turning points is 
 
 By Fisher's identity the gradient of the log-likelihood is that of the *expected complete* one at
 the same parameters, which needs only responsibility-weighted moments of `z` for each `(c, v)`:
-a second product, `Phi' @ responsibilities`. With `P = S^-1`, `N` the total responsibility and `C`
-the weighted scatter about the mean,
-
-    d/d mean = P (sum r z - N mean),     d/d S = (P C P - N P) / 2,
-
-and both means and covariances are linear in the parameters, so their derivatives are sums of
-suffix sums (a step at layer `k` shifts all layers from `k` on). This is the E-step of EM in closed
-form; scipy's L-BFGS-B then takes the place of the M-step, since it also handles the bounds.
+a second product, `Phi' @ responsibilities`.
 """
 
 from dataclasses import dataclass
@@ -22,8 +15,9 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import softmax
+from scipy.special import log_softmax
 
+from stopping.changepoint.complete import Complete
 from stopping.changepoint.layout import Layout
 from stopping.model.windows import as_batch
 from stopping.types import FloatArray, IntArray
@@ -52,19 +46,23 @@ class Cells:
 
 
 def cells(layout: Layout, theta: FloatArray) -> Cells:
-    """Laws of all cells at `theta`."""
-    turning = slice(None) if layout.turns else slice(layout.w - 1, None)
-    weights = softmax(layout.weight_logits(theta))
-    components = [layout.component(theta, c) for c in range(layout.classes)]
-    moments = [component.all_moments() for component in components]
-    covariance = np.concatenate([found.observed[turning] for found in moments])
-    priors = [
-        weight * component.turning[turning]
-        for weight, component in zip(weights, components, strict=True)
-    ]
+    """Laws of all cells at `theta`.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If a covariance cannot be inverted.
+    """
+    w, reach = layout.w, layout.reach
+    own = layout.by_class(theta)
+    linear = np.where(layout.spreads, own**2, own)
+    u = np.tensordot(linear, layout.incidence, (1, 2)).reshape(-1, w + reach.shape[1])
+    covariance = (reach * u[:, None, w:]) @ reach.T
+    turning = log_softmax(own[:, layout.slices["turning"]], axis=1) if layout.turns else 0.0
+    weights = log_softmax(layout.weight_logits(theta))
     return Cells(
-        log_prior=np.log(np.concatenate(priors)),
-        mean=np.concatenate([found.mean[turning] for found in moments]),
+        log_prior=(weights[:, None] + turning).ravel(),
+        mean=u[:, :w] @ reach[:, :w].T,
         precision=np.linalg.inv(covariance).astype(np.float64),
         log_det=np.linalg.slogdet(covariance)[1],
     )
@@ -149,11 +147,11 @@ class Objective:
             value += float(weight @ (top[:, 0] + np.log(evidence)))
             joint *= (weight / evidence)[:, None]
             sums += phi.T @ joint
-        gradient = self.pull_back(theta, laws, sums)
+        gradient = self.complete(theta, laws, sums).gradient
         return value / self.total, gradient / self.total
 
-    def pull_back(self, theta: FloatArray, laws: Cells, sums: FloatArray) -> FloatArray:
-        """Gradient of the expected complete log-likelihood from weighted feature sums."""
+    def complete(self, theta: FloatArray, laws: Cells, sums: FloatArray) -> Complete:
+        """Expected complete log-likelihood from weighted feature sums, (features, m)."""
         w = self.layout.w
         i, j = self.pairs
         count, first = sums[0], sums[1 : w + 1].T
@@ -163,72 +161,6 @@ class Objective:
         cross = mean[:, :, None] * first[:, None, :]
         outer = mean[:, :, None] * mean[:, None, :]
         scatter = second - cross - cross.transpose(0, 2, 1) + count[:, None, None] * outer
-        P = laws.precision
-        by_mean = np.einsum("mij,mj->mi", P, first - count[:, None] * mean)
-        by_covariance = (P @ scatter @ P - count[:, None, None] * P) / 2
-        return gradient_of_cells(self.layout, theta, count, by_mean, by_covariance)
-
-
-def gradient_of_cells(
-    layout: Layout,
-    theta: FloatArray,
-    count: FloatArray,
-    by_mean: FloatArray,
-    by_covariance: FloatArray,
-) -> FloatArray:
-    """Chain rule from the cells' means and covariances to the parameters.
-
-    Parameters
-    ----------
-    count : ndarray, shape (m,)
-        Total responsibility of each cell.
-    by_mean, by_covariance : ndarray, shapes (m, w) and (m, w, w)
-        Derivatives by each cell's mean and covariance.
-    """
-    w, per_cell = layout.w, layout.w if layout.turns else 1
-    shape = (layout.classes, per_cell)
-    # A step onto layer k moves all layers from k on.
-    mean_from = by_mean[:, ::-1].cumsum(axis=1)[:, ::-1].reshape(*shape, w)
-    square = by_covariance[:, ::-1, ::-1].cumsum(axis=1).cumsum(axis=2)[:, ::-1, ::-1]
-    variance_from = np.diagonal(square, axis1=1, axis2=2).reshape(*shape, w)
-    diagonal = np.diagonal(by_covariance, axis1=1, axis2=2).reshape(*shape, w).sum(axis=1)
-    counts = count.reshape(shape)
-    refines = np.ones((1, w - 1), dtype=np.bool_)
-    if layout.turns:
-        refines = np.arange(w)[:, None] >= np.arange(1, w)
-    gradient = np.empty(layout.size)
-    for c in range(layout.classes):
-        steps_mean, steps_variance = mean_from[c, :, 1:], variance_from[c, :, 1:]
-        own = {
-            "start_mean": mean_from[c, :, 0].sum(),
-            "start_sd": variance_from[c, :, 0].sum(),
-            "drift_mean": -(steps_mean * refines).sum(axis=0),
-            "drift_sd": (steps_variance * refines).sum(axis=0),
-        }
-        if layout.turns:
-            law = softmax(layout.part(theta, c, "turning"))
-            own |= {
-                "rise_mean": (steps_mean * ~refines).sum(axis=0),
-                "rise_sd": (steps_variance * ~refines).sum(axis=0),
-                "turning": counts[c] - counts[c].sum() * law,
-            }
-        if layout.noisy:
-            own["noise_sd"] = diagonal[c, :-1].copy()
-            if layout.final_noise == "tied":
-                own["noise_sd"][-1] += diagonal[c, -1]
-        for name, value in own.items():
-            if name.endswith("_sd"):
-                value = 2 * layout.part(theta, c, name) * value
-            layout.part(gradient, c, name)[:] = value
-        mine = by_covariance.reshape(*shape, w, w)[c].sum(axis=0)
-        for kind in range(1, int(layout.types.max()) + 1):
-            of_kind = layout.types == kind
-            spread = layout.part(theta, c, "jump_sd")[kind - 1]
-            layout.part(gradient, c, "jump_sd")[kind - 1] = (
-                2 * spread * mine[np.ix_(of_kind, of_kind)].sum()
-            )
-    members = counts.sum(axis=1)
-    layout.weight_logits(gradient)[:] = members - members.sum() * softmax(
-        layout.weight_logits(theta)
-    )
-    return gradient
+        return Complete(
+            self.layout, theta, laws.precision, count, first - count[:, None] * mean, scatter
+        )

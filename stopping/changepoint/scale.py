@@ -115,6 +115,8 @@ class Scale:
         if self.knee is None:
             result: FloatArray = np.exp(mean + variance / 2) - self.shift
             return result
+        if mean.shape == variance.shape:
+            return self.knee * _softplus_integral(mean, np.sqrt(variance)) - self.shift
         found = np.empty_like(mean)
         for place in np.ndindex(variance.shape):
             spread = math.sqrt(variance[place])
@@ -143,9 +145,10 @@ def _softplus_spline(spread: float) -> "CubicSpline":
     return CubicSpline(_GRID, _softplus_integral(_GRID, spread))
 
 
-def _softplus_integral(mean: FloatArray, spread: float) -> FloatArray:
+def _softplus_integral(mean: FloatArray, spread: float | FloatArray) -> FloatArray:
     t, law = _normal_nodes()
-    result: FloatArray = np.logaddexp(0.0, np.asarray(mean)[..., None] + spread * t) @ law
+    z = np.asarray(mean)[..., None] + np.asarray(spread)[..., None] * t
+    result: FloatArray = np.logaddexp(0.0, z) @ law
     return result
 
 

@@ -1,16 +1,14 @@
 r"""Scores of tokens, and the two information matrices that standard errors rest on.
 
-With `a = S^-1 (z - mean)` in a cell `(c, v)` and `A[k]` its sum over the layers from `k` on, the
-derivatives of the cell's log-density are `+-A[k]` by the mean of the step onto `k`,
-`(A[k]^2 - h' S^-1 h) / 2` by its variance (`h` the indicator of the layers from `k` on) and
-`(a[l]^2 - S^-1[l, l]) / 2` by the noise variance of layer `l`. The token's score is their average
-over cells, weighted by responsibilities (Fisher's identity), and its observed information is that
-of the complete data minus what not knowing the cell takes away (Louis 1982):
+Given the cell `(c, v)`, with `P` and `E` as in `stopping.changepoint.complete` and
+`a = E' P (z - mean)`, the derivatives of a token's log-density are `a` by the means and
+`(a^2 - diag(E' P E)) / 2` by the variances. The token's score is their average over cells, weighted
+by responsibilities (Fisher's identity), and its observed information is that of the complete data
+minus what not knowing the cell takes away (Louis 1982):
 
     I = -Q'' - sum over tokens of (sum_cv r_cv s_cv s_cv' - s s').
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,10 +17,9 @@ from scipy.special import softmax
 
 from stopping.changepoint.layout import Layout
 from stopping.changepoint.objective import Cells, Objective, cells
-from stopping.types import FloatArray, IntArray
+from stopping.types import FloatArray
 
-_BLOCK = 8192
-_STEP = 1e-5
+_BLOCK = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,113 +40,52 @@ class Information:
 
 def information(objective: Objective, theta: FloatArray) -> Information:
     """Scores of all tokens and their observed information."""
-    size = objective.layout.size
-    scores, complete = np.empty((len(objective.z), size)), np.zeros((size, size))
-    for rows, laws, joint in _blocks(objective, theta):
-        scores[rows] = 0.0
-        for m, columns, own in _cell_scores(objective, theta, laws, rows):
-            belief = joint[:, m, None]
-            scores[rows, columns] += belief * own
-            weighted = own * (belief * objective.weight[rows, None])
-            complete[np.ix_(columns, columns)] += weighted.T @ own
-    missing = complete - (scores * objective.weight[:, None]).T @ scores
-    return Information(scores, -_complete_hessian(objective, theta) - missing)
-
-
-def _blocks(objective: Objective, theta: FloatArray) -> Iterator[tuple[slice, Cells, FloatArray]]:
-    """Rows in blocks, each with the responsibilities of its tokens."""
-    laws = cells(objective.layout, theta)
+    layout, laws = objective.layout, cells(objective.layout, theta)
     coefficients = objective.coefficients(laws)
+    turns, _, per_class = layout.incidence.shape
+    classes, weights = range(layout.classes), slice(layout.classes * per_class, layout.size)
+    scores = np.zeros((len(objective.z), layout.size))
+    squares, sums = np.zeros((layout.size, layout.size)), np.zeros(coefficients.shape)
+    onto = [_onto(layout, theta, c) for c in classes]
+    columns = [np.r_[c * per_class : (c + 1) * per_class, weights] for c in classes]
     for start in range(0, len(objective.z), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        yield rows, laws, softmax(objective.features[rows] @ coefficients, axis=1)
+        joint = softmax(objective.features[rows] @ coefficients, axis=1)
+        counted = joint * objective.weight[rows, None]
+        sums += objective.features[rows].T @ counted
+        for c in classes:
+            mine = slice(c * turns, (c + 1) * turns)
+            own = _by_moments(objective, laws, mine, rows)
+            known = ((joint[:, mine].T[:, :, None] * own) @ onto[c]).sum(axis=0)
+            scores[rows, columns[c][:per_class]] = known[:, :per_class]
+            scores[rows, weights] += known[:, per_class:]
+            own_squares = own.transpose(0, 2, 1) @ (counted[:, mine].T[:, :, None] * own)
+            squares[np.ix_(columns[c], columns[c])] += (
+                onto[c].transpose(0, 2, 1) @ own_squares @ onto[c]
+            ).sum(axis=0)
+    missing = squares - (scores * objective.weight[:, None]).T @ scores
+    return Information(scores, -objective.complete(theta, laws, sums).hessian - missing)
 
 
-def _cell_scores(
-    objective: Objective, theta: FloatArray, laws: Cells, rows: slice
-) -> Iterator[tuple[int, IntArray, FloatArray]]:
-    """Complete-data scores of each cell: its number, the columns of `theta`, and the values."""
-    layout = objective.layout
-    z, w, classes = objective.z[rows], layout.w, layout.classes
-    turning = range(w) if layout.turns else range(w - 1, w)
-    weights = softmax(layout.weight_logits(theta))
-    weight_columns = classes * layout.per_class + np.arange(classes)
-    for c in range(classes):
-        columns = np.concatenate(
-            [c * layout.per_class + np.arange(layout.per_class), weight_columns]
-        )
-        for i, v in enumerate(turning):
-            m = c * len(turning) + i
-            own = np.zeros((len(z), len(columns)))
-            _fill(layout, theta, c, v, laws.precision[m], z - laws.mean[m], own)
-            own[:, layout.per_class :] = (np.arange(classes) == c) - weights
-            yield m, columns, own
+def _by_moments(objective: Objective, laws: Cells, mine: slice, rows: slice) -> FloatArray:
+    """Scores in cells by their means and variances (`Layout.incidence`), and ones, (v, n, .)."""
+    w, reach = objective.layout.w, objective.layout.reach
+    weighed = laws.precision[mine] @ reach
+    a = (objective.z[rows] - laws.mean[mine, None]) @ weighed
+    by_variance = (a**2 - (reach * weighed).sum(axis=1)[:, None]) / 2
+    return np.concatenate([a[:, :, :w], by_variance, np.ones((*a.shape[:2], 1))], axis=2)
 
 
-def _fill(
-    layout: Layout,
-    theta: FloatArray,
-    c: int,
-    v: int,
-    precision: FloatArray,
-    residual: FloatArray,
-    out: FloatArray,
-) -> None:
-    """Write the scores of one cell into the columns of its class."""
-    w = layout.w
-    at = layout.slices
-    a = residual @ precision
-    A = a[:, ::-1].cumsum(axis=1)[:, ::-1]
-    reach = np.diagonal(precision[::-1, ::-1].cumsum(axis=0).cumsum(axis=1)[::-1, ::-1])
-    by_variance = (A**2 - reach) / 2
-    out[:, at["start_mean"]] = A[:, :1]
-    out[:, at["start_sd"]] = by_variance[:, :1]
-    out[:, at["drift_mean"]][:, :v] = -A[:, 1 : v + 1]
-    out[:, at["drift_sd"]][:, :v] = by_variance[:, 1 : v + 1]
+def _onto(layout: Layout, theta: FloatArray, c: int) -> FloatArray:
+    """From scores by moments to those by the entries of class `c` and by the class weights."""
+    *laws, weights = (softmax(theta[group]) for group in layout.logit_groups)
+    turns, rows, per_class = layout.incidence.shape
+    found = np.zeros((turns, rows + 1, per_class + layout.classes))
+    found[:, :-1, :per_class] = layout.incidence * layout.slope(theta)[c]
+    found[:, -1, per_class:] = (np.arange(layout.classes) == c) - weights
     if layout.turns:
-        out[:, at["rise_mean"]][:, v:] = A[:, v + 1 :]
-        out[:, at["rise_sd"]][:, v:] = by_variance[:, v + 1 :]
-        out[:, at["turning"]] = (np.arange(w) == v) - softmax(layout.part(theta, c, "turning"))
-    if layout.noisy:
-        by_noise = (a**2 - np.diagonal(precision)) / 2
-        if layout.final_noise == "tied":
-            by_noise[:, -2] += by_noise[:, -1]
-        out[:, at["noise_sd"]] = by_noise[:, :-1]
-    for kind in range(1, int(layout.types.max()) + 1):
-        of_kind = layout.types == kind
-        shared = precision[np.ix_(of_kind, of_kind)].sum()
-        out[:, at["jump_sd"]][:, kind - 1] = (a[:, of_kind].sum(axis=1) ** 2 - shared) / 2
-    for name in ("start_sd", "drift_sd", "rise_sd", "noise_sd", "jump_sd"):
-        out[:, at[name]] *= 2 * layout.part(theta, c, name)
-
-
-def _complete_hessian(objective: Objective, theta: FloatArray) -> FloatArray:
-    """Second derivatives of the expected complete log-likelihood, by differences of its gradient.
-
-    The responsibilities stay as they are at `theta`, so each difference costs nothing that grows
-    with the number of tokens. With them fixed, neither a class nor the weights of the classes know
-    of the parameters of another: one difference serves the same parameter of all classes.
-    """
-    layout = objective.layout
-    sums = np.zeros((objective.features.shape[1], len(cells(layout, theta).log_prior)))
-    for rows, _, joint in _blocks(objective, theta):
-        sums += objective.features[rows].T @ (joint * objective.weight[rows, None])
-    of_classes = layout.classes * layout.per_class
-    together = [slice(k, of_classes, layout.per_class) for k in range(layout.per_class)]
-    owner = np.minimum(np.arange(layout.size) // layout.per_class, layout.classes)
-    steps = _STEP * np.maximum(1.0, np.abs(theta))
-    hessian = np.zeros((layout.size, layout.size))
-    for moved in (*together, *(slice(k, k + 1) for k in range(of_classes, layout.size))):
-        step = np.zeros(layout.size)
-        step[moved] = steps[moved]
-        up, down = (
-            objective.pull_back(end, cells(layout, end), sums)
-            for end in (theta + step, theta - step)
-        )
-        for k in range(layout.size)[moved]:
-            own = owner == owner[k]
-            hessian[k, own] = (up - down)[own] / (2 * steps[k])
-    return (hessian + hessian.T) / 2
+        found[:, -1, layout.slices["turning"]] = np.eye(turns) - laws[c]
+    return found
 
 
 def reweighted(objective: Objective, weight: FloatArray) -> Objective:

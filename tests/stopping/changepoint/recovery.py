@@ -11,12 +11,10 @@ from functools import partial
 
 import numpy as np
 
-from stopping.changepoint.ascent import optimise
-from stopping.changepoint.estimate import Estimate
+from stopping.changepoint.estimate import fit_near
 from stopping.changepoint.inference import Parameter, Status, interval_of, uncertainty
 from stopping.changepoint.layout import Layout
 from stopping.changepoint.model import ChangePointModel
-from stopping.changepoint.objective import Objective
 from stopping.support.parallel import Workers, in_order
 from stopping.support.statistics import Interval, clopper_pearson
 from stopping.types import BoolArray, FloatArray
@@ -147,9 +145,5 @@ def _replication(
     layout = _layout(model)
     truth = layout.vector(model)
     near = truth * np.exp(PERTURBED * rng.standard_normal(len(truth)))
-    objective = Objective(layout, z, np.ones(len(z)))
-    value, theta, evaluations = optimise(objective, near, 500)
-    estimate = Estimate(
-        layout.model(theta), layout, theta, len(z), value, (), float("nan"), 0.0, evaluations
-    )
-    return uncertainty(estimate, model.scale.nats(z), prompt).parameters
+    x = model.scale.nats(z)
+    return uncertainty(fit_near(x, layout, near), x, prompt).parameters

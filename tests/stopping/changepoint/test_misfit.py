@@ -8,12 +8,10 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from stopping.changepoint import ChangePointModel, Component
-from stopping.changepoint.ascent import optimise
-from stopping.changepoint.estimate import Estimate, layout_for
+from stopping.changepoint.estimate import Estimate, fit_near, layout_for
 from stopping.changepoint.evidence import Evidence, heard, held_out_gain, walk_of
 from stopping.changepoint.inference import Status, uncertainty
 from stopping.changepoint.misfit import CLIP, SHARED, TAILS, Misfit, _mean_fourth, holm, score_tests
-from stopping.changepoint.objective import Objective
 from stopping.support.statistics import Interval
 from stopping.types import FloatArray
 
@@ -36,9 +34,7 @@ def world(turning: FloatArray = TURNING) -> ChangePointModel:
 
 def fitted(x: FloatArray, near: ChangePointModel) -> Estimate:
     layout = layout_for(x, 1, near.scale)
-    objective = Objective(layout, x, np.ones(len(x)))
-    value, theta, made = optimise(objective, layout.vector(near), 300)
-    return Estimate(layout.model(theta), layout, theta, len(x), value, (), 0.0, 0.0, made)
+    return fit_near(x, layout, layout.vector(near))
 
 
 def prompts_of(x: FloatArray) -> np.ndarray:

@@ -7,8 +7,7 @@ import pytest
 from scipy.optimize import Bounds, minimize
 
 from stopping.changepoint import ChangePointModel
-from stopping.changepoint.ascent import optimise
-from stopping.changepoint.estimate import Estimate
+from stopping.changepoint.estimate import Estimate, fit_near
 from stopping.changepoint.inference import Parameter, Status, Uncertainty, uncertainty
 from stopping.changepoint.layout import Layout
 from stopping.changepoint.objective import Objective
@@ -24,10 +23,7 @@ def estimated(prompts: int, tokens: int, seed: int = 0) -> tuple[Estimate, Uncer
     model: ChangePointModel = one_class()
     x = model.sample(np.random.default_rng(seed), prompts * tokens).x
     layout = Layout(model.w, 1, model.scale, float(x.std()), model.components[0].types)
-    objective = Objective(layout, layout.scale.of(x), np.ones(len(x)))
-    value, theta, count = optimise(objective, layout.vector(model), 500)
-    none = float("nan")
-    found = Estimate(layout.model(theta), layout, theta, len(x), value, (), none, 0.0, count)
+    found = fit_near(x, layout, layout.vector(model))
     return found, uncertainty(found, x, np.repeat(np.arange(prompts), tokens)), x
 
 
