@@ -74,21 +74,24 @@ def prompt_intervals(
     needed = {r.level: max(replicates, tail_replicates(r.level)) for r in ratios.values()}
     means = cluster_bootstrap(np.column_stack(columns), prompt, seed, max(needed.values()))
     contributors = np.asarray(prompt)
-    result = {}
+    result: dict[str, Interval] = {}
+    asked: dict[float, list[int]] = {}
     for i, name in enumerate(names):
         ratio = ratios[name]
         if means.estimate[2 * i + 1] == 0:
             result[name] = Interval(math.nan, math.nan, math.nan, ratio.level)
-        elif _contributing(contributors, ratio.denominator) < 2:
+        elif _of_one_prompt(contributors, ratio.denominator):
             estimate = float(means.estimate[2 * i] / means.estimate[2 * i + 1])
             result[name] = Interval(estimate, math.nan, math.nan, ratio.level)
         else:
-            # More resamples continue the same stream, so an interval does not depend on whether
-            # another one asked for more.
-            own = means.replicates[: needed[ratio.level]]
-            of_level = replace(means, replicates=own, level=ratio.level)
-            result[name] = of_level.ratio(2 * i, 2 * i + 1)
-    return result
+            asked.setdefault(ratio.level, []).append(i)
+    for level, own in asked.items():
+        # More resamples continue the same stream, so an interval does not depend on whether
+        # another one asked for more.
+        of_level = replace(means, replicates=means.replicates[: needed[level]], level=level)
+        found = of_level.ratios([2 * i for i in own], [2 * i + 1 for i in own])
+        result |= {names[i]: interval for i, interval in zip(own, found, strict=True)}
+    return {name: result[name] for name in names}
 
 
 def tail_replicates(level: float) -> int:
@@ -96,5 +99,6 @@ def tail_replicates(level: float) -> int:
     return math.ceil(2 * _TAIL_REPLICATES / (1.0 - level))
 
 
-def _contributing(prompt: NDArray[np.int32], denominator: FloatArray) -> int:
-    return len(np.unique(prompt[denominator != 0]))
+def _of_one_prompt(prompt: NDArray[np.int32], denominator: FloatArray) -> bool:
+    contributing = prompt[denominator != 0]
+    return bool((contributing == contributing[0]).all())

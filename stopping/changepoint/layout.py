@@ -166,7 +166,7 @@ class Layout:
 
     @cached_property
     def logit_groups(self) -> tuple[slice, ...]:
-        """Where logits stand that are relative: of each class's turning law, of the weights."""
+        """Where logits are relative: of each class, those of turning; those of the weights."""
         own, weights = self.slices["turning"], self.classes * self.per_class
         starts = range(0, weights, self.per_class) if self.turns else ()
         turning = (slice(start + own.start, start + own.stop) for start in starts)

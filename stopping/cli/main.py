@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 
@@ -34,10 +35,12 @@ class Commands(click.Group):
         write_list(formatter, "Commands", places())
 
 
+@cache
 def places() -> dict[str, str]:
     """Where each command stands, `module:name`; own ones cannot be replaced.
 
-    What an older installation has left behind, whose module is gone, is no command.
+    What an older installation has left behind, whose module is gone, is no command. Read once: what
+    is installed stays the same while a process runs.
     """
     joined = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
     return {n: entry.value for n, entry in joined.items() if find_spec(entry.module)} | OWN

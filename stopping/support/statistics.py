@@ -189,20 +189,37 @@ class ClusterMeans:
 
         A replicate whose subset is empty says nothing and is left out.
         """
-        below = self.replicates[:, denominator]
+        return self.ratios([numerator], [denominator])[0]
+
+    def ratios(self, numerators: Sequence[int], denominators: Sequence[int]) -> list[Interval]:
+        """`ratio` of each numerator and its denominator."""
+        estimates = self.estimate[numerators] / self.estimate[denominators]
+        above, below = self.replicates[:, numerators], self.replicates[:, denominators]
         usable = below != 0
-        estimate = float(self.estimate[numerator] / self.estimate[denominator])
-        ratios = self.replicates[usable, numerator] / below[usable]
-        return percentile_interval(estimate, ratios, self.level)
+        whole = usable.all(axis=0)
+        ends = np.empty((2, len(estimates)))
+        ends[:, whole] = _ends(above[:, whole] / below[:, whole], self.level)
+        for k in np.flatnonzero(~whole):
+            rows = usable[:, k]
+            ends[:, k] = _ends(above[rows, k] / below[rows, k], self.level)
+        return [
+            Interval(float(estimate), float(low), float(high), self.level)
+            for estimate, low, high in zip(estimates, *ends, strict=True)
+        ]
 
 
 def percentile_interval(
     estimate: float, replicates: FloatArray | Sequence[float], level: float
 ) -> Interval:
     """Return the interval of a level around an estimate between the quantiles of its replicates."""
-    tail = (1.0 - level) / 2
-    low, high = np.quantile(replicates, [tail, 1.0 - tail])
+    low, high = _ends(np.asarray(replicates), level)
     return Interval(float(estimate), float(low), float(high), level)
+
+
+def _ends(replicates: FloatArray, level: float) -> FloatArray:
+    tail = (1.0 - level) / 2
+    ends: FloatArray = np.quantile(replicates, [tail, 1.0 - tail], axis=0)
+    return ends
 
 
 def cluster_bootstrap(

@@ -100,7 +100,9 @@ def test_what_an_older_installation_left_behind_is_no_command(
         EntryPoint("there", "stopping.cli.sweep:sweep", ENTRY_POINT_GROUP),
         EntryPoint("verify", "stopping.cli.sweep:sweep", ENTRY_POINT_GROUP),
     ]
-    monkeypatch.setattr(sys.modules["stopping.cli.main"], "entry_points", lambda group: left)
+    main = sys.modules["stopping.cli.main"]
+    monkeypatch.setattr(main, "entry_points", lambda group: left)
+    monkeypatch.setattr(main, "places", main.places.__wrapped__)
     context = click.Context(group)
     assert group.list_commands(context) == [*sorted({*OWN, "there"})]
     verify = group.get_command(context, "verify")
