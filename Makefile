@@ -27,7 +27,7 @@ report: $(VENV)/.installed-base
 
 # A process for each core, each with one thread: more would take turns. A file's tests stay together,
 # so that what they share is made once; files come in the order of tests/conftest.py.
-PYTEST := OMP_NUM_THREADS=1 $(abspath $(BIN))/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 LOKY_MAX_CPU_COUNT=1 $(abspath $(BIN))/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.installed-test
 	$(PYTEST)

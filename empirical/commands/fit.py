@@ -1,6 +1,5 @@
 """`stopping fit`: the stochastic model on real tokens, and whether to believe it."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -152,7 +151,7 @@ def fit(
                 seed=seed,
                 replicates=replicates,
                 refits=refits,
-                jobs=jobs or os.cpu_count() or 1,
+                jobs=Workers(jobs).processes,
                 treatment=treatment,
                 final_noise=final_noise,
                 types=types,

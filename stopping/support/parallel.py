@@ -12,7 +12,6 @@ whose results were not yet handed out are done again.
 """
 
 import itertools
-import os
 import socket
 import warnings
 from collections import deque
@@ -22,7 +21,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from stopping.errors import UserError, missing_extra
@@ -47,8 +46,9 @@ class Workers:
     Attributes
     ----------
     jobs : int, optional
-        Worker processes on this machine; default: its cores. Not with a scheduler: a cluster that
-        runs already has its own number, all of them are used.
+        Worker processes on this machine; default: the cores that this process may use, which a
+        container, a scheduler or `LOKY_MAX_CPU_COUNT` may limit. Not with a scheduler: a cluster
+        that runs already has its own number, all of them are used.
     backend : {"loky", "dask", "ray"}
         Processes of this machine, or a cluster.
     scheduler : str, optional
@@ -89,7 +89,7 @@ class Workers:
     @property
     def processes(self) -> int:
         """Worker processes on this machine."""
-        return self.jobs or os.cpu_count() or 1
+        return self.jobs or int(cpu_count())
 
 
 def in_order(work: Iterable[Callable[[], T]], workers: Workers | None = None) -> Iterator[T]:
