@@ -7,6 +7,7 @@ drawn by a seed and written as the expression that makes them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,13 +90,14 @@ def _large(dtype: Dtype, vocabularies: tuple[int, ...]) -> st.SearchStrategy[Row
 
 def half(subject: Entropy) -> st.SearchStrategy[Rows]:
     """Rows of every kind in half precision."""
+    return st.sampled_from(halves(subject)).flatmap(_half)
 
-    def of(dtype: Dtype) -> st.SearchStrategy[Rows]:
-        plain = st.one_of(logits(), peaked_logits(), masked(logits()))
-        exact = plain.map(lambda z: Rows(rounded(z, dtype), dtype))
-        return st.one_of(exact, _shifted(dtype), _large(dtype, (1_000, 32_000)))
 
-    return st.sampled_from(halves(subject)).flatmap(of)
+@cache
+def _half(dtype: Dtype) -> st.SearchStrategy[Rows]:
+    plain = st.one_of(logits(), peaked_logits(), masked(logits()))
+    exact = plain.map(lambda z: Rows(rounded(z, dtype), dtype))
+    return st.one_of(exact, _shifted(dtype), _large(dtype, (1_000, 32_000)))
 
 
 def halves(subject: Entropy) -> tuple[Dtype, ...]:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,6 +66,7 @@ def _stacks(
         turn = np.arange(n)[:, None] + np.arange(layers) if own_size else np.zeros((1, 1), int)
         return Stack(h * np.array(size)[turn % len(size)][..., None], head)
 
+    @cache
     def of(shape: tuple[int, int]) -> st.SearchStrategy[Stack]:
         n, layers = shape
         # Different tuples point in different directions, whose logits no tolerance confuses.

@@ -6,6 +6,7 @@ layer, so that a mistake made there is not reported elsewhere.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
@@ -129,6 +130,12 @@ def one_step_back(subject: AbstractSearching) -> st.SearchStrategy[FloatArray]:
 def _several(
     subject: AbstractSearching, count: st.SearchStrategy[int]
 ) -> st.SearchStrategy[tuple[FloatArray, ...]]:
+    deep = inner(subject)
     return st.tuples(count, st.integers(*roomy(subject))).flatmap(
-        lambda shape: st.tuples(*[descents((0, inner(subject)), (shape[1], shape[1]))] * shape[0])
+        lambda shape: _alike(shape[0], deep, shape[1])
     )
+
+
+@cache
+def _alike(count: int, deep: int, layers: int) -> st.SearchStrategy[tuple[FloatArray, ...]]:
+    return st.tuples(*[descents((0, deep), (layers, layers))] * count)

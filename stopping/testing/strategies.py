@@ -11,6 +11,8 @@ rounding.
 """
 
 from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
 
 import numpy as np
 from hypothesis import strategies as st
@@ -36,6 +38,7 @@ UNIT: dict[Dtype, float] = {
 """Unit in the last place of 1."""
 
 Range = tuple[int, int]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,7 @@ def worlds(
     count = draw(st.integers(*layers))
     l_min = 0 if K is None else max(0, count - 1 - K)
     turning = draw(st.integers(l_min if windowed else 0, count - 1))
-    falls, excess = _falls(grid), _excess(grid)
-    drift = falls.map(lambda fall: -fall) if refined else falls | falls.map(lambda fall: -fall)
+    drift, excess = _drift(grid, refined), _excess(grid)
     least = dominance + tau if dominant else 0.0
     steps = [draw(excess) + least if layer > turning else draw(drift) for layer in range(1, count)]
     G = np.concatenate([[0.0], np.cumsum(steps)])[None]
@@ -93,16 +95,35 @@ def worlds(
     if kind == "worst" and grid is None:
         noise = worst_noise(G, index, np.full(count, bound), l_min, tau)
     elif kind == "any":
-        values = (
-            st.floats(-bound, bound)
-            if grid is None
-            else st.integers(-round(bound / grid), round(bound / grid)).map(lambda k: k * grid)
-        )
-        noise = np.array([draw(st.lists(values, min_size=count, max_size=count))])
+        noise = np.array([draw(_many(_errors(bound, grid), count))])
     else:
-        signs = draw(st.lists(st.sampled_from((-1.0, 1.0)), min_size=count, max_size=count))
-        noise = bound * np.array([signs])
+        noise = bound * np.array([draw(_many(_SIGNS, count))])
     return World(Paths.from_latent(G, noise, index, l_min), tau)
+
+
+# Strategies that are drawn from again and again are made once: making and checking one takes
+# longer than drawing from it.
+
+_SIGNS = st.sampled_from((-1.0, 1.0))
+
+
+@cache
+def _many(values: st.SearchStrategy[Value], count: int) -> st.SearchStrategy[list[Value]]:
+    return st.lists(values, min_size=count, max_size=count)
+
+
+@cache
+def _errors(bound: float, grid: float | None) -> st.SearchStrategy[float]:
+    if grid is None:
+        return st.floats(-bound, bound)
+    return st.integers(-round(bound / grid), round(bound / grid)).map(lambda k: k * grid)
+
+
+@cache
+def _drift(grid: float | None, refined: bool) -> st.SearchStrategy[float]:
+    falls = _falls(grid)
+    drift = falls.map(lambda fall: -fall)
+    return drift if refined else falls | drift
 
 
 def _falls(grid: float | None) -> st.SearchStrategy[float]:
@@ -111,6 +132,7 @@ def _falls(grid: float | None) -> st.SearchStrategy[float]:
     return st.one_of(st.just(0.0), st.floats(1e-6, 0.3), st.floats(1.9, 2.0), st.floats(0.3, 8.0))
 
 
+@cache
 def _excess(grid: float | None) -> st.SearchStrategy[float]:
     if grid is not None:
         return st.integers(1, round(2 * EPS_MAX / grid)).map(lambda k: k * grid)
@@ -167,6 +189,7 @@ def ranks(
     return from_steps_back(back)
 
 
+@cache
 def whole_numbers(size: int, below: int) -> st.SearchStrategy[NDArray[np.int64]]:
     """So many of 0, ..., `below - 1 < 256` in one draw: one for each costs ten times as much."""
     return st.binary(min_size=size, max_size=size).map(
@@ -174,6 +197,7 @@ def whole_numbers(size: int, below: int) -> st.SearchStrategy[NDArray[np.int64]]
     )
 
 
+@cache
 def signed_numbers(size: int, most: int) -> st.SearchStrategy[NDArray[np.int64]]:
     """So many of 0, -1, 1, -2, ..., `most < 128`, the simplest first."""
     return whole_numbers(size, 2 * most + 1).map(lambda k: (k + 1) // 2 * (1 - 2 * (k % 2)))
@@ -191,6 +215,7 @@ def on_grid(k: NDArray[np.int64]) -> FloatArray:
     return (k.astype(np.float64) + 1.0) * GRID
 
 
+@cache
 def descents(depth: Range, layers: Range, *, tie: bool = False) -> st.SearchStrategy[FloatArray]:
     """Traces `(layers,)` in nats, on `GRID`, on which the search steps back `depth` layers.
 
@@ -199,6 +224,7 @@ def descents(depth: Range, layers: Range, *, tie: bool = False) -> st.SearchStra
     return ranks(depth, layers, tie=tie).map(on_grid)
 
 
+@cache
 def near_ties(
     depth: Range, layers: Range, dtype: Dtype = "float32"
 ) -> st.SearchStrategy[FloatArray]:
@@ -212,6 +238,7 @@ def near_ties(
     return st.builds(close, st.sampled_from((1.0, 0.125, 4.0)), ranks(depth, layers, reach=2))
 
 
+@cache
 def scales(depth: Range, layers: Range) -> st.SearchStrategy[FloatArray]:
     """Like `descents`, but neighbours differ by factors of 16 and more, within 1e-35 to 1e+35."""
 
@@ -233,10 +260,13 @@ def logits(
     rows, ties and rows with a token that stands out.
     """
     return st.tuples(st.integers(*tokens), st.integers(*vocabulary)).flatmap(
-        lambda shape: signed_numbers(shape[0] * shape[1], 4 * scale).map(
-            lambda k: (k / 4).reshape(shape)
-        )
+        lambda shape: _quarters(shape, 4 * scale)
     )
+
+
+@cache
+def _quarters(shape: tuple[int, int], most: int) -> st.SearchStrategy[FloatArray]:
+    return signed_numbers(shape[0] * shape[1], most).map(lambda k: (k / 4).reshape(shape))
 
 
 @st.composite
@@ -257,7 +287,7 @@ def masked(draw: st.DrawFn, rows: st.SearchStrategy[FloatArray]) -> FloatArray:
     z = draw(rows).copy()
     for row in z:
         kept = draw(st.integers(0, len(row) - 1))
-        out = draw(st.lists(st.booleans(), min_size=len(row), max_size=len(row)))
+        out = draw(_many(st.booleans(), len(row)))
         out[(kept + 1) % len(row)] = True
         out[kept] = False
         row[out] = -np.inf
