@@ -36,7 +36,7 @@ def pytest_collection_finish() -> None:
     """Set aside what torch and transformers have made: each full collection would walk over it."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_sessionfinish() -> None:

@@ -4,12 +4,15 @@
 
 Libraries of linear algebra choose their code by the processor's instructions and split sums among
 threads; results differ in their last bits. Tests marked `numerical` are run once for each of a few
-settings; those that this processor cannot show are left out. Exit code 1 if any failed.
+settings, and what commands print and draw is compared; settings that this processor cannot show are
+left out. Exit code 1 if any failed.
 """
 
 import os
+import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,9 +20,30 @@ from pathlib import Path
 
 import numpy as np
 
+from empirical.traces.files import write_traces
+from tests.empirical.synthetic import calibrated
+
 ROOT = Path(__file__).parents[1]
 CORE = np._core._multiarray_umath  # type: ignore[attr-defined]
 OPTIONS = ("-q", "-n", "auto", "-p", "no:cacheprovider", "-m", "numerical")
+COMMANDS = """
+import sys
+from stopping.cli import main
+
+few = [sys.argv[1], "--window", "6", "--replicates", "100"]
+for arguments in (
+    ["audit", *few],
+    ["validate", *few, "--by-difficulty"],
+    ["verify", "averages", "--layers", "1", "--jobs", "1"],
+    ["verify", "T2", "--effort", "0.1", "--jobs", "1"],
+    ["verify", "figures", "--out", ".", "--quick", "law"],
+):
+    print(arguments[0], "says:", flush=True)
+    try:
+        main(arguments)
+    except SystemExit as end:
+        print("exit code", end.code, flush=True)
+"""
 THREADS = ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB_MAXIMUM")
 
 
@@ -115,7 +139,27 @@ def main() -> int:
         verdict = "passed" if done.returncode == 0 else "FAILED"
         seconds = time.monotonic() - start
         print(f"{verdict}    {title}: {summary[0]} ({seconds:.0f} s)", flush=True)
-    return int(failed)
+    alike = not PLAIN.possible or printed(PLAIN) == printed(OWN)
+    print(f"{'passed' if alike else 'FAILED'}    what commands print and draw", flush=True)
+    return int(failed or not alike)
+
+
+def printed(setting: Setting) -> str:
+    """What a few commands print and draw under a setting, but for how long they took."""
+    with tempfile.TemporaryDirectory() as folder:
+        traces = Path(folder, "traces.parquet")
+        write_traces(traces, calibrated(prompts=20, tokens=50, overconfidence=0.1))
+        done = subprocess.run(
+            [sys.executable, "-c", COMMANDS, traces.name],
+            cwd=folder,
+            env={**setting.environment, "PYTHONPATH": str(ROOT)},
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        text = re.sub(r"\b[\d.]+ s\.$", "", done.stdout, flags=re.M)
+        assert text.count("exit code 0") == 5, text
+        return text + Path(folder, "law.svg").read_text(encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ at most; it, and rounding, are charged with allowances far above what they can b
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -64,6 +65,7 @@ class _Grid:
     outside: float  # mass on either side
 
 
+@lru_cache(maxsize=16)  # a constant of a law, which every table of averages asks for
 def adaptive_bound(density: Density, cells: int = 2000) -> float:
     """Bound the largest expected excess over all falls from above: T13's `C <= U`.
 

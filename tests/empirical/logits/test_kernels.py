@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-CHECKS = Path(__file__).parent / "interpreted" / "check_kernels.py"
 ROOT = Path(__file__).parents[3]
+CHECKS = (
+    Path(__file__).parent / "interpreted" / "check_kernels.py",
+    ROOT / "tests" / "benchmarks" / "interpreted" / "check_rehearsal.py",
+)
 COMPILE = """
 import triton
 from triton.backends.compiler import GPUTarget
@@ -48,7 +51,7 @@ def test_kernels_in_the_interpreter() -> None:
     # The interpreter of older releases does what NumPy now deprecates.
     theirs = ("-W", "ignore:Conversion of an array:DeprecationWarning")
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *theirs, str(CHECKS)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *theirs, *CHECKS],
         env={**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
         cwd=ROOT,
         capture_output=True,
