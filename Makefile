@@ -1,6 +1,6 @@
 # make report           install what the report needs into .venv, then make the report
 # make test             install what the tests need, then run them on all cores
-# make test-processors  the numerical tests as other processors would compute them
+# make test-processors  what other processors would compute and print; a GPU's kernels, interpreted
 # make test-quick       without the slow ones, for a developer's loop
 # make serving-test     the plug-in in stock vLLM on a CPU, in an environment of its own (3.5 GB)
 # make sdist-test       build both distributions; the source one passes its own tests elsewhere

@@ -1,6 +1,6 @@
 """What `benchmarks/gpu/run.sh` runs, rehearsed on a CPU with a tiny model.
 
-Its kernels need Triton's interpreter; run by `tests/empirical/logits/test_kernels.py`.
+Its kernels need Triton's interpreter; run by `make test-processors`.
 """
 
 from pathlib import Path

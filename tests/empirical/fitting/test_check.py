@@ -1,6 +1,8 @@
 """The study behind a fit's words, small: it resumes, and its negative control is refuted."""
 
 import json
+import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ from empirical.commands.fit import fit as command
 from empirical.fitting.check import check
 from empirical.fitting.worlds import WORLDS, autoregressive, heavy
 from stopping.errors import UserError
+
+SMALL = partial(check, prompts=12, tokens=30)
 
 
 @pytest.mark.slow
@@ -59,7 +63,11 @@ def test_a_study_resumes_and_refuses_other_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_says_it_as_text_and_json(tmp_path: Path) -> None:
+def test_the_command_says_it_as_text_and_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its data sets are as large as a study needs; what it says is the same of small ones.
+    monkeypatch.setattr(sys.modules[command.callback.__module__], "check", SMALL)
     asked = ["--check", "--runs", "1", "--jobs", "1", "--resume", str(tmp_path / "runs.jsonl")]
     text = CliRunner().invoke(command, asked)
     assert text.exit_code == 0, text.exception

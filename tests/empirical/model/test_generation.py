@@ -18,7 +18,7 @@ from stopping.rules import Final, Search
 from tests.empirical.tiny_models import byte_tokenizer, save_tiny_folder
 
 PROBLEMS = list(enumerate(draw_problems(2, 0)))
-NEW = 10
+NEW = 6
 OWN = [
     {"num_beams": 3},
     {"guidance_scale": 1.5},
@@ -27,7 +27,7 @@ OWN = [
     {"no_repeat_ngram_size": 1},
     {"repetition_penalty": 3.0},
     {"do_sample": True, "temperature": 9.0, "top_k": 2, "min_p": 0.1},
-    {"min_new_tokens": 9, "forced_eos_token_id": 7, "begin_suppress_tokens": [3, 4, 5]},
+    {"min_new_tokens": 5, "forced_eos_token_id": 7, "begin_suppress_tokens": [3, 4, 5]},
     {"bad_words_ids": [[number] for number in range(3, 200)]},
     {"suppress_tokens": [*range(3, 200)]},
     {"num_return_sequences": 2, "do_sample": True},

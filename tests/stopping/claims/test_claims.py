@@ -13,7 +13,7 @@ from stopping.support.parallel import Workers
 
 @pytest.fixture(scope="module")
 def findings() -> dict[str, Finding]:
-    return {finding.name: finding for finding in check(CLAIMS, seed=11, effort=0.3)}
+    return {finding.name: finding for finding in check(CLAIMS, seed=11, effort=0.15)}
 
 
 @pytest.mark.slow

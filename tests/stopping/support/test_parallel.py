@@ -28,6 +28,37 @@ PATIENCE = 600
 SOME = tuple(replace(c, draws=120_000, block=1000) for c in CLAIMS if c.name == "T2.excess")
 
 
+IN_RAY = """
+import os; from functools import partial
+from stopping.claims import CLAIMS
+from stopping.simulation.montecarlo import block_moments
+from stopping.support.parallel import Workers, in_order
+
+draw = partial(block_moments, CLAIMS[0].draw, 'name', 3, size=1000, bound=0.0)
+work = [partial(draw, block=block) for block in range(40)]
+*found, pid = in_order([*work, os.getpid], Workers(2, 'ray'))
+assert found == list(in_order(work)) and pid != os.getpid()
+print('equal')
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_ray(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str] | None]:
+    """Jobs in Ray, in a process of its own, as Ray leaves threads behind.
+
+    Begun before the other tests, since it takes ten seconds to start and most of them to wait.
+    """
+    if not any(item.name.startswith("test_ray") for item in request.session.items):
+        yield None
+        return
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", IN_RAY]
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
+        yield process
+        process.terminate()
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_results_come_in_the_order_of_the_jobs(jobs: int) -> None:
     assert list(in_order((partial(late, i) for i in range(20)), Workers(jobs))) == [
@@ -189,25 +220,10 @@ def test_a_missing_extra_is_told(
 
 
 @pytest.mark.slow
-def test_ray_gives_what_one_process_gives() -> None:
-    """In a process of its own, as Ray leaves threads behind."""
-    script = (
-        "import os; from functools import partial\n"
-        "from stopping.claims import CLAIMS\n"
-        "from stopping.simulation.montecarlo import block_moments\n"
-        "from stopping.support.parallel import Workers, in_order\n"
-        "draw = partial(block_moments, CLAIMS[0].draw, 'name', 3, size=1000, bound=0.0)\n"
-        "work = [partial(draw, block=block) for block in range(40)]\n"
-        "*found, pid = in_order([*work, os.getpid], Workers(2, 'ray'))\n"
-        "assert found == list(in_order(work)) and pid != os.getpid()\n"
-        "print('equal')\n"
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env=environment
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "equal"
+def test_ray_gives_what_one_process_gives(in_ray: subprocess.Popen[str]) -> None:
+    said, complaint = in_ray.communicate()
+    assert in_ray.returncode == 0, complaint
+    assert said.strip() == "equal"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The GPU kernels in Triton's interpreter; run by `tests/empirical/logits/test_kernels.py`.
+"""The GPU kernels in Triton's interpreter; run by `make test-processors`.
 
 The interpreter must be chosen before Triton is imported, so these checks have a process of their
 own.
