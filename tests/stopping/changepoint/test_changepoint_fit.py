@@ -8,7 +8,14 @@ from scipy.optimize import approx_fprime
 
 from stopping.changepoint import ChangePointModel, Component, Scale, log_likelihood
 from stopping.changepoint.bootstrap import bootstrap
-from stopping.changepoint.estimate import Estimate, fit, layout_for, restricted
+from stopping.changepoint.estimate import (
+    Estimate,
+    carry_on,
+    fit,
+    fit_near,
+    layout_for,
+    restricted,
+)
 from stopping.changepoint.inference import Status, profile_errors, uncertainty
 from stopping.changepoint.layer_profile import Profile, profile
 from stopping.changepoint.layout import Layout
@@ -166,6 +173,21 @@ def test_the_seed_decides_and_the_number_of_workers_does_not() -> None:
     first, again = (fitted(clear(), jobs=jobs)[0] for jobs in (1, 2))
     assert (first.theta == again.theta).all()
     assert first.starts == again.starts
+
+
+def test_all_ends_are_continued_and_the_highest_is_the_estimate() -> None:
+    model = two_classes()
+    x = model.sample(np.random.default_rng(4), 2000).x
+    layout = layout_for(x, 2, model.scale)
+    # From two classes that are alike, Newton steps lead to where they are: a lower place.
+    one, _ = model.components
+    twins = layout.vector(ChangePointModel((one, one), np.array([0.5, 0.5]), model.scale))
+    ends = (twins, layout.vector(model))
+    begun = fit_near(x, layout, ends[1])
+    first, again = (carry_on(replace(begun, ends=order), x) for order in (ends, ends[::-1]))
+    assert (first.theta == again.theta).all()
+    assert first.log_likelihood == pytest.approx(begun.log_likelihood, abs=1e-4)
+    assert first.lead > 0.1
 
 
 def test_an_optimisation_cut_short_is_not_called_converged() -> None:
