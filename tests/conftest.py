@@ -17,6 +17,9 @@ settings.register_profile("ci", untimed, max_examples=100, derandomize=True)
 settings.register_profile("thorough", untimed, max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
+# Tests leave little in cycles, and each collection takes a while beside torch and transformers.
+gc.set_threshold(100_000, 50, 100)
+
 # No test waits for a network: a model that is not here is told at once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -36,7 +39,6 @@ def pytest_collection_finish() -> None:
     """Set aside what torch and transformers have made: each full collection would walk over it."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_sessionfinish() -> None:

@@ -181,8 +181,8 @@ def test_all_ends_are_continued_and_the_highest_is_the_estimate() -> None:
     layout = layout_for(x, 2, model.scale)
     # From two classes that are alike, Newton steps lead to where they are: a lower place.
     one, _ = model.components
-    twins = layout.vector(ChangePointModel((one, one), np.array([0.5, 0.5]), model.scale))
-    ends = (twins, layout.vector(model))
+    alike = layout.vector(ChangePointModel((one, one), np.array([0.5, 0.5]), model.scale))
+    ends = (alike, layout.vector(model))
     begun = fit_near(x, layout, ends[1])
     first, again = (carry_on(replace(begun, ends=order), x) for order in (ends, ends[::-1]))
     assert (first.theta == again.theta).all()
