@@ -27,12 +27,7 @@ from tests.empirical.synthetic import calibrated
 ROOT = Path(__file__).parents[1]
 CORE = np._core._multiarray_umath  # type: ignore[attr-defined]
 OPTIONS = ("-q", "-n", "auto", "-p", "no:cacheprovider")
-INTERPRETED = (
-    ROOT / "tests" / "empirical" / "logits" / "interpreted" / "check_kernels.py",
-    ROOT / "tests" / "benchmarks" / "interpreted" / "check_rehearsal.py",
-)
-"""Checks whose process must have chosen the interpreter before it imports Triton. Older releases of
-it do what NumPy now deprecates."""
+# What older releases of Triton's interpreter do, NumPy now deprecates.
 FORGIVEN = ("-W", "ignore:Conversion of an array:DeprecationWarning")
 COMMANDS = """
 import sys
@@ -133,8 +128,10 @@ def main() -> int:
             right &= passed(title, environment, "-m", "numerical", *files)
         else:
             print(f"left out  {title}: this processor has no {setting.needs}", flush=True)
+    # Their process must have chosen the interpreter before it imports Triton.
+    checks = sorted(map(str, Path(ROOT, "tests").rglob("interpreted/check_*.py")))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TRITON_INTERPRET": "1"}
-    right &= passed("a GPU's kernels, interpreted", environment, *FORGIVEN, *map(str, INTERPRETED))
+    right &= passed("a GPU's kernels, interpreted", environment, *FORGIVEN, *checks)
     alike = not PLAIN.possible or printed(PLAIN) == printed(OWN)
     print(f"{'passed' if alike else 'FAILED'}    what commands print and draw", flush=True)
     return int(not (right and alike))

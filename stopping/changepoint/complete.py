@@ -89,8 +89,7 @@ class Complete:
             mine = slice(c * len(turn), (c + 1) * len(turn))
             own = (turn.transpose(0, 2, 1) @ by_u[mine] @ turn).sum(axis=0)
             own += np.diag(np.where(layout.spreads, 2 * self.by_linear[c], 0.0))
-            at = slice(c * layout.per_class, (c + 1) * layout.per_class)
-            found[at, at] = own
+            found[layout.own(c), layout.own(c)] = own
         for counts, at in self._groups():
             law = softmax(self.theta[at])
             found[at, at] = counts.sum() * (np.outer(law, law) - np.diag(law))

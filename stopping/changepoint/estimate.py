@@ -161,9 +161,15 @@ def fit(
     longer = (partial(_continued, middle, theta, iterations, steps) for theta in best)
     ends = list(in_order(longer, Workers(min(jobs, len(best)))))
     slopes = layout.scale.log_slope(observed).sum(axis=1)
-    begun = _at(layout, [theta for theta, _ in ends], sum(made for _, made in ends))
-    begun = replace(begun, starts=tuple(end[0] + float(slopes[part].mean()) for end in found))
-    return _highest(begun, observed, steps, jobs)
+    return _highest(
+        layout,
+        observed,
+        [theta for theta, _ in ends],
+        steps,
+        jobs,
+        starts=tuple(end[0] + float(slopes[part].mean()) for end in found),
+        evaluations=sum(made for _, made in ends),
+    )
 
 
 @one_thread()
@@ -171,7 +177,7 @@ def fit_near(x: ArrayLike, layout: Layout, theta: FloatArray, iterations: int = 
     """Fit tokens `x`, (n, w), nats, from a vector near the top, such as the truth."""
     observed = as_batch(x, "x")
     _, end, evaluations = optimise(Objective.of(layout, observed), theta, iterations)
-    return _highest(_at(layout, [end], evaluations), observed, NEWTON, 1)
+    return _highest(layout, observed, [end], NEWTON, jobs=1, evaluations=evaluations)
 
 
 @one_thread()
@@ -180,42 +186,40 @@ def carry_on(estimate: Estimate, x: ArrayLike, jobs: int = 1) -> Estimate:
 
     `jobs` worker processes; the result does not depend on it.
     """
-    return _highest(estimate, as_batch(x, "x"), NEWTON, jobs)
-
-
-def _at(layout: Layout, ends: Sequence[FloatArray], evaluations: int) -> Estimate:
-    """An estimate whose last ascent has still to be made."""
-    return Estimate(
-        model=layout.model(ends[0]),
-        layout=layout,
-        theta=ends[0],
-        tokens=0,
-        log_likelihood=float("nan"),
-        starts=(),
-        lead=float("nan"),
-        ends=tuple(ends),
-        promised_gain=float("inf"),
-        evaluations=evaluations,
+    return _highest(
+        *(estimate.layout, as_batch(x, "x"), estimate.ends, NEWTON, jobs),
+        starts=estimate.starts,
+        evaluations=estimate.evaluations,
     )
 
 
-def _highest(estimate: Estimate, x: FloatArray, steps: int, jobs: int) -> Estimate:
-    """Newton steps from all ends of an estimate, on tokens `x`, (n, w), nats."""
-    layout = estimate.layout
+def _highest(
+    layout: Layout,
+    x: FloatArray,
+    ends: Sequence[FloatArray],
+    steps: int,
+    jobs: int,
+    *,
+    starts: tuple[float, ...] = (),
+    evaluations: int,
+) -> Estimate:
+    """Newton steps from every end, on tokens `x`, (n, w), nats; `starts` and `evaluations` told."""
     objective = Objective.of(layout, x)
-    ascents = (partial(newton, objective, theta, steps) for theta in estimate.ends)
-    tops = list(in_order(ascents, Workers(min(jobs, len(estimate.ends)))))
+    ascents = (partial(newton, objective, theta, steps) for theta in ends)
+    tops = list(in_order(ascents, Workers(min(jobs, len(ends)))))
     tops.sort(key=lambda top: -top[0])
     value, theta, gain = tops[0]
-    return replace(
-        estimate,
+    return Estimate(
         model=layout.model(theta),
+        layout=layout,
         theta=theta,
         tokens=len(x),
         log_likelihood=value + float(layout.scale.log_slope(x).sum(axis=1).mean()),
+        starts=starts,
         lead=value - tops[1][0] if len(tops) > 1 else float("nan"),
         ends=tuple(theta for _, theta, _ in tops),
         promised_gain=gain,
+        evaluations=evaluations,
     )
 
 

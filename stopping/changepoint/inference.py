@@ -232,7 +232,7 @@ def _parameters(
         tokens = float(members[c] if taking_part is None else taking_part[i])
         errors = [float(np.sqrt(cov[position, position])) for cov in covariances]
         if name in ("turning", "weight"):
-            group = _group(layout, c, name)
+            group = layout.logit_groups[-1 if name == "weight" else c]
             law = softmax(theta[group])
             slope = law[i if name == "turning" else c] * (np.eye(len(law)) - law)
             row = slope[i if name == "turning" else c]
@@ -256,13 +256,6 @@ def _parameters(
             unknown = (float("nan"), float("nan"), nothing, float(members[c]), Status.CONVENTION)
             found.append(Parameter(c, "noise_sd", layout.w - 1, value, *unknown))
     return found
-
-
-def _group(layout: Layout, c: int, name: str) -> slice:
-    if name == "weight":
-        return slice(layout.classes * layout.per_class, layout.size)
-    own = layout.slices["turning"]
-    return slice(c * layout.per_class + own.start, c * layout.per_class + own.stop)
 
 
 def _status(

@@ -155,14 +155,17 @@ class Layout:
         own = self.by_class(theta)
         return np.where(self.spreads, 2 * own, 1.0)
 
+    def own(self, c: int) -> slice:
+        """Where the entries of class `c` stand, but for its weight."""
+        return slice(c * self.per_class, (c + 1) * self.per_class)
+
     def part(self, theta: NDArray[Entry], c: int, name: str) -> NDArray[Entry]:
         """View of one parameter of class `c`."""
-        mine = theta[c * self.per_class : (c + 1) * self.per_class]
-        return mine[self.slices[name]]
+        return theta[self.own(c)][self.slices[name]]
 
     def weight_logits(self, theta: NDArray[Entry]) -> NDArray[Entry]:
         """View of the logits of the class weights."""
-        return theta[self.classes * self.per_class :]
+        return theta[self.logit_groups[-1]]
 
     @cached_property
     def logit_groups(self) -> tuple[slice, ...]:
@@ -185,16 +188,13 @@ class Layout:
     def bounds(self) -> tuple[FloatArray, FloatArray]:
         """Lower and upper bounds of the vector, each (size,)."""
         low, high = np.full(self.size, -np.inf), np.full(self.size, np.inf)
-        for c in range(self.classes):
-            for name in ("start_sd", "drift_sd", "rise_sd", "noise_sd", "jump_sd"):
-                self.part(low, c, name)[:] = SD_FLOOR * self.spread
-                self.part(high, c, name)[:] = SD_CEILING * self.spread
-            for name in ("drift_mean", "rise_mean") if self.turns else ():
-                self.part(low, c, name)[:] = 0.0
-            self.part(low, c, "turning")[:] = -LOGIT_BOUND
-            self.part(high, c, "turning")[:] = LOGIT_BOUND
-        self.weight_logits(low)[:] = -LOGIT_BOUND
-        self.weight_logits(high)[:] = LOGIT_BOUND
+        least, most = self.by_class(low), self.by_class(high)
+        least[:, self.spreads] = SD_FLOOR * self.spread
+        most[:, self.spreads] = SD_CEILING * self.spread
+        for name in ("drift_mean", "rise_mean") if self.turns else ():
+            least[:, self.slices[name]] = 0.0
+        for group in self.logit_groups:
+            low[group], high[group] = -LOGIT_BOUND, LOGIT_BOUND
         return low, high
 
     def noise_sd(self, theta: FloatArray, c: int) -> FloatArray:

@@ -151,12 +151,11 @@ class Held:
 def _place(layout: Layout, parameter: Parameter) -> tuple[int, slice | None]:
     """Entry of the vector, and the logits that it is one of if it is a probability."""
     if parameter.name == "weight":
-        weights = slice(layout.classes * layout.per_class, layout.size)
+        weights = layout.logit_groups[-1]
         return weights.start + parameter.group, weights
-    own = layout.slices[parameter.name]
-    start = parameter.group * layout.per_class
-    part = slice(start + own.start, start + own.stop)
-    return part.start + parameter.index, part if parameter.name == "turning" else None
+    start = layout.own(parameter.group).start + layout.slices[parameter.name].start
+    law = layout.logit_groups[parameter.group] if parameter.name == "turning" else None
+    return start + parameter.index, law
 
 
 def _widened(held: Held, parameter: Parameter, needed: float) -> Parameter:

@@ -43,11 +43,11 @@ def information(objective: Objective, theta: FloatArray) -> Information:
     layout, laws = objective.layout, cells(objective.layout, theta)
     coefficients = objective.coefficients(laws)
     turns, _, per_class = layout.incidence.shape
-    classes, weights = range(layout.classes), slice(layout.classes * per_class, layout.size)
+    classes, weights = range(layout.classes), layout.logit_groups[-1]
     scores = np.zeros((len(objective.z), layout.size))
     squares, sums = np.zeros((layout.size, layout.size)), np.zeros(coefficients.shape)
     onto = [_onto(layout, theta, c) for c in classes]
-    columns = [np.r_[c * per_class : (c + 1) * per_class, weights] for c in classes]
+    columns = [np.r_[layout.own(c), weights] for c in classes]
     for start in range(0, len(objective.z), _BLOCK):
         rows = slice(start, start + _BLOCK)
         joint = softmax(objective.features[rows] @ coefficients, axis=1)
@@ -57,7 +57,7 @@ def information(objective: Objective, theta: FloatArray) -> Information:
             mine = slice(c * turns, (c + 1) * turns)
             own = _by_moments(objective, laws, mine, rows)
             known = ((joint[:, mine].T[:, :, None] * own) @ onto[c]).sum(axis=0)
-            scores[rows, columns[c][:per_class]] = known[:, :per_class]
+            scores[rows, layout.own(c)] = known[:, :per_class]
             scores[rows, weights] += known[:, per_class:]
             own_squares = own.transpose(0, 2, 1) @ (counted[:, mine].T[:, :, None] * own)
             squares[np.ix_(columns[c], columns[c])] += (

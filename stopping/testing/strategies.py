@@ -215,7 +215,6 @@ def on_grid(k: NDArray[np.int64]) -> FloatArray:
     return (k.astype(np.float64) + 1.0) * GRID
 
 
-@cache
 def descents(depth: Range, layers: Range, *, tie: bool = False) -> st.SearchStrategy[FloatArray]:
     """Traces `(layers,)` in nats, on `GRID`, on which the search steps back `depth` layers.
 
@@ -224,7 +223,6 @@ def descents(depth: Range, layers: Range, *, tie: bool = False) -> st.SearchStra
     return ranks(depth, layers, tie=tie).map(on_grid)
 
 
-@cache
 def near_ties(
     depth: Range, layers: Range, dtype: Dtype = "float32"
 ) -> st.SearchStrategy[FloatArray]:
@@ -238,7 +236,6 @@ def near_ties(
     return st.builds(close, st.sampled_from((1.0, 0.125, 4.0)), ranks(depth, layers, reach=2))
 
 
-@cache
 def scales(depth: Range, layers: Range) -> st.SearchStrategy[FloatArray]:
     """Like `descents`, but neighbours differ by factors of 16 and more, within 1e-35 to 1e+35."""
 

@@ -14,8 +14,6 @@ from empirical.fitting.check import check
 from empirical.fitting.worlds import WORLDS, autoregressive, heavy
 from stopping.errors import UserError
 
-SMALL = partial(check, prompts=12, tokens=30)
-
 
 @pytest.mark.slow
 def test_what_is_called_identified_is_covered_and_misfit_is_said() -> None:
@@ -67,7 +65,8 @@ def test_the_command_says_it_as_text_and_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Its data sets are as large as a study needs; what it says is the same of small ones.
-    monkeypatch.setattr(sys.modules[command.callback.__module__], "check", SMALL)
+    small = partial(check, prompts=12, tokens=30)
+    monkeypatch.setattr(sys.modules[command.callback.__module__], "check", small)
     asked = ["--check", "--runs", "1", "--jobs", "1", "--resume", str(tmp_path / "runs.jsonl")]
     text = CliRunner().invoke(command, asked)
     assert text.exit_code == 0, text.exception

@@ -223,6 +223,7 @@ class TestBundled:
             height, promised = ascended(job, kept, kept.model, steps=0)
             assert height == pytest.approx(kept.optimisation.log_likelihood, abs=1e-5)
             assert promised < PROMISE
+            assert kept.tokens == len(job.source.traces)
 
     def test_control_another_vector_is_no_top(self, jobs: tuple[fitting.FitJob, ...]) -> None:
         job = min(jobs, key=lambda job: len(job.source.traces))
