@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from stopping.types import BoolArray, FloatArray, IntArray
 
@@ -138,6 +137,8 @@ def prolonged(
     if d == 1:
         uniform: FloatArray = ((np.arange(copies) + rng.random((n, 1))) / copies).reshape(-1)
     else:
+        from scipy.stats import qmc  # a quarter of a second, which most commands do not need
+
         power = max(copies - 1, 1).bit_length()
         points = qmc.Sobol(d, scramble=False).random_base2(power)[:copies]
         uniform = ((points + rng.random((n, 1, d))) % 1.0).reshape(-1, d)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
 from stopping.model.paths import at
 from stopping.testing.reference import algorithm_1
@@ -104,11 +103,13 @@ def nan(subject: AbstractSearching, case: tuple[FloatArray, int]) -> Discrepancy
 
 def fallback(subject: AbstractSearching, row: FloatArray) -> Discrepancy | None:
     """Judge the frequency of the fallback over many calls, by an exact binomial test."""
+    from scipy.stats import binomtest  # a quarter of a second, which most requirements do not need
+
     last, expected = len(row) - 1, f"the search's layer with probability {subject.p:g}"
     code = f"{subject.code(row[None])}\n# ask {DRAWS} times and count"
     with expecting(expected, lambda: code):
         kept = sum(int(subject.ask(row[None])[0] == last) for _ in range(DRAWS))
-    if stats.binomtest(kept, DRAWS, 1.0 - subject.p).pvalue >= subject.level:
+    if binomtest(kept, DRAWS, 1.0 - subject.p).pvalue >= subject.level:
         return None
     rate = f"in {DRAWS - kept} of {DRAWS} calls, excluded at level {subject.level:g}"
     return Discrepancy(expected, rate, code)

@@ -24,7 +24,7 @@ GLOBAL = ("random", "numpy-legacy", "torch", "registered-with-hypothesis")
 @pytest.mark.slow
 @pytest.mark.parametrize("source", wrong.SOURCES)
 def test_an_error_at_random_is_found_whatever_it_is_drawn_from(source: str) -> None:
-    report = check(wrong.errs(wrong.SOURCES[source]), K=K, examples=30)
+    report = check(wrong.errs(wrong.SOURCES[source]), K=K, examples=20)
     (failure,) = report.failures
     assert failure.requirement == "deterministic"
     found = re.fullmatch(
@@ -39,7 +39,7 @@ def test_an_error_at_random_is_found_whatever_it_is_drawn_from(source: str) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("case", wrong.WRONG, ids=str)
 def test_a_failure_by_chance_is_called_so_by_one_requirement(case: Wrong) -> None:
-    report = suite(case.function, case.kind, **{"examples": 30, **case.options}).report()
+    report = suite(case.function, case.kind, **case.options).report()
     (failure,) = report.failures
     assert failure.requirement == case.caught_by
     assert re.match(r"not deterministic: .* \d+ of \d+ calls with equal input$", failure.chance)

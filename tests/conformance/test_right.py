@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stopping.rules import Search, Tolerance
-from stopping.testing import Head, Kind, Status, conformance_tests, suite
+from stopping.testing import Head, Kind, Status, conformance_tests, selection_judges, suite
 from tests.conformance import own, right_lazy, right_numpy, right_torch
 from tests.conformance.right_numpy import K
 
@@ -109,18 +109,19 @@ def test_ordinary_decoding_passes_as_a_search_with_p_0() -> None:
 
 
 @pytest.mark.slow
-def test_own_decoder_draws_for_each_token() -> None:
+def test_own_decoder_draws_for_each_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection_judges, "DRAWS", 300)  # a model runs for each
     asked = suite(own.random_decode, "decoder", K=own.K, p=own.P, examples=1)
     asked.report(only=("answers", "draws", "valley", "fallback")).require()
 
 
 # The pytest entry, as a user writes it, on the package's own functions.
-test_own_search = conformance_tests(own.search, "selection", K=10, examples=20)
+test_own_search = conformance_tests(own.search, "selection", K=10, examples=10)
 test_own_tolerance_of_zero = conformance_tests(
     Tolerance(0.0, K=3).choose, "selection", K=3, examples=10
 )
-test_own_readout = conformance_tests(own.entropy, "entropy", framework="torch", examples=20)
-test_own_decoder = pytest.mark.slow(conformance_tests(own.decode, "decoder", K=own.K, examples=10))
+test_own_readout = conformance_tests(own.entropy, "entropy", framework="torch", examples=10)
+test_own_decoder = pytest.mark.slow(conformance_tests(own.decode, "decoder", K=own.K, examples=5))
 test_own_lens = pytest.mark.slow(conformance_tests(own.read, "lens", examples=5))
 
 

@@ -34,7 +34,7 @@ def test_the_suite_finds_the_same() -> None:
         (non_strict, ["ties"]),
         (raises_now_and_then, ["answers"]),
     ):
-        report = check(function, K=K, examples=50)
+        report = check(function, K=K, examples=25)
         assert [failure.requirement for failure in report.failures] == found
 
 

@@ -246,7 +246,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
 @pytest.mark.slow
 def test_the_command(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
-    write_traces(path, worlds(0.6, prompts=40))
+    write_traces(path, worlds(0.6, prompts=30))
     options = ("--window", "4", "--no-theory", "--replicates", "100", "--jobs", "1")
     code, out, err = run(str(path), *options)
     assert code == 0, err

@@ -213,7 +213,7 @@ VALUES = st.one_of(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_whatever_stands_in_the_metadata_it_is_read_or_told(
     original: Path, tmp_path: Path, data: st.DataObject
@@ -235,7 +235,7 @@ def test_whatever_stands_in_the_metadata_it_is_read_or_told(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=50, suppress_health_check=list(HealthCheck))
 @given(name=st.sampled_from([*LISTS, *NUMBERS, "family"]), values=st.data())
 def test_whatever_stands_in_a_column_it_is_read_or_told(
     original: Path, tmp_path: Path, name: str, values: st.DataObject

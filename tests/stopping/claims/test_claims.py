@@ -102,7 +102,7 @@ def test_looking_again_does_not_raise_the_error(relation: Relation) -> None:
     The number of errors is binomial; it exceeds the limit with probability 1e-6.
     """
     claim = replace(EQUALITY, relation=relation, tolerance=0.0, draws=128)
-    runs = 400
+    runs = 200
     wrong = sum(
         check((claim,), seed=seed, error=0.2)[0].verdict is Verdict.VIOLATED for seed in range(runs)
     )

@@ -27,10 +27,10 @@ from stopping.changepoint.scale import Scale
 
 jobs = int(sys.argv[1])
 rng = np.random.default_rng(0)
-prompt = np.repeat(np.arange(100), 30)
-x = np.exp(rng.standard_normal((3000, 1)) + 0.3 * rng.standard_normal((3000, 11)).cumsum(axis=1))
+prompt = np.repeat(np.arange(50), 30)
+x = np.exp(rng.standard_normal((1500, 1)) + 0.3 * rng.standard_normal((1500, 11)).cumsum(axis=1))
 layout = layout_for(x, 2, Scale(0.01))
-found = fit(x, prompt, layout, starts=2, jobs=jobs, iterations=6)
+found = fit(x, prompt, layout, starts=2, jobs=jobs, iterations=4)
 errors = uncertainty(found, x, prompt)
 refits = bootstrap(found, errors, x, prompt, 0, 2, jobs)
 for part in (found.theta, errors.by_prompts, refits):

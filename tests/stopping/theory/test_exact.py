@@ -266,7 +266,7 @@ def test_bad_input() -> None:
 # The simulator and the rules against the exact distribution
 # ------------------------------------------------
 
-LAYERS, WINDOW, TOKENS = 8, 6, 50_000
+LAYERS, WINDOW, TOKENS = 8, 6, 20_000
 NOISES: tuple[AbstractNoise, ...] = (
     UniformNoise(0.5),
     UniformNoise((0.5, 0.1, 0.6, 0.3, 0.7, 0.2, 0.5, 0.4)),
@@ -342,7 +342,7 @@ def rejected(
             (rule.projections(paths.x), law.extra_projections),
             (paths.excess(layer), law.expected_excess(turning)),
         ):
-            # Bounded or with exponential tails: at 50,000 draws the mean is as good as normal; one
+            # Bounded or with exponential tails: at 20,000 draws the mean is as good as normal; one
             # token more or less is allowed for, where all draws agree and the variance is zero.
             error = sample.std() / np.sqrt(TOKENS) + np.ptp(paths.G[0]) / TOKENS + 1e-12
             values.append(2 * float(stats.norm.sf(abs(sample.mean() - expected) / error)))
