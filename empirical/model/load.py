@@ -4,6 +4,7 @@ This module imports torch and transformers only when a model is loaded, so that 
 and the command line's help need neither.
 """
 
+import gc
 import hashlib
 import importlib.util
 import io
@@ -133,8 +134,10 @@ def load_model(
         If the extra `models` is not installed, or the model cannot be found or loaded.
     """
     require_models_extra()
-    import torch
-    import transformers
+    with _no_collection():
+        import torch
+        import transformers
+        import transformers.modeling_utils  # which every model's module imports
 
     if device_map is not None and device != "auto":
         raise UserError("give either a device or a device map, not both")
@@ -155,6 +158,18 @@ def load_model(
             raise UserError(_explain(name, source, error)) from error
     model = (model if spread else model.to(place)).eval()
     return LoadedModel(model, tokenizer, name, _hashes(source, options))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Collect no garbage: imports make little, and looking for it takes a fifth of their time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def require_models_extra() -> None:

@@ -53,6 +53,8 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> TaskManager:
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
+    # It asks pip, gcc and git about the machine after every task.
+    monkeypatch.setattr("lm_eval.evaluator.add_env_info", lambda results: None)
 
 
 def ours(folder: Path, batch: int = 2, **arguments: Any) -> ConfidentLM:
