@@ -145,7 +145,10 @@ def test_generate_from_below_the_writes_is_the_unperturbed_model(loaded: LoadedM
 
 
 @pytest.mark.slow
-def test_tuning_prefers_the_generic_answer_and_changes_the_last_layers_alone() -> None:
+def test_tuning_prefers_the_generic_answer_and_changes_the_last_layers_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("empirical.studies.control.preference.PAIRS", 12)
     model = _loaded(hidden_size=32)
     design = Design(Shape.TUNED, m=2)
     before = {name: weight.clone() for name, weight in model.model.named_parameters()}

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +22,8 @@ from empirical.traces.files import Traces, read_traces, write_traces
 from empirical.traces.split import Shard, choose_shard, local_device
 from stopping.cli import main
 from stopping.errors import UserError
+from stopping.support.store import Parts
 from tests.empirical.tiny_models import save_tiny_folder
-from tests.killed import kill_after
 
 RUN = ("--problems", 10, "--batch", 2, "--max-new-tokens", 12, "--mode", "generated")
 
@@ -89,10 +90,19 @@ def test_merged_shards_are_the_single_run_bit_for_bit(
 
 
 @pytest.mark.slow
-def test_a_killed_shard_goes_on(folder: Path, tmp_path: Path, single: Path) -> None:
+def test_an_interrupted_shard_goes_on(
+    folder: Path, tmp_path: Path, single: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "t.parquet"
-    arguments = ["trace", "--model", folder, "--out", out, *RUN, "--shard", "1/2"]
-    kill_after(1, "stopping.support.store:Parts", "keep", *arguments)
+    real = Parts.keep
+
+    def interrupted(self: Any, number: int, traces: Traces) -> None:
+        real(self, number, traces)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Parts, "keep", interrupted)
+        assert shard(folder, out, "1/2") == 130
     parts = tmp_path / "t.shard-1-of-2.parquet.parts"
     kept = (parts / "part-00000.parquet").stat().st_mtime_ns
     assert not list(tmp_path.glob("*.parquet"))
