@@ -117,7 +117,7 @@ def paper(
         if found[0].provenance.model == found[1].provenance.model:
             raise UserError(f"--against names {against} again; name another model")
     both = len(found) == 2
-    whole = PaperResult(tuple(found), contrast(found[0], found[1], seed) if both else None)
+    whole = PaperResult(tuple(found), contrast(found[0], found[1], chosen, seed) if both else None)
     return Reply(
         FORMAT.wrap(vars(whole)),
         report(whole),
@@ -168,8 +168,8 @@ def report(result: PaperResult) -> Report:
             "Against plain decoding at the same temperature, on the same problems",
             *("decoder", "T", "solved %", "minus plain (points)", "p", "adjusted", "moved"),
             "other token",
-            caption="p: McNemar's exact test; adjusted for all rows; moved: tokens from an earlier "
-            "layer; other token: than the final layer's",
+            caption="p: exact test of whole groups (McNemar's, where there are none); adjusted for "
+            "all rows; moved: tokens from an earlier layer; other token: than the final layer's",
         )
         for arm in model.arms:
             rows.add_row(*_cells(arm))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,8 +129,7 @@ def _result(
     columns = [
         [a.moved, a.substituted, a.tokens, b.tokens] for a, b in zip(answers, plain, strict=True)
     ]
-    units = groups if len(set(groups)) > 1 else np.arange(len(groups))
-    means = cluster_bootstrap(columns, units, seed, replicates)
+    means = cluster_bootstrap(columns, resampled(groups), seed, replicates)
     return RuleResult(
         name=name,
         spec=spec,
@@ -176,6 +176,11 @@ def scored(
 def groups_of(problems: Sequence[Problem]) -> NDArray[np.str_]:
     """Label each problem with its group; one without a group stands for itself."""
     return np.array([p.group or f"\n{i}" for i, p in enumerate(problems)])
+
+
+def resampled(groups: NDArray[np.str_]) -> NDArray[Any]:
+    """Label what a bootstrap draws: whole groups, or single problems where all are of one group."""
+    return groups if len(set(groups)) > 1 else np.arange(len(groups))
 
 
 def decided(p_adjusted: float, overall: Paired, stopped: bool = False) -> Comparison:

@@ -55,7 +55,13 @@ class Difficulty:
     nothing_changed: tuple[Quartile, ...]
 
 
-def difficulty(search: ArrayLike, plain: ArrayLike, samples: ArrayLike, seed: int) -> Difficulty:
+def difficulty(
+    search: ArrayLike,
+    plain: ArrayLike,
+    samples: ArrayLike,
+    seed: int,
+    groups: ArrayLike | None = None,
+) -> Difficulty:
     """Break the gain down.
 
     Parameters
@@ -66,6 +72,8 @@ def difficulty(search: ArrayLike, plain: ArrayLike, samples: ArrayLike, seed: in
         The same in `s >= 2` other runs of plain decoding.
     seed : int
         Breaks ties of the ranking.
+    groups : array_like, shape (n,), optional
+        As of `paired`.
 
     Raises
     ------
@@ -77,14 +85,18 @@ def difficulty(search: ArrayLike, plain: ArrayLike, samples: ArrayLike, seed: in
         raise UserError(f"difficulty: needs samples of shape (2 or more, n), got {runs.shape}")
     return Difficulty(
         samples=len(runs),
-        independent=quartiles(search, plain, runs.mean(axis=0), seed),
-        same_run=quartiles(search, plain, plain, seed),
-        nothing_changed=quartiles(runs[1], runs[0], runs[0], seed),
+        independent=quartiles(search, plain, runs.mean(axis=0), seed, groups),
+        same_run=quartiles(search, plain, plain, seed, groups),
+        nothing_changed=quartiles(runs[1], runs[0], runs[0], seed, groups),
     )
 
 
 def quartiles(
-    rule: ArrayLike, plain: ArrayLike, ease: ArrayLike, seed: int = 0
+    rule: ArrayLike,
+    plain: ArrayLike,
+    ease: ArrayLike,
+    seed: int = 0,
+    groups: ArrayLike | None = None,
 ) -> tuple[Quartile, ...]:
     """Compare two runs in each quarter of the problems, hardest first.
 
@@ -94,6 +106,8 @@ def quartiles(
         Outcomes of the two runs.
     ease : array_like, shape (n,)
         What ranks the problems; ties fall by lot.
+    groups : array_like, shape (n,), optional
+        As of `paired`.
 
     Raises
     ------
@@ -106,8 +120,9 @@ def quartiles(
             f"difficulty: outcomes {a.shape} and {b.shape}, ranks {rank.shape}: need one of each "
             f"for at least {QUARTERS} problems"
         )
+    labels = np.arange(len(a)) if groups is None else np.asarray(groups)
     order: IntArray = np.lexsort((np.random.default_rng(seed).random(len(rank)), rank))
     return tuple(
-        Quartile(number, paired(a[members] > 0, b[members] > 0))
+        Quartile(number, paired(a[members] > 0, b[members] > 0, groups=labels[members]))
         for number, members in enumerate(np.array_split(order, QUARTERS), start=1)
     )

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from empirical.analysis.audit import TokenStatistics
+from empirical.analysis.validate import Comparison
 from empirical.evaluation import Group, Paired
+from empirical.evaluation.comparison import decided
 from empirical.evaluation.runner import Settings
 from empirical.provenance import Provenance
 from empirical.studies.paper.difficulty import Difficulty
@@ -27,7 +29,7 @@ class ArmResult:
     section : str
         Table or figure that it belongs to.
     overall : Paired
-        Accuracies, difference with its 95 % interval, McNemar's exact p-value: for itself alone.
+        Accuracies, difference with its 95 % interval, p-value of the exact test: for itself alone.
     p_adjusted : float
         The p-value times the number of comparisons of this model (Bonferroni), at most 1.
     moved, substituted : Interval
@@ -89,13 +91,9 @@ class ModelResult:
 
     @property
     def told(self) -> tuple[int, int]:
-        """How many arms solve more problems than plain decoding, and how many fewer, at 5 %."""
-        signs = [
-            (a.overall.fixed > a.overall.regressed) - (a.overall.fixed < a.overall.regressed)
-            for a in self.arms
-            if a.p_adjusted < 0.05
-        ]
-        return signs.count(1), signs.count(-1)
+        """How many arms are better than plain decoding, and how many worse, as `evaluate` says."""
+        said = [decided(arm.p_adjusted, arm.overall) for arm in self.arms]
+        return said.count(Comparison.BETTER), said.count(Comparison.WORSE)
 
     def of(self, section: str) -> tuple[ArmResult, ...]:
         """Arms of one section."""

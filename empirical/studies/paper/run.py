@@ -5,9 +5,11 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from empirical.analysis.audit.tokens import SearchedTokens, statistics_of
 from empirical.evaluation import Answer, Group, paired
+from empirical.evaluation.comparison import groups_of, resampled
 from empirical.evaluation.runner import PLAIN, Report, Settings, require_answers, run_arms
 from empirical.evaluation.trail import Trail
 from empirical.model.load import LoadedModel
@@ -64,6 +66,7 @@ def run_model(
         return text
 
     solved = {key: _solved(given) for key, given in answers.items()}
+    groups = groups_of(problems)
     levels = np.array([problem.difficulty for problem in problems])
     compared = [arm for arm in arms if arm.baseline is not None]
     samples = [solved[arm.key] for arm in arms if arm.section == "difficulty"]
@@ -74,15 +77,20 @@ def run_model(
         problems=len(problems),
         plain=clopper_pearson(int(solved[PLAIN].sum()), len(problems)),
         ended=float(np.mean([answer.ended for answer in answers[PLAIN]])),
-        arms=tuple(_arm_result(arm, answers, len(compared), settings.seed) for arm in compared),
+        arms=tuple(
+            _arm_result(arm, answers, groups, len(compared), settings.seed) for arm in compared
+        ),
         tokens=statistics_of(searched_tokens(trails), plan.K, settings.seed, REPLICATES),
         substitutions=substitutions(trails, text_of, settings.seed, REPLICATES),
         by_level=tuple(
-            Group(int(level), paired(solved[search.key][here], solved[PLAIN][here]))
+            Group(
+                int(level),
+                paired(solved[search.key][here], solved[PLAIN][here], groups=groups[here]),
+            )
             for level in np.unique(levels)
             for here in [levels == level]
         ),
-        difficulty=difficulty(solved[search.key], solved[PLAIN], samples, settings.seed)
+        difficulty=difficulty(solved[search.key], solved[PLAIN], samples, settings.seed, groups)
         if samples
         else None,
         solved=tuple(
@@ -98,8 +106,10 @@ def require_problems(problems: Sequence[Problem]) -> None:
     require_answers(problems)
 
 
-def contrast(first: ModelResult, second: ModelResult, seed: int) -> Contrast:
-    """Compare the gains of the search in two models that answered the same problems.
+def contrast(
+    first: ModelResult, second: ModelResult, problems: Sequence[Problem], seed: int
+) -> Contrast:
+    """Compare the gains of the search in two models that answered the same `problems`.
 
     Raises
     ------
@@ -110,7 +120,7 @@ def contrast(first: ModelResult, second: ModelResult, seed: int) -> Contrast:
         raise UserError("contrast: the two models answered different problems")
     a, b = np.array(first.solved, dtype=float), np.array(second.solved, dtype=float)
     gains = np.column_stack([a[:, 1] - a[:, 0], b[:, 1] - b[:, 0]])
-    means = cluster_bootstrap(gains, np.arange(len(gains)), seed, 4000)
+    means = cluster_bootstrap(gains, resampled(groups_of(problems)), seed, 4000)
     return Contrast(first.provenance.model, second.provenance.model, means.difference(0, 1))
 
 
@@ -149,16 +159,17 @@ def _solved(answers: Sequence[Answer]) -> BoolArray:
 
 
 def _arm_result(
-    arm: PlannedArm, answers: Mapping[str, Sequence[Answer]], comparisons: int, seed: int
+    arm: PlannedArm,
+    answers: Mapping[str, Sequence[Answer]],
+    groups: NDArray[np.str_],
+    comparisons: int,
+    seed: int,
 ) -> ArmResult:
     assert arm.baseline is not None
     given = answers[arm.key]
-    overall = paired(_solved(given), _solved(answers[arm.baseline]))
+    overall = paired(_solved(given), _solved(answers[arm.baseline]), groups=groups)
     means = cluster_bootstrap(
-        [[a.moved, a.substituted, a.tokens] for a in given],
-        np.arange(len(given)),
-        seed,
-        REPLICATES,
+        [[a.moved, a.substituted, a.tokens] for a in given], resampled(groups), seed, REPLICATES
     )
     return ArmResult(
         name=arm.name,

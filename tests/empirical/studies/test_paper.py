@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from empirical.analysis.audit.tokens import SearchedTokens, statistics_of, token_statistics
 from empirical.data import bundled_papers
+from empirical.evaluation import Answer
 from empirical.evaluation.runner import PLAIN, Settings, answer_batch
 from empirical.evaluation.sampling import SeededDraws
 from empirical.evaluation.trail import Trail
@@ -21,14 +22,15 @@ from empirical.model.load import LoadedModel, load_model
 from empirical.problems import draw_problems
 from empirical.studies.paper import Category, Plan, category, planned, quartiles, substitutions
 from empirical.studies.paper.difficulty import difficulty
-from empirical.studies.paper.results import FORMAT, read_paper
-from empirical.studies.paper.run import contrast, searched_tokens
+from empirical.studies.paper.results import FORMAT, ArmResult, read_paper
+from empirical.studies.paper.run import _arm_result, contrast, searched_tokens
 from empirical.traces.window import take_sample
 from stopping.cli import main
 from stopping.errors import UserError
 from stopping.rules import Search
 from stopping.support.documents import plain as as_plain
 from stopping.support.documents import structured
+from stopping.support.statistics import Interval
 from tests.empirical.tiny import tiny
 from tests.empirical.tiny_models import save_tiny_folder
 
@@ -266,6 +268,50 @@ def test_mistakes_about_quarters() -> None:
         difficulty([1, 0, 1, 0], [1, 0, 1, 0], [[1, 0, 1, 0]], 0)
 
 
+# Problems of a group fall together.
+
+EIGHT = [True] * 8
+NONE = [False] * 8
+TEMPLATES = np.repeat(["a/1", "b/1"], 4)
+
+
+def _answers(solved: list[bool]) -> tuple[Answer, ...]:
+    return tuple(Answer(i, "", "", right, 4, True, 1, 1) for i, right in enumerate(solved))
+
+
+def _arm(groups: np.ndarray) -> ArmResult:
+    (_, search, *_) = planned(Plan(K=2, sections=("p",)), SHORT)
+    assert search.baseline == PLAIN
+    return _arm_result(search, {search.key: _answers(EIGHT), PLAIN: _answers(NONE)}, groups, 1, 0)
+
+
+def test_eight_problems_of_two_templates_are_two() -> None:
+    alone, grouped = _arm(np.arange(8).astype(str)), _arm(TEMPLATES)
+    assert alone.overall.p_value == pytest.approx(2 / 2**8)
+    assert grouped.overall.p_value == pytest.approx(2 / 2**2)
+    assert grouped.overall.difference.low < alone.overall.difference.low
+
+
+def test_better_is_said_as_by_evaluate() -> None:
+    (bundled, *_) = read_paper(next(iter(bundled_papers().values()))).models
+    alone, grouped = _arm(np.arange(8).astype(str)), _arm(TEMPLATES)
+    assert replace(bundled, arms=(alone, grouped)).told == (1, 0)
+    # A small p-value is not enough where an unseen group would undo it.
+    wide = replace(alone.overall, difference=Interval(1.0, -0.1, 1.0))
+    assert replace(bundled, arms=(replace(alone, overall=wide),)).told == (0, 0)
+
+
+def test_quarters_flip_whole_groups() -> None:
+    ease = [0, 0, 1, 1, 2, 2, 3, 3]
+    pairs = np.repeat(["a", "b", "c", "d"], 2)
+    alone, grouped = (quartiles(EIGHT, NONE, ease, 0, g) for g in (None, pairs))
+    assert [q.measures.p_value for q in alone] == [0.5] * 4
+    assert [q.measures.p_value for q in grouped] == [1.0] * 4
+    found = difficulty(EIGHT, NONE, [NONE, EIGHT], 0, np.repeat("a", 8))
+    for quarters in (found.independent, found.same_run, found.nothing_changed):
+        assert [q.measures.p_value for q in quarters] == [1.0] * 4
+
+
 # The plan and the command.
 
 
@@ -399,4 +445,4 @@ def test_models_are_compared_on_the_same_problems_only() -> None:
             self.provenance = type("P", (), {"prompts_hash": name, "model": name})()
 
     with pytest.raises(UserError, match="different problems"):
-        contrast(One("a"), One("b"), 0)  # type: ignore[arg-type]  # no more is looked at
+        contrast(One("a"), One("b"), (), 0)  # type: ignore[arg-type]  # no more is looked at
