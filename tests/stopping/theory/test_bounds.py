@@ -53,11 +53,20 @@ def test_T2_excess(world: World) -> None:
         assert excess(world) < bounds.excess_bound(EPS_MAX)
 
 
-@given(worlds(), st.floats(0.01, 3.0))
-def test_T3_overshoot(world: World, gamma: float) -> None:
+@given(worlds())
+def test_T3_overshoot(world: World) -> None:
     falls = -np.diff(world.paths.G[0])[: world.paths.turning[0]]
-    if len(falls) and falls.min() >= gamma:
-        assert steps(world) < bounds.overshoot_bound(EPS_MAX, gamma)
+    if len(falls) and falls.min() > 0:
+        assert steps(world) < bounds.overshoot_bound(EPS_MAX, falls.min())
+
+
+@given(st.floats(0.01, 5.0), st.integers(1, 9))
+def test_T3_is_sharp(eps_max: float, overshoot: int) -> None:
+    """A drift just below `2 eps_max / n` can be overshot by `n` layers."""
+    gamma = 2 * eps_max / overshoot * (1 - 1e-6)
+    paths, _ = bounds.lower_containment_counterexample(eps_max, gamma, steps=overshoot - 1)
+    assert paths.turning[0] - Search(paths.K).choose(paths.x)[0] == overshoot
+    assert overshoot < bounds.overshoot_bound(eps_max, gamma) < overshoot * (1 + 1e-5)
 
 
 @given(worlds(dominance=0.1))
