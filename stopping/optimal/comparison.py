@@ -200,27 +200,53 @@ def compare_rules(
     names = [rule.name for rule in others]
     if len(set(names)) < len(names):
         raise UserError("rules: two have one name")
-    policy = fit_policy(
-        problem, basis or Polynomial(), stream(seed, "regression", 0), paths, control=CONTROL
-    )
+    snell = optimal_rule(problem, basis or Polynomial(), paths, seed)
+    policy = snell.policy
     dual = dual_bound(policy, dual_budget, seed, level=LEVEL, workers=workers)
     upper = estimate(
         policy.draw, paths, seed, name="primal", level=LEVEL, block=BLOCK, workers=workers
     )
-    snell = Snell(policy)
     if snell.name in names:
         raise UserError(f"rules: {snell.name} is the name of the one to be solved")
     compared: tuple[AbstractRule, ...] = (snell, *others)
-    jobs = (
-        partial(_losses, model, compared, seed, index, size) for index, size in blocks(paths, BLOCK)
-    )
-    table = np.concatenate(list(in_order(jobs, workers)))
+    table = losses(model, compared, paths, seed, workers)
     gaps = tuple(
         _gap(rule, table[:, :, i], table[:, :, 0], cost, dual.estimate)
         for i, rule in enumerate(compared)
     )
     seen = region_samples(policy, problem.sample(stream(seed, "region", 0), min(paths, BLOCK)))
     return RuleComparison(cost, recall, paths, seed, upper, dual, gaps, seen, snell)
+
+
+def optimal_rule(problem: LayerProblem, basis: AbstractBasis, paths: int, seed: int) -> Snell:
+    """Solve the layer problem by regression on `paths` tokens of its model."""
+    rng = stream(seed, "regression", 0)
+    return Snell(fit_policy(problem, basis, rng, paths, control=CONTROL))
+
+
+def losses(
+    model: ChangePointModel,
+    rules: Sequence[AbstractRule],
+    paths: int,
+    seed: int,
+    workers: Workers | None = None,
+) -> FloatArray:
+    """Excess, projections and whether `L` was chosen, by fresh token, of every rule.
+
+    Returns
+    -------
+    ndarray, shape (paths, 3, rules)
+    """
+    jobs = (
+        partial(_losses, model, rules, seed, index, size) for index, size in blocks(paths, BLOCK)
+    )
+    return np.concatenate(list(in_order(jobs, workers)))
+
+
+def bounded(rule: AbstractRule, cost: float) -> bool:
+    """Whether the value bounds a rule."""
+    free = isinstance(rule, ForwardExit) or (isinstance(rule, FixedOffset) and rule.k > 0)
+    return cost == 0 or not free
 
 
 def default_rules(model: ChangePointModel) -> tuple[AbstractRule, ...]:
@@ -236,7 +262,6 @@ def _losses(
     index: int,
     size: int,
 ) -> FloatArray:
-    """Excess, projections and whether `L` was chosen, by token, of every rule: (size, 3, rules)."""
     rng = stream(seed, "pricing", index)
     x = model.sample(rng, size).x
     excess = ScanFilter(model).known(x[:, ::-1]).excess
@@ -256,7 +281,6 @@ def _gap(
     loss = own[:, 0] + cost * own[:, 1]
     difference = loss - (best[:, 0] + cost * best[:, 1])
     root = np.sqrt(len(loss))
-    free = isinstance(rule, ForwardExit) or (isinstance(rule, FixedOffset) and rule.k > 0)
     return Gap(
         name=rule.name,
         spec=rule.spec(),
@@ -268,5 +292,5 @@ def _gap(
         most_stderr=math.hypot(float(loss.std(ddof=1) / root), lower.stderr),
         projections=float(own[:, 1].mean()),
         share_final=float(own[:, 2].mean()),
-        bounded=cost == 0 or not free,
+        bounded=bounded(rule, cost),
     )

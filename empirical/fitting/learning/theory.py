@@ -15,7 +15,8 @@ from empirical.fitting.learning.crossfit import deal
 from stopping.changepoint import ChangePointModel, Scale
 from stopping.changepoint.estimate import fit, layout_for
 from stopping.optimal.bases import Polynomial
-from stopping.optimal.comparison import compare_rules, default_rules
+from stopping.optimal.comparison import bounded, default_rules, losses, optimal_rule
+from stopping.optimal.layers import LayerProblem
 from stopping.optimal.rules import Bayes
 from stopping.rules import AbstractRule, Final
 from stopping.support.parallel import Workers, in_order
@@ -24,8 +25,6 @@ from stopping.types import FloatArray, IntArray
 PATHS = 4_000
 CLASSES = 2
 STARTS, ITERATIONS = 2, 200
-BUDGET = 7000
-"""Of the dual bound, which is not looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,18 +80,11 @@ def _half(
     layout = layout_for(train, CLASSES, scale)
     model = fit(train, prompt, layout, seed, starts=STARTS, iterations=ITERATIONS).model
     rules = [rule for rule in default_rules(model) if not isinstance(rule, Bayes)]
-    solved = compare_rules(
-        model,
-        cost,
-        rules=rules,
-        basis=Polynomial(2),
-        paths=PATHS,
-        dual_budget=BUDGET,
-        seed=seed,
-    )
-    bounded = {gap.name: gap.loss for gap in solved.gaps[1:] if gap.bounded}
-    best = min(rules, key=lambda rule: bounded.get(rule.name, np.inf))
-    chosen = (("bayes", Bayes(model)), (solved.rule.name, solved.rule))
+    snell = optimal_rule(LayerProblem(model, cost), Polynomial(2), PATHS, seed)
+    table = losses(model, (snell, *rules), PATHS, seed)
+    mean = (table[:, 0] + cost * table[:, 1]).mean(axis=0)[1:]
+    best = rules[int(np.where([bounded(rule, cost) for rule in rules], mean, np.inf).argmin())]
+    chosen = (("bayes", Bayes(model)), (snell.name, snell))
     return [
         *(_apply(name, rule, model, test) for name, rule in chosen),
         _apply(f"best in sample: {best.name}", best, model, test),
