@@ -49,9 +49,10 @@ def phases(
 ) -> Reply:
     """Mark the guess, refine and perturb phases of a model's layers.
 
-    TRACES are trace files (see `stopping trace`); without any, the bundled ones are shown. A
-    layer is large if its mean contribution norm lies above a band around the middle layers';
-    guess and perturb are the runs of large layers at the two ends of the stack.
+    TRACES are trace files (see `stopping trace`); without any, the bundled ones that tell what
+    layers write are shown. A layer is large if its mean contribution norm lies above a band
+    around the middle layers'; guess and perturb are the runs of large layers at the two ends of
+    the stack.
     """
     require_writable((figure, FIGURE), inputs=traces)
     # What layers write does not depend on the lens: the raw lens's files say it all.
@@ -59,7 +60,7 @@ def phases(
         traces,
         "phases",
         lambda t: find_phases(t, seed, replicates),
-        bundled=lambda t: t.provenance.lens == "raw",
+        bundled=lambda t: t.provenance.lens == "raw" and t.holds("residual_norm"),
     )
     draw = saving(draw_phases, [result for _, result in results])
     return of_each(

@@ -207,6 +207,15 @@ def test_the_theory_keeps_its_promise_in_its_own_world() -> None:
     assert snell.projections.mean() < bayes.projections.mean() == 4
 
 
+@pytest.mark.slow
+def test_the_theory_takes_windows_as_wide_as_usual() -> None:
+    traces = calibrated(prompts=20, tokens=26)
+    x = traces.entropy[:, -11:].astype(np.float64)
+    bayes, snell, _ = crossfit_theory(x, traces.prompt.astype(np.intp), 0.05, Scale())
+    assert (bayes.projections == 10).all()
+    assert 0 <= snell.choice.min() <= snell.choice.max() <= 10
+
+
 def test_the_final_layer_at_its_own_temperature_has_a_row_and_materiality_counts() -> None:
     traces = worlds(-0.2)
     own = traces.log_prob[:, -1].astype(np.float64)
