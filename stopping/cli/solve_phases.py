@@ -47,7 +47,8 @@ def phases(
     """Measure where the paper's search is near the optimum.
 
     Noise, the share of perturbed tokens and the cost of a projection vary; all else is that of
-    MODEL, a fitted model of one component, or of the reference world.
+    MODEL, which is of one class and in nats (`stopping fit --classes 1 --scale nats`), or of the
+    reference world.
 
     \b
     Examples:
