@@ -1,5 +1,6 @@
 """Functions and modules that are odd in any way: one clear line, no traceback, 80 columns."""
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -182,7 +183,9 @@ def test_a_wrong_shape_of_entropy_is_said_in_words_that_help() -> None:
     from tests.conformance.wrong.entropy import logarithm_in_place
 
     (failure,) = suite(logarithm_in_place, "entropy", framework="torch").report().failures
-    assert failure.expected == (
-        "-0.95016, which is 0.9888 times -0.960906: this function gives -0.960906 for 2 equal "
-        "logits, and in any unit the entropy is that share of theirs"
+    # Which logits are the smallest depends on the version of Hypothesis.
+    assert re.fullmatch(
+        r"(-[\d.]+), which is (0\.\d+) times (-[\d.]+): this function gives \3 for \d+ equal "
+        "logits, and in any unit the entropy is that share of theirs",
+        failure.expected,
     )
