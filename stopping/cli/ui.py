@@ -24,8 +24,11 @@ def refuse_ignored(where: str, *names: str) -> None:
     """Raise a UserError if the command line has one of these parameters, which `where` ignores."""
     context = click.get_current_context()
     for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        if parameter.name in names and source is click.core.ParameterSource.COMMANDLINE:
+        name = parameter.name or ""
+        # Before click 8.3 files that were not given come from the command line too.
+        given = context.params.get(name) != ()
+        source = context.get_parameter_source(name)
+        if name in names and given and source is click.core.ParameterSource.COMMANDLINE:
             raise UserError(
                 f"{parameter.opts[-1]} has no meaning {where}; leave it out, or change the other"
             )
