@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from stopping.errors import UserError
 from stopping.testing import Kind, check, suite
@@ -184,8 +185,13 @@ def test_a_wrong_shape_of_entropy_is_said_in_words_that_help() -> None:
 
     (failure,) = suite(logarithm_in_place, "entropy", framework="torch").report().failures
     # Which logits are the smallest depends on the version of Hypothesis.
-    assert re.fullmatch(
-        r"(-[\d.]+), which is (0\.\d+) times (-[\d.]+): this function gives \3 for \d+ equal "
+    found = re.fullmatch(
+        r"(-[\d.]+), which is (0\.\d+) times (-[\d.]+): this function gives \3 for (\d+) equal "
         "logits, and in any unit the entropy is that share of theirs",
         failure.expected,
     )
+    assert found
+    expected, share, of_equal, count = map(float, found.groups())
+    assert expected == pytest.approx(share * of_equal, rel=1e-4)
+    given = logarithm_in_place(torch.zeros(1, int(count), dtype=torch.float64))
+    assert of_equal == pytest.approx(float(given), rel=1e-5)
